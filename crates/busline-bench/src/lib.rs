@@ -1,0 +1,1 @@
+//! The Busline benchmark: workloads, measures, twins and reports.

@@ -1,0 +1,2 @@
+//! The busline command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The promises of Busline as tests that every driver runs.

@@ -1,0 +1,1 @@
+//! Words, contracts and engines of the Busline event bus.

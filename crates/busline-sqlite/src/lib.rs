@@ -1,0 +1,1 @@
+//! Busline driver: an embedded, durable log in one SQLite file.

@@ -1,0 +1,1 @@
+//! An event bus for domain events with the same promises on every backend.

@@ -1,0 +1,2 @@
+//! Development tasks of the Busline workspace.
+fn main() {}
