@@ -1,0 +1,338 @@
+//! Names, partitions and offsets, and how a topic comes to exist.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest name of a topic or group, in bytes.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Longest sum of a topic's and a group's name, in bytes, so that the parking topic's name fits every backend.
+pub const TOPIC_AND_GROUP_BYTES_MAX: usize = 230;
+
+/// The checked name of a topic: 1 to 200 of `[A-Za-z0-9._-]`, no empty token between dots, not reserved.
+///
+/// Cloning is a counter. Case matters: `Orders` and `orders` are two topics everywhere.
+///
+/// # Source
+/// Promise T1.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Arc<str>);
+
+/// The checked name of a group, by the rules of [`TopicName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(Arc<str>);
+
+macro_rules! checked_name {
+    ($name:ident) => {
+        impl $name {
+            /// Checks a name.
+            ///
+            /// # Errors
+            /// `Invalid/EmptyName`, `NameTooLong`, `NameCharacter`, `EmptyToken` or `ReservedName`.
+            pub fn new(name: &str) -> Result<Self> {
+                check_name(name).map_err(|error| error.at("name", name))?;
+                Ok(Self(name.into()))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Error;
+
+            fn from_str(name: &str) -> Result<Self> {
+                Self::new(name)
+            }
+        }
+    };
+}
+
+checked_name!(TopicName);
+checked_name!(GroupName);
+
+impl TopicName {
+    /// The other spelling that metrics and broker names cannot tell from this one: dots and underscores are one.
+    pub fn collision_form(&self) -> String {
+        self.0.replace('.', "_")
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::invalid("EmptyName").next("give 1 to 200 of letters, digits, '.', '_' and '-'"));
+    }
+    let bad = name.char_indices().find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
+    if let Some((at, character)) = bad {
+        return Err(Error::invalid("NameCharacter")
+            .cause(format!("'{}' at byte {at}", character.escape_default()))
+            .next("use letters, digits, '.', '_' or '-'"));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Error::invalid("NameTooLong")
+            .cause(format!("{} characters where {NAME_BYTES_MAX} are allowed", name.len()))
+            .next("shorten the name"));
+    }
+    if name.starts_with("__") || name.starts_with("_INBOX") {
+        return Err(Error::invalid("ReservedName")
+            .cause("names that begin with '__' or '_INBOX' belong to the bus and the brokers")
+            .next("choose another beginning"));
+    }
+    if name.split('.').any(str::is_empty) {
+        return Err(Error::invalid("EmptyToken")
+            .cause("nothing before, after or between dots")
+            .next("put at least one letter or digit around each '.'"));
+    }
+    Ok(())
+}
+
+/// A parallel slice of a topic, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Partition(pub u32);
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A place in a partition: ordered, not necessarily dense.
+///
+/// `start`, `committed` and `end` always name the first record that is *not* (gone, finished, stored).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// The first offset after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a partition holds: from `start` up to, not including, `end`. Equal means empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first record that is still there, or `end`.
+    pub start: Offset,
+    /// One after the last record.
+    pub end: Offset,
+}
+
+/// What a topic is made of; it lives with the topic at the backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopicSpec {
+    /// Number of partitions. Range 1 to 1,024, default 4. Never changes by itself: keys would change their partition.
+    pub partitions: u32,
+    /// Copies that the backend keeps. Range 1 to 255, default 1; more than one needs a cluster.
+    pub replicas: u8,
+    /// When records leave the topic. Default: never.
+    pub retention: Retention,
+}
+
+impl Default for TopicSpec {
+    fn default() -> Self {
+        Self { partitions: 4, replicas: 1, retention: Retention::default() }
+    }
+}
+
+/// Most partitions of a topic.
+pub const PARTITIONS_MAX: u32 = 1_024;
+
+impl TopicSpec {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// `Invalid/Range` with the field and its range.
+    pub fn validate(&self) -> Result<()> {
+        if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
+            return Err(Error::invalid("Range")
+                .cause(format!("partitions = {}", self.partitions))
+                .next(format!("use 1 to {PARTITIONS_MAX} partitions")));
+        }
+        if self.replicas == 0 {
+            return Err(Error::invalid("Range").cause("replicas = 0").next("use 1 to 255 replicas"));
+        }
+        Ok(())
+    }
+
+    /// The fields in which a topic differs from what was wanted, each as `field: is … , wanted …`.
+    pub fn differences(&self, wanted: &TopicSpec) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut compare = |field: &str, is: String, want: String| {
+            if is != want {
+                found.push(format!("{field}: is {is}, wanted {want}"));
+            }
+        };
+        compare("partitions", self.partitions.to_string(), wanted.partitions.to_string());
+        compare("replicas", self.replicas.to_string(), wanted.replicas.to_string());
+        compare("retention", self.retention.to_string(), wanted.retention.to_string());
+        found
+    }
+}
+
+/// Limits after which old records leave a topic; `None` means no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Oldest record kept, by the time the backend stored it.
+    pub age_max: Option<Duration>,
+    /// Bytes kept per partition.
+    pub bytes_max: Option<u64>,
+    /// Records kept per partition.
+    pub records_max: Option<u64>,
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut limits = Vec::new();
+        if let Some(age) = self.age_max {
+            limits.push(format!("age {age:?}"));
+        }
+        if let Some(bytes) = self.bytes_max {
+            limits.push(format!("{bytes} bytes"));
+        }
+        if let Some(records) = self.records_max {
+            limits.push(format!("{records} records"));
+        }
+        if limits.is_empty() { f.write_str("none") } else { f.write_str(&limits.join(", ")) }
+    }
+}
+
+/// A topic as it exists at the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: TopicName,
+    /// What it is made of.
+    pub spec: TopicSpec,
+    /// Changes when the topic is deleted and made again under the same name.
+    pub incarnation: Uuid,
+}
+
+/// What opening does about a topic that is missing or different.
+///
+/// # Source
+/// Promise T2; the default is [`Provision::create_only`] on every backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provision {
+    /// Make a missing topic from this spec; take an existing one as it is.
+    CreateOnly(TopicSpec),
+    /// Make a missing topic; change an existing one to this spec, except its partition count.
+    CreateOrUpdate(TopicSpec),
+    /// Change nothing; a missing or different topic is an error that lists the fields.
+    Validate(TopicSpec),
+    /// Look at nothing but existence.
+    Skip,
+}
+
+impl Provision {
+    /// [`Provision::CreateOnly`] with the default spec.
+    pub fn create_only() -> Self {
+        Self::CreateOnly(TopicSpec::default())
+    }
+}
+
+impl Default for Provision {
+    fn default() -> Self {
+        Self::create_only()
+    }
+}
+
+/// The error of a topic that does not exist.
+pub fn topic_not_found(name: &TopicName) -> Error {
+    Error::new(ErrorKind::NotFound, "Topic")
+        .cause("no such topic")
+        .next("create it with 'busline topic create', or publish with a provision that creates it")
+        .at("topic", name)
+}
+
+/// The error of a topic whose name differs from an existing one only in dots and underscores.
+pub fn colliding_name(name: &TopicName, existing: &TopicName) -> Error {
+    Error::new(ErrorKind::AlreadyExists, "CollidingName")
+        .cause(format!("'{existing}' exists, and metrics cannot tell '.' from '_'"))
+        .next("choose a name that differs in more than dots and underscores")
+        .at("create topic", name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, reason: Option<&str>) {
+        let found = TopicName::new(name).err().map(|error| error.reason());
+        assert_eq!(found, reason, "name {name:?}");
+    }
+
+    #[test]
+    fn names_of_every_legal_shape_are_accepted() {
+        for name in ["a", "orders", "Orders", "a.b", "a_b-c.9", "CON", "nul", "_x"] {
+            check(name, None);
+        }
+        check(&"x".repeat(200), None);
+    }
+
+    #[test]
+    fn each_bad_name_gives_its_reason() {
+        check("", Some("EmptyName"));
+        for name in [" ", "a b", "\ta", "a\r\nPUB x 0", "a\0b", "*", ">", "a.*", "a.>", "$SYS.x", "../../etc/passwd"] {
+            check(name, Some("NameCharacter"));
+        }
+        for name in ["/abs", "a/../b", "a\\b", "con ", "e\u{301}", "\u{202e}", "\u{200b}", "\u{fffd}", "\u{4e2d}"] {
+            check(name, Some("NameCharacter"));
+        }
+        for name in [".a", "a.", "a..b", ".", "..", "con.", "..t2"] {
+            check(name, Some("EmptyToken"));
+        }
+        for name in ["__consumer_offsets", "__parked.a..g", "_INBOX.x"] {
+            check(name, Some("ReservedName"));
+        }
+        for length in [201, 250, 5_000] {
+            check(&"x".repeat(length), Some("NameTooLong"));
+        }
+    }
+
+    #[test]
+    fn a_bad_character_is_shown_escaped_with_its_byte() {
+        let error = TopicName::new("orders.\u{202e}").expect_err("refused");
+        assert!(error.to_string().contains("'\\u{202e}' at byte 7"), "{error}");
+    }
+
+    #[test]
+    fn differences_are_listed_field_by_field() {
+        let is = TopicSpec::default();
+        let wanted = TopicSpec { partitions: 8, replicas: 3, ..TopicSpec::default() };
+        assert_eq!(is.differences(&wanted), ["partitions: is 4, wanted 8", "replicas: is 1, wanted 3"]);
+        assert!(is.differences(&is).is_empty());
+    }
+}
