@@ -1,17 +1,42 @@
 //! Words, contracts and engines of the Busline event bus.
 
+mod ack;
+mod batch;
+mod bus;
+mod capabilities;
 mod clock;
+mod driver;
 mod envelope;
 mod error;
 mod headers;
+mod memory;
+mod provision;
+mod publisher;
+mod record;
 mod topic;
 mod wire;
 
+pub use ack::{Ack, Durability, Medium};
+pub use batch::{Batch, RecordRef};
+pub use bus::Bus;
+pub use capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 pub use clock::{Clock, SystemClock};
+pub use driver::{
+    Assignment, BoxFuture, Commit, Driver, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
+    SourceEvent, SourceRequest, Start,
+};
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};
 pub use error::{Error, ErrorKind, Result, escaped};
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
+pub use memory::MemoryDriver;
+pub use publisher::{
+    Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, Receipt,
+    TryPublishError,
+};
+pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, topic_not_found,
+    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, partition_not_found, topic_exists,
+    topic_not_found,
 };
+pub use wire::Wire;

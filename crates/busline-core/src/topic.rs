@@ -185,6 +185,19 @@ impl TopicSpec {
         Ok(())
     }
 
+    /// Checks that a topic of this spec may be changed to `wanted`.
+    ///
+    /// # Errors
+    /// `Invalid/PartitionCount` if the partition counts differ.
+    pub fn check_update(&self, wanted: &TopicSpec) -> Result<()> {
+        if self.partitions == wanted.partitions {
+            return Ok(());
+        }
+        Err(Error::invalid("PartitionCount")
+            .cause(format!("the topic has {} partitions, wanted {}", self.partitions, wanted.partitions))
+            .next("copy the events to a new topic: another count would move keys to other partitions"))
+    }
+
     /// The fields in which a topic differs from what was wanted, each as `field: is … , wanted …`.
     pub fn differences(&self, wanted: &TopicSpec) -> Vec<String> {
         let mut found = Vec::new();
@@ -274,6 +287,22 @@ pub fn topic_not_found(name: &TopicName) -> Error {
         .cause("no such topic")
         .next("create it with 'busline topic create', or publish with a provision that creates it")
         .at("topic", name)
+}
+
+/// The error of a topic that exists already.
+pub fn topic_exists(name: &TopicName) -> Error {
+    Error::new(ErrorKind::AlreadyExists, "Topic")
+        .cause("the topic exists")
+        .next("use it, or choose another name")
+        .at("create topic", name)
+}
+
+/// The error of a partition that its topic does not have.
+pub fn partition_not_found(topic: &TopicName, partition: Partition) -> Error {
+    Error::new(ErrorKind::NotFound, "Partition")
+        .cause(format!("no partition {partition}"))
+        .next("see the topic's partition count")
+        .at("topic", topic)
 }
 
 /// The error of a topic whose name differs from an existing one only in dots and underscores.

@@ -1,0 +1,107 @@
+//! The bus: one backend, and what was opened on it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind, Result};
+use crate::publisher::{Closed, Publisher, PublisherBuilder, PublisherCore};
+
+/// One backend, opened.
+///
+/// Cloning is a counter. [`Bus::close`] ends everything that was opened on it.
+#[derive(Clone)]
+pub struct Bus(Arc<BusCore>);
+
+/// What the builders of a bus need of it.
+pub(crate) struct BusCore {
+    driver: Arc<dyn Driver>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    closed: bool,
+    publishers: Vec<Arc<PublisherCore>>,
+}
+
+impl Bus {
+    /// A bus over this driver.
+    pub fn new(driver: Arc<dyn Driver>) -> Self {
+        Self(Arc::new(BusCore { driver, open: Mutex::default() }))
+    }
+
+    /// The backend underneath, for topics, groups and bounded reads.
+    pub fn driver(&self) -> &Arc<dyn Driver> {
+        &self.0.driver
+    }
+
+    /// Prepares a publisher on this topic.
+    pub fn publisher(&self, topic: &str) -> PublisherBuilder {
+        PublisherBuilder::new(Arc::downgrade(&self.0), topic)
+    }
+
+    /// Closes all publishers and then the backend; gives what each publisher ended with.
+    ///
+    /// Returns by about the deadline, which all share. Idempotent; a later call finds nothing left to close.
+    ///
+    /// # Errors
+    /// What the driver could not end, `Timeout/CloseDeadline` among it.
+    pub async fn close(&self, deadline: Duration) -> Result<Vec<Closed>> {
+        let end = Instant::now() + deadline;
+        let publishers = self.0.close_to_new();
+        for publisher in &publishers {
+            publisher.refuse_further();
+        }
+        let mut ends = Vec::with_capacity(publishers.len());
+        for publisher in publishers {
+            ends.push(publisher.close(end.saturating_duration_since(Instant::now())).await);
+        }
+        match timeout_at(end.max(Instant::now() + DRIVER_CLOSE_MIN), self.0.driver.close()).await {
+            Ok(closed) => closed.map(|()| ends),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "CloseDeadline")
+                .cause("the driver did not end in time")
+                .next("close with a longer deadline")
+                .at("close bus", self.0.driver.capabilities().backend)),
+        }
+    }
+}
+
+/// Time the driver has to end even if the publishers have used the deadline up.
+const DRIVER_CLOSE_MIN: Duration = Duration::from_millis(50);
+
+impl BusCore {
+    pub(crate) fn driver(&self) -> Result<Arc<dyn Driver>> {
+        if self.lock().closed { Err(bus_closed()) } else { Ok(Arc::clone(&self.driver)) }
+    }
+
+    /// Remembers a publisher, and forgets those that were closed by themselves.
+    pub(crate) fn register(&self, publisher: &Publisher) {
+        let mut open = self.lock();
+        open.publishers.retain(|known| !known.has_ended());
+        open.publishers.push(publisher.shared());
+    }
+
+    fn close_to_new(&self) -> Vec<Arc<PublisherCore>> {
+        let mut open = self.lock();
+        open.closed = true;
+        std::mem::take(&mut open.publishers)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn bus_closed() -> Error {
+    Error::new(ErrorKind::Closed, "Bus").cause("the bus is closed").next("connect again")
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bus").field(&self.0.driver).finish()
+    }
+}

@@ -1,0 +1,7 @@
+//! The memory driver: the simplest true statement of the contract. Its records end with the process.
+
+mod driver;
+mod sink;
+mod store;
+
+pub use driver::MemoryDriver;

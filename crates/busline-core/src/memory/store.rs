@@ -1,0 +1,144 @@
+//! Topics and records in memory.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::ack::{Ack, Durability, Medium};
+use crate::batch::RecordRef;
+use crate::driver::ReadRequest;
+use crate::error::Result;
+use crate::headers::Headers;
+use crate::record::Record;
+use crate::topic::{
+    Bounds, Offset, Partition, TopicInfo, TopicName, TopicSpec, colliding_name, partition_not_found, topic_exists,
+    topic_not_found,
+};
+
+/// All topics by name.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    topics: BTreeMap<TopicName, Topic>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    info: TopicInfo,
+    partitions: Vec<Log>,
+}
+
+/// The records of one partition; the first one has offset `start`.
+#[derive(Debug, Default)]
+struct Log {
+    start: u64,
+    records: Vec<Record>,
+}
+
+impl Store {
+    pub(super) fn create(&mut self, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
+        spec.validate()?;
+        if self.topics.contains_key(name) {
+            return Err(topic_exists(name));
+        }
+        if let Some(other) = self.topics.keys().find(|other| other.collision_form() == name.collision_form()) {
+            return Err(colliding_name(name, other));
+        }
+        let info = TopicInfo { name: name.clone(), spec: spec.clone(), incarnation: Uuid::from_bytes(rand::random()) };
+        let partitions = (0..spec.partitions).map(|_| Log::default()).collect();
+        self.topics.insert(name.clone(), Topic { info: info.clone(), partitions });
+        Ok(info)
+    }
+
+    pub(super) fn update(&mut self, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
+        spec.validate()?;
+        let topic = self.topics.get_mut(name).ok_or_else(|| topic_not_found(name))?;
+        topic.info.spec.check_update(spec).map_err(|error| error.at("update topic", name))?;
+        topic.info.spec = spec.clone();
+        Ok(topic.info.clone())
+    }
+
+    pub(super) fn info(&self, name: &TopicName) -> Result<TopicInfo> {
+        self.topics.get(name).map(|topic| topic.info.clone()).ok_or_else(|| topic_not_found(name))
+    }
+
+    pub(super) fn infos(&self) -> Vec<TopicInfo> {
+        self.topics.values().map(|topic| topic.info.clone()).collect()
+    }
+
+    pub(super) fn delete(&mut self, name: &TopicName) -> Result<()> {
+        self.topics.remove(name).map(drop).ok_or_else(|| topic_not_found(name))
+    }
+
+    /// Stores a record, unless its topic was deleted or made anew since `incarnation`.
+    pub(super) fn append(&mut self, topic: &TopicInfo, record: &RecordRef<'_>, time: Timestamp) -> Result<Ack> {
+        let stored = self.topics.get_mut(&topic.name).filter(|stored| stored.info.incarnation == topic.incarnation);
+        let log = &mut stored.ok_or_else(|| topic_not_found(&topic.name))?.partitions[record.partition.0 as usize];
+        let offset = Offset(log.end());
+        log.records.push(Record {
+            partition: record.partition,
+            offset,
+            time,
+            key: Bytes::copy_from_slice(record.key),
+            headers: Headers::decode(Bytes::copy_from_slice(record.header_block))?,
+            body: Bytes::copy_from_slice(record.body),
+        });
+        let durability = Durability::one(Medium::Memory);
+        Ok(Ack { partition: record.partition, offset: Some(offset), duplicate: false, durability })
+    }
+
+    pub(super) fn trim(&mut self, topic: &TopicName, partition: Partition, below: Offset) -> Result<u64> {
+        let log = self.log_mut(topic, partition)?;
+        let gone = (below.0.clamp(log.start, log.end()) - log.start) as usize;
+        log.records.drain(..gone);
+        log.start += gone as u64;
+        Ok(gone as u64)
+    }
+
+    pub(super) fn read(&self, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
+        let log = self.log(topic, request.partition)?;
+        let mut room = request.bytes_max;
+        let mut read = Vec::new();
+        for record in log.from(request.from.0).take_while(|record| record.offset < request.to).take(request.records_max)
+        {
+            if room == 0 {
+                break;
+            }
+            room = room.saturating_sub(record.key.len() + record.body.len());
+            read.push(record.clone());
+        }
+        Ok(read)
+    }
+
+    pub(super) fn bounds(&self, topic: &TopicName, partition: Partition) -> Result<Bounds> {
+        let log = self.log(topic, partition)?;
+        Ok(Bounds { start: Offset(log.start), end: Offset(log.end()) })
+    }
+
+    pub(super) fn offset_at(&self, topic: &TopicName, partition: Partition, time: Timestamp) -> Result<Offset> {
+        let log = self.log(topic, partition)?;
+        Ok(log.records.iter().find(|record| record.time >= time).map_or(Offset(log.end()), |record| record.offset))
+    }
+
+    fn log(&self, topic: &TopicName, partition: Partition) -> Result<&Log> {
+        let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
+        stored.partitions.get(partition.0 as usize).ok_or_else(|| partition_not_found(topic, partition))
+    }
+
+    fn log_mut(&mut self, topic: &TopicName, partition: Partition) -> Result<&mut Log> {
+        let stored = self.topics.get_mut(topic).ok_or_else(|| topic_not_found(topic))?;
+        stored.partitions.get_mut(partition.0 as usize).ok_or_else(|| partition_not_found(topic, partition))
+    }
+}
+
+impl Log {
+    fn end(&self) -> u64 {
+        self.start + self.records.len() as u64
+    }
+
+    fn from(&self, offset: u64) -> impl Iterator<Item = &Record> {
+        let skipped = offset.clamp(self.start, self.end()) - self.start;
+        self.records[skipped as usize..].iter()
+    }
+}

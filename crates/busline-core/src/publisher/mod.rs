@@ -1,0 +1,26 @@
+//! The publishing engine: from an envelope to its outcome, with no task, timer, channel or lock per message.
+//!
+//! ```text
+//!  publish ─ validate, encode ─ window ─→ Line: open batches ─→ Sink (its thread)
+//!                                          │   in flight      ←─ settle(outcomes)
+//!  Receipt ←─ Cell of the batch ←──────────┘
+//!                                          └─→ Keeper: deadlines, failure handler
+//! ```
+
+mod builder;
+mod cell;
+mod encoded;
+mod keeper;
+mod line;
+mod publish;
+mod receipt;
+mod settings;
+
+pub(crate) use publish::Inner as PublisherCore;
+
+pub use builder::PublisherBuilder;
+pub use keeper::{Failure, FailureHandler};
+pub use line::PublisherStats;
+pub use publish::{Closed, Publisher, TryPublishError};
+pub use receipt::Receipt;
+pub use settings::PublisherSettings;

@@ -1,0 +1,381 @@
+//! The publisher as its user holds it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::encoded::{Encoded, Encoder};
+use super::line::{Line, PublisherStats, behind_failed, publisher_closed};
+use super::receipt::Receipt;
+use crate::ack::Ack;
+use crate::driver::SinkOffer;
+use crate::envelope::Envelope;
+use crate::error::{Error, ErrorKind, Result};
+use crate::topic::TopicInfo;
+
+/// Most envelopes of one call of [`Publisher::publish_batch`].
+pub const BATCH_ITEMS_MAX: usize = 1_000_000;
+
+/// Publishes envelopes to one topic, in order per key.
+///
+/// Cloning is a counter; all clones share one window, one order and one close. Besides the memory of the batches, which
+/// is used again, one publish allocates nothing; a batch costs about five allocations, whatever its size.
+///
+/// # Source
+/// Promises P1 to P9.
+#[derive(Clone)]
+pub struct Publisher {
+    inner: Arc<Inner>,
+    /// Shared by the user's handles only, so that the bus can hold the rest without keeping it open.
+    _handles: Arc<LastHandle>,
+}
+
+/// The end of the last handle closes the publisher to new envelopes; what was accepted is settled in the background.
+struct LastHandle(Arc<Line>);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        self.0.refuse_further(publisher_closed(self.0.subject()));
+    }
+}
+
+/// What all handles of one publisher share.
+pub(crate) struct Inner {
+    line: Arc<Line>,
+    encoder: Encoder,
+    topic: TopicInfo,
+    offer: SinkOffer,
+    atomic: AtomicLimits,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    closed: OnceCell<Closed>,
+}
+
+/// Limits of an atomic batch: what backend and window both hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AtomicLimits {
+    pub(crate) records_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+/// How a publisher ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// What became of all it ever accepted; `accepted` is the sum of the three outcomes.
+    pub stats: PublisherStats,
+    /// What could not be ended by the deadline, by name. Empty after an orderly close.
+    pub left: Vec<String>,
+}
+
+/// Why [`Publisher::try_publish`] did not accept an envelope.
+#[derive(Debug, Clone)]
+pub enum TryPublishError {
+    /// The window is full: here is the envelope back.
+    Full(Box<Envelope>),
+    /// The envelope is refused for good, or the publisher is closed.
+    Refused(Error),
+}
+
+impl fmt::Display for TryPublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(envelope) => write!(f, "the window is full; envelope {} was handed back", envelope.id),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TryPublishError {}
+
+impl Publisher {
+    pub(crate) fn new(
+        line: Arc<Line>,
+        encoder: Encoder,
+        topic: TopicInfo,
+        offer: SinkOffer,
+        atomic: AtomicLimits,
+        keeper: JoinHandle<()>,
+    ) -> Self {
+        let keeper = Mutex::new(Some(keeper));
+        let handles = Arc::new(LastHandle(Arc::clone(&line)));
+        let inner = Arc::new(Inner { line, encoder, topic, offer, atomic, keeper, closed: OnceCell::new() });
+        Self { inner, _handles: handles }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Inner> {
+        Arc::clone(&self.inner)
+    }
+
+    /// The topic, as it exists.
+    pub fn topic(&self) -> &TopicInfo {
+        &self.inner.topic
+    }
+
+    /// What the backend gives this publisher, its durability among it.
+    pub fn offer(&self) -> SinkOffer {
+        self.inner.offer
+    }
+
+    /// Counts since it was opened.
+    pub fn stats(&self) -> PublisherStats {
+        self.inner.line.stats()
+    }
+
+    /// Accepts an envelope into the window and gives its receipt; waits only while the window is full.
+    ///
+    /// Envelopes are accepted in the order in which these calls return.
+    ///
+    /// # Errors
+    /// All are definite, and nothing was accepted: `Invalid/…` as [`Envelope::validate`], `TooLarge/Record`,
+    /// `Closed/Publisher`, `Closed/RuntimeGone`.
+    ///
+    /// # Cancel safety
+    /// A dropped future has accepted nothing: acceptance is the last thing it does.
+    ///
+    /// # Source
+    /// Promises P1, P3, P8.
+    pub async fn publish(&self, envelope: Envelope) -> Result<Receipt> {
+        self.publish_behind(&envelope, None).await
+    }
+
+    /// Publishes an envelope and waits for its outcome.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::publish`], and the outcome: definite (not stored) or indeterminate (perhaps stored).
+    ///
+    /// # Cancel safety
+    /// As [`Publisher::publish`] until the envelope is accepted; from then on dropping the future changes nothing.
+    pub async fn publish_sync(&self, envelope: Envelope) -> Result<Ack> {
+        self.publish(envelope).await?.await
+    }
+
+    /// Accepts an envelope if the window has room, without waiting.
+    ///
+    /// # Errors
+    /// [`TryPublishError::Full`] with the envelope, or what [`Publisher::publish`] refuses.
+    pub fn try_publish(&self, envelope: Envelope) -> std::result::Result<Receipt, TryPublishError> {
+        match self.accept_now(&envelope, None).map_err(TryPublishError::Refused)? {
+            Acceptance::Accepted(receipt) => Ok(receipt),
+            Acceptance::NoRoom(_) => Err(TryPublishError::Full(Box::new(envelope))),
+        }
+    }
+
+    /// Publishes many envelopes in order and waits for all outcomes; outcome `i` belongs to envelope `i`.
+    ///
+    /// An envelope that is refused or fails holds back the later ones of its key in this batch: they fail
+    /// `Unavailable/BehindFailed`. Others are not affected. An empty batch gives no outcomes and sends nothing.
+    ///
+    /// # Errors
+    /// `TooLarge/BatchItems` above 1,000,000 envelopes; nothing was accepted.
+    ///
+    /// # Cancel safety
+    /// Envelopes that were accepted stay accepted; later ones are not.
+    ///
+    /// # Source
+    /// Promise P6.
+    pub async fn publish_batch(&self, envelopes: Vec<Envelope>) -> Result<Vec<Result<Ack>>> {
+        if envelopes.len() > BATCH_ITEMS_MAX {
+            return Err(self.too_large("BatchItems", envelopes.len(), BATCH_ITEMS_MAX, "envelopes"));
+        }
+        let receipts = self.accept_all(&envelopes).await;
+        let mut outcomes = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
+            outcomes.push(match receipt {
+                Ok(receipt) => receipt.await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// Publishes many envelopes so that all are stored and visible together, or none; gives their acks in order.
+    ///
+    /// # Errors
+    /// `Unsupported/AtomicBatch` where the backend has none; `TooLarge/BatchItems` and `TooLarge/BatchBytes` with the
+    /// limits; the first envelope's error with its index; else the common outcome of all.
+    ///
+    /// # Cancel safety
+    /// All are accepted, or none.
+    ///
+    /// # Source
+    /// Promise P6.
+    pub async fn publish_atomic(&self, envelopes: Vec<Envelope>) -> Result<Vec<Ack>> {
+        let limits = self.inner.atomic;
+        if limits.records_max == 0 {
+            return Err(Error::new(ErrorKind::Unsupported, "AtomicBatch")
+                .cause("this backend has no atomic batches")
+                .next("use publish_batch, which gives an outcome for each envelope")
+                .at("publish", self.inner.line.subject()));
+        }
+        if envelopes.len() > limits.records_max {
+            return Err(self.too_large(
+                "BatchItems",
+                envelopes.len(),
+                limits.records_max,
+                "envelopes of an atomic batch",
+            ));
+        }
+        let records = self.encode_all(&envelopes)?;
+        let bytes = records.iter().map(Encoded::len).sum();
+        if bytes > limits.bytes_max {
+            return Err(self.too_large("BatchBytes", bytes, limits.bytes_max, "bytes of an atomic batch"));
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.inner.line.take_room(records.len(), bytes).await?;
+        let receipts = self.inner.line.accept_atomic(&records)?;
+        let mut acks = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
+            acks.push(receipt.await?);
+        }
+        Ok(acks)
+    }
+
+    /// Waits until every envelope accepted before this call has its outcome.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    ///
+    /// # Source
+    /// Promise P9.
+    pub async fn flush(&self) {
+        self.inner.flush().await;
+    }
+
+    /// Accepts nothing more, settles everything, and ends all that belongs to the publisher.
+    ///
+    /// Returns by the deadline: what has no outcome by then is failed if it was never handed to the backend, else
+    /// indeterminate. Idempotent: every call gives the result of the first; one that runs at the same time waits for it.
+    ///
+    /// # Cancel safety
+    /// The publisher stays closed to new envelopes; a further call goes on with the rest.
+    ///
+    /// # Source
+    /// Promise P9.
+    pub async fn close(&self, deadline: Duration) -> Closed {
+        self.inner.close(deadline).await
+    }
+
+    /// Accepts the envelopes of a batch in order, each only if the one before it of its key has not failed by then.
+    async fn accept_all(&self, envelopes: &[Envelope]) -> Vec<Result<Receipt>> {
+        let mut receipts: Vec<Result<Receipt>> = Vec::with_capacity(envelopes.len());
+        let mut last_of_key: HashMap<&str, usize> = HashMap::new();
+        for (index, envelope) in envelopes.iter().enumerate() {
+            let before = last_of_key.insert(&envelope.aggregate_id, index).map(|place| &receipts[place]);
+            let receipt = match before {
+                Some(Err(error)) => Err(behind_failed(error)),
+                Some(Ok(receipt)) => self.publish_behind(envelope, Some(receipt)).await,
+                None => self.publish_behind(envelope, None).await,
+            };
+            receipts.push(receipt);
+        }
+        receipts
+    }
+
+    async fn publish_behind(&self, envelope: &Envelope, behind: Option<&Receipt>) -> Result<Receipt> {
+        let record = match self.accept_now(envelope, behind)? {
+            Acceptance::Accepted(receipt) => return Ok(receipt),
+            Acceptance::NoRoom(record) => record,
+        };
+        self.inner.line.take_room(1, record.len()).await?;
+        self.inner.line.accept(&record, behind)
+    }
+
+    fn accept_now(&self, envelope: &Envelope, behind: Option<&Receipt>) -> Result<Acceptance> {
+        let line = &self.inner.line;
+        let accept = |record: &Encoded| {
+            if line.try_take_room(1, record.len())? {
+                line.accept(record, behind).map(Acceptance::Accepted)
+            } else {
+                Ok(Acceptance::NoRoom(record.clone()))
+            }
+        };
+        self.inner.encoder.encode(envelope, accept)?
+    }
+
+    fn encode_all(&self, envelopes: &[Envelope]) -> Result<Vec<Encoded>> {
+        let encode = |(index, envelope)| {
+            self.inner
+                .encoder
+                .encode(envelope, Encoded::clone)
+                .map_err(|error: Error| error.clone().cause(format!("envelope {index} of the batch: {error}")))
+        };
+        envelopes.iter().enumerate().map(encode).collect()
+    }
+
+    fn too_large(&self, reason: &'static str, is: usize, max: usize, what: &str) -> Error {
+        Error::new(ErrorKind::TooLarge, reason)
+            .cause(format!("{is} {what} where {max} are allowed"))
+            .next("publish in smaller batches")
+            .at("publish", self.inner.line.subject())
+    }
+}
+
+impl Inner {
+    async fn flush(&self) {
+        for receipt in self.line.unsettled() {
+            drop(receipt.await);
+        }
+    }
+
+    pub(crate) async fn close(&self, deadline: Duration) -> Closed {
+        let start = Instant::now();
+        self.closed.get_or_init(|| self.shut_down(start, deadline)).await.clone()
+    }
+
+    /// Accepts nothing more; [`Publisher::close`] does the rest.
+    pub(crate) fn refuse_further(&self) {
+        self.line.refuse_further(publisher_closed(self.line.subject()));
+    }
+
+    /// Whether nothing of it is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    async fn shut_down(&self, start: Instant, deadline: Duration) -> Closed {
+        let line = &self.line;
+        self.refuse_further();
+        // A twentieth of the time is kept for ending what did not end by itself.
+        if timeout_at(start + deadline.mul_f32(0.95), self.flush()).await.is_err() {
+            line.give_up(&close_deadline(line.subject(), deadline));
+            line.stir.notify_one();
+        }
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut left = Vec::new();
+        if let Some(mut keeper) = keeper
+            && timeout_at(start + deadline, &mut keeper).await.is_err()
+        {
+            keeper.abort();
+            left.push(match line.is_reporting() {
+                true => format!("the failure handler of {}", line.subject()),
+                false => format!("the sink of {}", line.subject()),
+            });
+        }
+        Closed { stats: line.stats(), left }
+    }
+}
+
+/// What became of an envelope that could not wait.
+enum Acceptance {
+    Accepted(Receipt),
+    NoRoom(Encoded),
+}
+
+fn close_deadline(subject: &str, deadline: Duration) -> Error {
+    Error::new(ErrorKind::Closed, "CloseDeadline")
+        .cause(format!("the publisher was closed and {deadline:?} were not enough"))
+        .next("close with a longer deadline; look an indeterminate envelope up before publishing it again")
+        .at("publish", subject)
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("topic", &self.inner.topic.name).field("stats", &self.stats()).finish()
+    }
+}
