@@ -15,3 +15,4 @@ pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,
     TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, topic_not_found,
 };
+pub use wire::{Format, Wire, decode};
