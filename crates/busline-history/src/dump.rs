@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{ContentHash, DumpRead, Op, StoredAt};
 use crate::history::History;
+use crate::position::{Partition, Position};
 
 /// The independent read of the topics of a run, taken after it by another client than the bus.
 ///
@@ -147,8 +148,25 @@ impl Dump {
         &self.parked
     }
 
+    /// Whether the parking topic was read.
+    pub(crate) fn covers_parking(&self, parking_topic: &str) -> bool {
+        self.parking_topics.contains(parking_topic)
+    }
+
     /// Whether the topic was read.
     pub fn covers(&self, topic: &str) -> bool {
         self.topics.contains(topic)
+    }
+
+    /// Whether retention deleted from any partition of the topic.
+    pub(crate) fn is_trimmed(&self, topic: &str) -> bool {
+        self.first.iter().any(|((of, _), first)| of == topic && *first > 0)
+    }
+
+    /// Whether retention deleted that position.
+    pub(crate) fn is_below_first(&self, position: Position<'_>) -> bool {
+        let Partition { topic, number } = position.partition;
+        !self.first.is_empty()
+            && self.first.get(&(topic.to_owned(), number)).is_some_and(|first| position.offset < *first)
     }
 }
