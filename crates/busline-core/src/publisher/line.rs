@@ -56,6 +56,7 @@ pub(crate) struct Line {
 struct State {
     /// Batches not handed over; only the last one grows.
     open: VecDeque<OpenBatch>,
+    /// Batches handed over, oldest first.
     in_flight: Vec<InFlight>,
     /// A thread is handing batches over, so that they reach the sink in order.
     handing_over: bool,
@@ -319,7 +320,8 @@ impl Settlement for Line {
         let mut wake = Vec::new();
         let mut state = self.lock();
         let Some(place) = state.in_flight.iter().position(|batch| batch.id == id) else { return };
-        let batch = state.in_flight.swap_remove(place);
+        // Not `swap_remove`: the batches stay in the order in which they were handed over.
+        let batch = state.in_flight.remove(place);
         let freed = if outcomes.iter().all(Result::is_ok) && !batch.cell.has_early() {
             state.settle_acked(batch, outcomes, &mut wake)
         } else {
