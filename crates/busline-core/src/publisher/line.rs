@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::broken::{BrokenKeys, behind_failed, id_of};
 use super::cell::Cell;
 use super::encoded::Encoded;
 use super::keeper::FailedItem;
@@ -84,6 +85,16 @@ struct InFlight {
     cell: Arc<Cell>,
     body: Arc<BatchBody>,
     slots: u32,
+    /// Keys that broke in an earlier batch after this one was accepted: their records are not acked, whatever the sink
+    /// says. It may have taken the batch after it gave the failure.
+    behind: HashMap<Vec<u8>, Error>,
+}
+
+/// An earlier envelope of the same key in the same call.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) receipt: &'a Receipt,
 }
 
 /// Grace beyond the deadline in which the sink, which knows more, may still report the outcome itself.
@@ -153,11 +164,11 @@ impl Line {
         self.bytes.add_permits(bytes);
     }
 
-    /// Accepts one record for which room was taken, unless `behind`, an earlier one of its key, has failed by then.
-    pub(crate) fn accept(self: &Arc<Self>, record: &Encoded, behind: Option<&Receipt>) -> Result<Receipt> {
+    /// Accepts one record for which room was taken, unless the one before it of its key has failed by then.
+    pub(crate) fn accept(self: &Arc<Self>, record: &Encoded, before: Option<Before<'_>>) -> Result<Receipt> {
         let now = Instant::now();
         let mut state = self.lock();
-        let failed = || behind.and_then(Receipt::error).map(|error| behind_failed(&error));
+        let failed = || before.and_then(|before| Some(behind_failed(before.id, &before.receipt.error()?)));
         if let Some(refused) = state.closed.clone().or_else(failed) {
             drop(state);
             self.give_room_back(1, record.len());
@@ -316,13 +327,14 @@ impl Line {
 }
 
 impl Settlement for Line {
-    fn settle(self: Arc<Self>, id: u64, outcomes: Vec<Result<Ack>>) {
+    fn settle(self: Arc<Self>, id: u64, mut outcomes: Vec<Result<Ack>>) {
         let mut wake = Vec::new();
         let mut state = self.lock();
         let Some(place) = state.in_flight.iter().position(|batch| batch.id == id) else { return };
         // Not `swap_remove`: the batches stay in the order in which they were handed over.
         let batch = state.in_flight.remove(place);
-        let freed = if outcomes.iter().all(Result::is_ok) && !batch.cell.has_early() {
+        outcomes.resize(batch.body.items.len(), Err(outcome_forgotten()));
+        let freed = if outcomes.iter().all(Result::is_ok) && batch.behind.is_empty() && !batch.cell.has_early() {
             state.settle_acked(batch, outcomes, &mut wake)
         } else {
             state.settle_mixed(batch, outcomes, &mut wake)
@@ -344,9 +356,6 @@ struct Freed {
     records: usize,
     bytes: usize,
 }
-
-/// Keys behind which nothing may be stored, each with the error that names the first failed envelope.
-type BrokenKeys = HashMap<Vec<u8>, Error>;
 
 impl State {
     fn push(&mut self, record: &Encoded, now: Instant, offer: &SinkOffer) -> Receipt {
@@ -386,7 +395,7 @@ impl State {
         let id = self.next_id;
         self.next_id += 1;
         self.stats.batches += 1;
-        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots });
+        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots, behind: HashMap::new() });
         Some(Batch::new(id, body, atomic, deadline, Arc::clone(line) as Arc<dyn Settlement>))
     }
 
@@ -402,15 +411,18 @@ impl State {
     /// Settles a batch in which something failed, and in the same step everything behind it.
     fn settle_mixed(&mut self, batch: InFlight, outcomes: Vec<Result<Ack>>, wake: &mut Vec<Waker>) -> Freed {
         let mut freed = Freed::default();
-        let mut broken = BrokenKeys::new();
-        let absent = Error::new(ErrorKind::Internal, "OutcomeForgotten");
-        let mut by_slot = vec![Err(absent); batch.slots as usize];
+        let mut broken = BrokenKeys::default();
+        let mut by_slot = vec![Err(outcome_forgotten()); batch.slots as usize];
         for (item, outcome) in batch.body.items.iter().zip(outcomes) {
             if batch.cell.is_settled(item.slot) {
                 // It was reported at its deadline, and counted then; its room was kept until the sink let go of it.
                 freed.add(item);
                 continue;
             }
+            let outcome = outcome.and_then(|ack| match batch.behind.get(batch.body.key(item)) {
+                Some(behind) => Err(behind.clone().indeterminate()),
+                None => Ok(ack),
+            });
             match &outcome {
                 Ok(ack) => {
                     self.stats.acked += 1;
@@ -419,14 +431,31 @@ impl State {
                 }
                 Err(error) => {
                     self.note_failure(&batch.body, item, error, true);
-                    broken.entry(batch.body.key(item).to_vec()).or_insert_with(|| behind_failed(error));
+                    broken.break_at(&batch.body, item, error);
                 }
             }
             by_slot[item.slot as usize] = outcome;
         }
         wake.append(&mut batch.cell.settle(by_slot));
+        self.break_in_flight(batch.id, &mut broken);
         self.fail_behind(broken, wake);
         freed
+    }
+
+    /// Marks the records of broken keys in the batches that were handed over after this one. They keep the sink's
+    /// outcome unless it is an ack.
+    fn break_in_flight(&mut self, id: u64, broken: &mut BrokenKeys) {
+        if broken.is_empty() {
+            return;
+        }
+        for batch in self.in_flight.iter_mut().filter(|batch| batch.id > id) {
+            for item in &batch.body.items {
+                let key = batch.body.key(item);
+                if let Some(behind) = broken.behind(key) {
+                    batch.behind.entry(key.to_vec()).or_insert(behind);
+                }
+            }
+        }
     }
 
     /// Takes the later envelopes of broken keys out of the open batches. An atomic batch goes as a whole, and then its
@@ -436,10 +465,11 @@ impl State {
             return;
         }
         for mut batch in std::mem::take(&mut self.open) {
-            let error_of = |item: &Item| broken.get(batch.body.key(item)).cloned();
-            let of_all = batch.body.items.iter().find_map(error_of).filter(|_| batch.atomic);
-            let errors: Vec<Option<Error>> =
-                batch.body.items.iter().map(|item| error_of(item).or_else(|| of_all.clone())).collect();
+            let mut errors: Vec<Option<Error>> =
+                batch.body.items.iter().map(|item| broken.behind(batch.body.key(item))).collect();
+            if batch.atomic && let Some(of_all) = errors.iter().flatten().next().cloned() {
+                errors.iter_mut().for_each(|error| drop(error.get_or_insert_with(|| of_all.clone())));
+            }
             if errors.iter().all(Option::is_none) {
                 self.open.push_back(batch);
                 continue;
@@ -451,7 +481,7 @@ impl State {
                     batch.body.items.push(item);
                     continue;
                 };
-                broken.entry(batch.body.key(&item).to_vec()).or_insert_with(|| error.clone());
+                broken.break_behind(batch.body.key(&item), &error);
                 gone.push(item);
                 gone_errors.push(error);
             }
@@ -494,19 +524,19 @@ impl State {
 
     /// Reports as indeterminate what the sink holds and `which` picks, with all later ones of its keys.
     fn give_up_in_flight(&mut self, error: &Error, which: impl Fn(&Item) -> bool, wake: &mut Vec<Waker>) -> BrokenKeys {
-        let mut broken = BrokenKeys::new();
+        let mut broken = BrokenKeys::default();
         let mut reported = Vec::new();
         for batch in &self.in_flight {
             for item in &batch.body.items {
                 let key = batch.body.key(item);
-                let behind = broken.get(key).cloned();
+                let behind = broken.behind(key);
                 if !which(item) && behind.is_none() {
                     continue;
                 }
                 let error = behind.map_or_else(|| error.clone(), Error::indeterminate);
                 if let Some(mut woken) = batch.cell.settle_early(item.slot, error.clone()) {
                     wake.append(&mut woken);
-                    broken.entry(key.to_vec()).or_insert_with(|| behind_failed(&error));
+                    broken.break_at(&batch.body, item, &error);
                     reported.push((Arc::clone(&batch.body), *item, error));
                 }
             }
@@ -521,15 +551,20 @@ impl State {
         let overdue = |item: &Item| item.accepted <= limit;
         let mut broken = self.give_up_in_flight(&error.clone().indeterminate(), overdue, wake);
         for mut batch in std::mem::take(&mut self.open) {
-            let (gone, kept): (Vec<Item>, Vec<Item>) = batch.body.items.iter().partition(|item| overdue(item));
+            let (mut gone, mut kept) = (Vec::new(), Vec::new());
+            for item in std::mem::take(&mut batch.body.items) {
+                // The first overdue one of each key names the deadline; those behind it name the first.
+                let is_first = overdue(&item) && !broken.contains(batch.body.key(&item));
+                if is_first {
+                    broken.break_behind(batch.body.key(&item), &behind_failed(&id_of(&batch.body, &item), error));
+                }
+                if is_first { gone.push(item) } else { kept.push(item) }
+            }
+            batch.body.items = kept;
             if gone.is_empty() {
                 self.open.push_back(batch);
                 continue;
             }
-            for item in &gone {
-                broken.entry(batch.body.key(item).to_vec()).or_insert_with(|| behind_failed(error));
-            }
-            batch.body.items = kept;
             let errors = vec![error.clone(); gone.len()];
             self.take_out(batch, gone, errors, wake);
         }
@@ -552,14 +587,11 @@ impl Freed {
     }
 }
 
-/// The error of an envelope behind one of its key that was not acked.
-pub(crate) fn behind_failed(first: &Error) -> Error {
-    if first.reason() == "BehindFailed" {
-        return first.clone();
-    }
-    Error::new(ErrorKind::Unavailable, "BehindFailed")
-        .cause(format!("an earlier envelope of this key was not acked: {first}"))
-        .next("settle the earlier one first, then publish again in order")
+fn outcome_forgotten() -> Error {
+    Error::new(ErrorKind::Internal, "OutcomeForgotten")
+        .cause("the driver gave too few outcomes")
+        .next("look the envelope up before publishing it again, and report this")
+        .indeterminate()
 }
 
 fn deadline_error(subject: &str, deadline: Duration) -> Error {

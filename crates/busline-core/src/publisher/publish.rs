@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::encoded::{Encoded, Encoder};
-use super::line::{Line, PublisherStats, behind_failed, publisher_closed};
+use super::broken::behind_failed;
+use super::line::{Before, Line, PublisherStats, publisher_closed};
 use super::receipt::Receipt;
 use crate::ack::Ack;
 use crate::driver::SinkOffer;
@@ -266,10 +267,10 @@ impl Publisher {
         let mut receipts: Vec<Result<Receipt>> = Vec::with_capacity(envelopes.len());
         let mut last_of_key: HashMap<&str, usize> = HashMap::new();
         for (index, envelope) in envelopes.iter().enumerate() {
-            let before = last_of_key.insert(&envelope.aggregate_id, index).map(|place| &receipts[place]);
-            let receipt = match before {
-                Some(Err(error)) => Err(behind_failed(error)),
-                Some(Ok(receipt)) => self.publish_behind(envelope, Some(receipt)).await,
+            let before = last_of_key.insert(&envelope.aggregate_id, index);
+            let receipt = match before.map(|place| (&envelopes[place].id, &receipts[place])) {
+                Some((id, Err(error))) => Err(behind_failed(id, error)),
+                Some((id, Ok(receipt))) => self.publish_behind(envelope, Some(Before { id, receipt })).await,
                 None => self.publish_behind(envelope, None).await,
             };
             receipts.push(receipt);
@@ -277,20 +278,20 @@ impl Publisher {
         receipts
     }
 
-    async fn publish_behind(&self, envelope: &Envelope, behind: Option<&Receipt>) -> Result<Receipt> {
-        let record = match self.accept_now(envelope, behind)? {
+    async fn publish_behind(&self, envelope: &Envelope, before: Option<Before<'_>>) -> Result<Receipt> {
+        let record = match self.accept_now(envelope, before)? {
             Acceptance::Accepted(receipt) => return Ok(receipt),
             Acceptance::NoRoom(record) => record,
         };
         self.inner.line.take_room(1, record.len()).await?;
-        self.inner.line.accept(&record, behind)
+        self.inner.line.accept(&record, before)
     }
 
-    fn accept_now(&self, envelope: &Envelope, behind: Option<&Receipt>) -> Result<Acceptance> {
+    fn accept_now(&self, envelope: &Envelope, before: Option<Before<'_>>) -> Result<Acceptance> {
         let line = &self.inner.line;
         let accept = |record: &Encoded| {
             if line.try_take_room(1, record.len())? {
-                line.accept(record, behind).map(Acceptance::Accepted)
+                line.accept(record, before).map(Acceptance::Accepted)
             } else {
                 Ok(Acceptance::NoRoom(record.clone()))
             }
