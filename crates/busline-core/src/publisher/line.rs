@@ -70,6 +70,9 @@ struct State {
     failures: Vec<FailedItem>,
     /// The failure handler runs.
     reporting: bool,
+    /// Nothing is waited for any more: what the sink holds has its outcome.
+    given_up: bool,
+    sink_ended: bool,
     stats: PublisherStats,
 }
 
@@ -249,16 +252,32 @@ impl Line {
         self.lock().closed.is_some()
     }
 
-    /// Whether every accepted envelope has its outcome, also from the sink's side, and the failure handler has them.
+    /// Whether every accepted envelope has its outcome, and the sink's answer is not waited for.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lock().is_settled()
+    }
+
+    /// Whether everything is settled, and the failure handler has its part.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.open.is_empty() && state.in_flight.is_empty() && state.failures.is_empty() && !state.reporting
+        state.is_settled() && state.failures.is_empty() && !state.reporting
     }
 
     /// Whether the failure handler runs, or has failures to come.
     pub(crate) fn is_reporting(&self) -> bool {
         let state = self.lock();
         state.reporting || !state.failures.is_empty()
+    }
+
+    /// The sink was closed: the publisher needs no memory for further batches.
+    pub(crate) fn sink_has_ended(&self) {
+        let mut state = self.lock();
+        state.sink_ended = true;
+        state.spare = None;
+    }
+
+    pub(crate) fn is_sink_ended(&self) -> bool {
+        self.lock().sink_ended
     }
 
     /// Settles everything now: what was not handed over with this definite error, the rest as indeterminate.
@@ -269,8 +288,10 @@ impl Line {
             state.fail_open_batch(batch, error, &mut wake);
         }
         state.give_up_in_flight(&error.clone().indeterminate(), |_| true, &mut wake);
+        state.given_up = true;
         drop(state);
         wake.into_iter().for_each(Waker::wake);
+        self.stir.notify_one();
     }
 
     /// Reports what is past its deadline. Gives when to look again, or `None` if nothing is outstanding.
@@ -290,24 +311,24 @@ impl Line {
         next
     }
 
-    /// Failed items that the handler has not seen, if there are some and it is not busy; it then counts as busy.
-    pub(crate) fn start_reporting(&self) -> Option<Vec<FailedItem>> {
+    /// Whether the handler has something to do and is not busy; it then counts as busy.
+    pub(crate) fn start_reporting(&self) -> bool {
         let mut state = self.lock();
-        if state.reporting || state.failures.is_empty() {
-            return None;
+        let starts = !state.reporting && !state.failures.is_empty();
+        state.reporting |= starts;
+        starts
+    }
+
+    /// Failed items that the handler has not seen; `None` ends its work.
+    pub(crate) fn next_failures(&self) -> Option<Vec<FailedItem>> {
+        let mut state = self.lock();
+        if !state.failures.is_empty() {
+            return Some(std::mem::take(&mut state.failures));
         }
-        state.reporting = true;
-        Some(std::mem::take(&mut state.failures))
-    }
-
-    pub(crate) fn end_reporting(&self) {
-        self.lock().reporting = false;
+        state.reporting = false;
+        drop(state);
         self.stir.notify_one();
-    }
-
-    /// Failed items that the handler has not seen, busy or not.
-    pub(crate) fn take_failures(&self) -> Vec<FailedItem> {
-        std::mem::take(&mut self.lock().failures)
+        None
     }
 
     /// A failed item goes to its handler: its room is free.
@@ -358,6 +379,10 @@ struct Freed {
 }
 
 impl State {
+    fn is_settled(&self) -> bool {
+        self.open.is_empty() && (self.in_flight.is_empty() || self.given_up)
+    }
+
     fn push(&mut self, record: &Encoded, now: Instant, offer: &SinkOffer) -> Receipt {
         let fits = self.open.back().is_some_and(|last| {
             !last.atomic
@@ -467,8 +492,12 @@ impl State {
         for mut batch in std::mem::take(&mut self.open) {
             let mut errors: Vec<Option<Error>> =
                 batch.body.items.iter().map(|item| broken.behind(batch.body.key(item))).collect();
-            if batch.atomic && let Some(of_all) = errors.iter().flatten().next().cloned() {
-                errors.iter_mut().for_each(|error| drop(error.get_or_insert_with(|| of_all.clone())));
+            if batch.atomic
+                && let Some(of_all) = errors.iter().flatten().next().cloned()
+            {
+                for error in &mut errors {
+                    error.get_or_insert_with(|| of_all.clone());
+                }
             }
             if errors.iter().all(Option::is_none) {
                 self.open.push_back(batch);
