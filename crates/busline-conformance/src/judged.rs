@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use busline_core::{Ack, Durability, Envelope, Medium, Publisher, Receipt, Result};
+use busline_core::{Ack, Durability, Envelope, Medium, Publisher, Receipt};
 use busline_history as history;
 use busline_history::{
     Acked, ContentHash, Crash, Dump, Fault, FaultEnd, FaultStart, History, Life, Plan, Publication, Recorder, Report,
@@ -12,6 +12,7 @@ use busline_history::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::failures::Failures;
@@ -125,16 +126,17 @@ fn plan(load: Load, chaos: Chaos) -> Plan {
 /// Runs all publishers to their end; gives how many envelopes were acked.
 async fn play(stage: &Stage, faults: &Faults, load: Load, chaos: Chaos, recorder: &Recorder) -> u64 {
     let stop = Arc::new(AtomicBool::new(false));
+    let (calm, _) = watch::channel(chaos == Chaos::None);
     let mut disturber = JoinSet::new();
     if chaos == Chaos::Random {
-        disturber.spawn(disturb(faults.clone(), load, recorder.clone(), Arc::clone(&stop)));
+        disturber.spawn(disturb(faults.clone(), load, recorder.clone(), calm.clone(), Arc::clone(&stop)));
     }
     let mut publishers = Vec::new();
     let mut senders = JoinSet::new();
     for number in 0..load.publishers {
         let played = Played::open(stage, load, format!("p{number}"), recorder).await;
         for task in 0..load.tasks {
-            senders.spawn(played.sender(load, task).run(load));
+            senders.spawn(played.sender(load, task).run(load, calm.subscribe()));
         }
         publishers.push(played);
     }
@@ -211,15 +213,19 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, load: Load) {
+    async fn run(mut self, load: Load, mut calm: watch::Receiver<bool>) {
         let mut observers = JoinSet::new();
-        for _ in 0..load.per_task {
+        for number in 0..load.per_task {
+            // A large window would take the whole load while the first fault keeps every batch.
+            if number == load.per_task / 5 {
+                calm.wait_for(|calm| *calm).await.expect("the sender lives");
+            }
             // Cubed, so that one key in eight gets half of the load.
             let rank = (self.random.random::<f64>().powi(3) * load.keys as f64) as usize;
             if let Some((id, receipt)) = self.publish(rank, load.deadline).await {
                 observers.spawn(observe(self.recorder.clone(), id, receipt));
             }
-            if self.random.random_ratio(1, 10) {
+            if self.random.random_ratio(1, 5) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -264,7 +270,7 @@ async fn observe(recorder: Recorder, id: String, receipt: Receipt) {
 }
 
 /// Orders faults at random until told to stop, and heals everything at the end.
-async fn disturb(faults: Faults, load: Load, recorder: Recorder, stop: Arc<AtomicBool>) {
+async fn disturb(faults: Faults, load: Load, recorder: Recorder, calm: watch::Sender<bool>, stop: Arc<AtomicBool>) {
     let mut random = StdRng::seed_from_u64(load.seed);
     let target = Target::Broker("faulty sink".into());
     let start = FaultStart {
@@ -281,6 +287,7 @@ async fn disturb(faults: Faults, load: Load, recorder: Recorder, stop: Arc<Atomi
     // Longer than the deadline and its grace.
     tokio::time::sleep(load.deadline + Duration::from_millis(500)).await;
     faults.release();
+    calm.send_replace(true);
     let mut orders = 0;
     while !stop.load(Ordering::Acquire) {
         order(&faults, &mut random);
@@ -355,9 +362,4 @@ fn hash(envelope: &Envelope) -> ContentHash {
 
 fn crc_of(text: &str) -> u64 {
     u64::from(busline_core::checksum(text.as_bytes(), b"", b""))
-}
-
-/// The acks among outcomes.
-pub(crate) fn acks<'o>(outcomes: &'o [Result<Ack>]) -> impl Iterator<Item = &'o Ack> {
-    outcomes.iter().filter_map(|outcome| outcome.as_ref().ok())
 }

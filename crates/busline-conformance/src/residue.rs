@@ -19,7 +19,20 @@ pub(crate) struct Residue {
 const SETTLING_MAX: Duration = Duration::from_secs(1);
 
 impl Residue {
-    pub(crate) fn now() -> Self {
+    /// What is held once nothing changes any more.
+    pub(crate) async fn at_rest() -> Self {
+        let mut before = Self::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = Self::now();
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    }
+
+    fn now() -> Self {
         Self { tasks: tasks(), threads: threads(), descriptors: descriptors() }
     }
 

@@ -224,7 +224,10 @@ fn answer_lost() -> Error {
 }
 
 fn sink_closed() -> Error {
-    Error::new(ErrorKind::Closed, "Sink").cause("the sink is closed").next("open another publisher").at("publish", "faulty sink")
+    Error::new(ErrorKind::Closed, "Sink")
+        .cause("the sink is closed")
+        .next("open another publisher")
+        .at("publish", "faulty sink")
 }
 
 impl fmt::Debug for FaultySink {
