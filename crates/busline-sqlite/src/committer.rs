@@ -1,0 +1,221 @@
+//! The one thread of a process that writes to the file, and the queue in front of it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use busline_core::{Batch, Error, ErrorKind, Result};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::group::{Publish, Store};
+use crate::sink::SinkTopic;
+
+/// What the committer is asked to do.
+enum Job {
+    /// Store a batch; several of them share one transaction.
+    Publish(Publish),
+    /// Run one change in a transaction of its own.
+    Write(Write),
+}
+
+type Write = Box<dyn FnOnce(&mut Store, &Queue) + Send>;
+
+/// Jobs in order. Bounded by its users: each publisher has one batch here at most, each other call one change.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<QueueState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    stopping: bool,
+}
+
+/// The next thing to do.
+enum Work {
+    Group(Vec<Publish>),
+    Write(Write),
+    /// Nothing is waiting.
+    Idle,
+    Stop,
+}
+
+impl Queue {
+    fn push(&self, job: Job) -> std::result::Result<(), Job> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Takes batches out whose deadline has passed while the file was locked.
+    pub(crate) fn take_overdue(&self, now: Instant) -> Vec<Publish> {
+        let mut state = self.lock();
+        let (overdue, rest) = std::mem::take(&mut state.jobs)
+            .into_iter()
+            .partition(|job| matches!(job, Job::Publish(publish) if publish.is_overdue(now)));
+        state.jobs = rest;
+        let overdue: VecDeque<Job> = overdue;
+        overdue
+            .into_iter()
+            .filter_map(|job| if let Job::Publish(publish) = job { Some(publish) } else { None })
+            .collect()
+    }
+
+    /// The next change, or the batches at the head as far as they fit one transaction. With `wait`, waits for one.
+    fn next(&self, records_max: usize, bytes_max: usize, wait: bool) -> Work {
+        let mut state = self.lock();
+        loop {
+            match state.jobs.pop_front() {
+                Some(Job::Write(write)) => return Work::Write(write),
+                Some(Job::Publish(first)) => return Work::Group(state.take_group(first, records_max, bytes_max)),
+                None if state.stopping => return Work::Stop,
+                None if !wait => return Work::Idle,
+                None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.lock().stopping = true;
+        self.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueState {
+    fn take_group(&mut self, first: Publish, records_max: usize, bytes_max: usize) -> Vec<Publish> {
+        let (mut records, mut bytes) = (first.batch.len(), first.batch.bytes());
+        let mut group = vec![first];
+        while let Some(Job::Publish(next)) = self.jobs.front() {
+            records += next.batch.len();
+            bytes += next.batch.bytes();
+            if records > records_max || bytes > bytes_max {
+                break;
+            }
+            if let Some(Job::Publish(next)) = self.jobs.pop_front() {
+                group.push(next);
+            }
+        }
+        group
+    }
+}
+
+/// The committer as the driver and its sinks hold it.
+pub(crate) struct Committer {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    process: u32,
+}
+
+impl Committer {
+    /// Starts the thread on its connection.
+    pub(crate) fn start(store: Store) -> Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let thread = std::thread::Builder::new()
+            .name("busline-commit".into())
+            .spawn({
+                let queue = Arc::clone(&queue);
+                move || run(store, &queue)
+            })
+            .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), process: std::process::id() })
+    }
+
+    /// Hands a batch over; it is settled here at once if the committer has ended.
+    pub(crate) fn publish(&self, batch: Batch, topic: &Arc<SinkTopic>) {
+        if self.process != std::process::id() {
+            return batch.settle_all(&forked());
+        }
+        let publish = Publish { batch, topic: Arc::clone(topic) };
+        if let Err(Job::Publish(refused)) = self.queue.push(Job::Publish(publish)) {
+            refused.batch.settle_all(&driver_closed());
+        }
+    }
+
+    /// Runs a change in a transaction of its own.
+    ///
+    /// # Errors
+    /// What the change gives, `Closed/Bus`, or what keeps the transaction from being committed.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.process != std::process::id() {
+            return Err(forked());
+        }
+        let (answer, answered) = oneshot::channel();
+        let write: Write = Box::new(move |store, queue| {
+            // Whoever asked may be gone; the change is made all the same.
+            drop(answer.send(store.write(queue, &change)));
+        });
+        self.queue.push(Job::Write(write)).map_err(|_| driver_closed())?;
+        answered.await.unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    /// Ends the thread after what is queued. Blocks until it has ended.
+    pub(crate) fn stop(&self) {
+        self.queue.stop();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer thread panicked");
+        }
+    }
+}
+
+impl Drop for Committer {
+    /// A driver that was dropped instead of closed still stores what was handed over; its thread ends by itself.
+    fn drop(&mut self) {
+        self.queue.stop();
+    }
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer").field("jobs", &self.queue.lock().jobs.len()).finish()
+    }
+}
+
+fn run(mut store: Store, queue: &Queue) {
+    let (records_max, bytes_max) = store.transaction_limits();
+    let mut sweeping = true;
+    loop {
+        match queue.next(records_max, bytes_max, !sweeping) {
+            Work::Group(group) => store.publish(group, queue),
+            Work::Write(write) => {
+                write(&mut store, queue);
+                sweeping = true;
+            }
+            Work::Idle => sweeping = store.sweep(queue),
+            Work::Stop => break,
+        }
+    }
+    store.end();
+}
+
+pub(crate) fn driver_closed() -> Error {
+    Error::new(ErrorKind::Closed, "Bus").cause("the bus is closed").next("connect again")
+}
+
+fn forked() -> Error {
+    Error::new(ErrorKind::Closed, "ForkedProcess")
+        .cause("the bus was opened before this process was forked")
+        .next("connect again in the child")
+}
