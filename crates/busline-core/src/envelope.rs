@@ -396,6 +396,9 @@ pub enum Attribute {
     /// A truth value.
     Boolean(bool),
     /// What another program wrote and CloudEvents has no type for, as the JSON it was.
+    ///
+    /// At most 64 levels, no number beyond 64-bit floating point. JSON that is a text, a truth value or a whole
+    /// number of 64 bits is read back as that type, and null as no attribute.
     Json(RawJson),
 }
 
@@ -662,6 +665,21 @@ mod tests {
             time_round_trips(text);
         }
         assert_eq!(OccurredAt::parse("2026-11-25T08:00:00+00:00").expect("legal").to_string(), "2026-11-25T08:00:00Z");
+    }
+
+    #[test]
+    fn times_that_could_not_be_read_back_are_refused_in_publishing() {
+        let at = |second: i64, offset: i32| OccurredAt {
+            instant: Timestamp::from_second(second).expect("in range"),
+            offset: UtcOffset::from_seconds(offset).expect("in range"),
+        };
+        let year_1 = -62_135_596_800;
+        for (second, offset) in [(year_1 - 1, 0), (year_1, -60), (0, 86_400), (0, -86_400)] {
+            refused(&Envelope { occurred_at: at(second, offset), ..placed("k") }, "Time");
+        }
+        let exact = at(year_1, 3_661);
+        Envelope { occurred_at: exact, ..placed("k") }.validate().expect("legal");
+        assert_eq!(exact.to_string(), "0001-01-01T01:01:00+01:01");
     }
 
     #[test]
