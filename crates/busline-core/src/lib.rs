@@ -43,7 +43,7 @@ pub use subscription::{
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, partition_not_found, topic_exists,
-    topic_not_found,
+    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found,
+    not_owner, partition_not_found, topic_exists, topic_not_found,
 };
 pub use wire::{Format, Wire, decode};

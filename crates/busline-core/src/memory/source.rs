@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use super::driver::Shared;
 use super::store::Store;
 use crate::driver::{Assignment, BoxFuture, Commit, ReadRequest, Source, SourceEvent, SourceRequest, Start};
@@ -191,6 +193,10 @@ impl Source for MemorySource {
         }
         self.shared.changed.notify_waiters();
         Box::pin(async move { owned })
+    }
+
+    fn holds_until(&self) -> Option<Instant> {
+        None
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {

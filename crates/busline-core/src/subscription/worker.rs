@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -49,10 +50,27 @@ async fn attempt<H: Handler>(engine: &Engine, handler: &H, worker: usize, work: 
     };
     let offset = record.offset;
     let delivery = Delivery { envelope, partition, offset, attempt, place: Arc::clone(&engine.place) };
-    let ran = engine.slots[worker].run(&engine.tick, engine.settings.handler_timeout, handler.handle(delivery)).await;
+    let run = async {
+        hold(engine).await;
+        handler.handle(delivery).await
+    };
+    let ran = engine.slots[worker].run(&engine.tick, engine.settings.handler_timeout, run).await;
     let (end, note) = judge(engine, record, attempt, ran);
     Ended { lane, ordinal, bytes, end, note }
 }
+
+/// Waits while the assignment may be over: others may have taken it while this process was frozen.
+///
+/// # Source
+/// Promise C2.
+async fn hold(engine: &Engine) {
+    while engine.source.holds_until().is_some_and(|until| until <= Instant::now()) {
+        tokio::time::sleep(HOLD_LOOK).await;
+    }
+}
+
+/// Pause between two looks at whether the assignment still stands.
+const HOLD_LOOK: Duration = Duration::from_millis(20);
 
 /// What follows from the end of a run.
 ///
