@@ -35,10 +35,11 @@ mod connect;
 pub use connect::connect;
 
 pub use busline_core::{
-    Ack, AckPositions, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Driver, Durability, Envelope, Error,
-    ErrorKind, Failure, FailureHandler, Gaps, GroupName, Header, Headers, Integrity, Medium, MemoryDriver, OccurredAt,
+    Ack, AckPositions, Assignment, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Delivery, Driver, Durability, Envelope, Error,
+    ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName, Handler, HandlerError, Header, Headers, Integrity, Left, Medium, MemoryDriver, OccurredAt,
     Offset, Partition, Payload, Positions, Provision, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
-    RawJson, ReadRequest, Receipt, Record, Result, Retention, SystemClock, TopicInfo, TopicName, TopicSpec,
+    RawJson, ReadRequest, Receipt, Record, Result, Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings,
+    SubscriptionStats, Verdict, SystemClock, TopicInfo, TopicName, TopicSpec,
     TryPublishError, Wire, escaped,
 };
 #[cfg(feature = "sqlite")]
