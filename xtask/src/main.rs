@@ -1,2 +1,53 @@
-//! Development tasks of the Busline workspace.
-fn main() {}
+//! Development tasks of the Busline workspace: the whole pipeline, the house rules as tests, the mutations.
+//!
+//! `cargo xtask` prints what there is. Each task is one module; nothing here is used by the product.
+
+mod process;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use workspace::Workspace;
+
+const HELP: &str = "\
+Development tasks of the Busline workspace.
+
+cargo xtask tidy                                the house rules as tests: arrows, names, mod.rs, macros, docs
+
+Before a commit:  cargo xtask tidy
+A tidy rule:      one file in xtask/src/tidy, named in its rules.rs
+";
+
+/// What a wrong command line exits with, as the `busline` command does.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some((task, rest)) = words.split_first() else {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    };
+    let done = match (*task, rest) {
+        ("help" | "--help" | "-h", _) | (_, ["--help" | "-h", ..]) => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        ("tidy", []) => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
+        _ => return usage(&format!("no task `{}`", words.join(" "))),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(wrong: &str) -> ExitCode {
+    eprintln!("xtask: {wrong}\n\n{HELP}");
+    ExitCode::from(USAGE)
+}
