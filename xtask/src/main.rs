@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask` prints what there is. Each task is one module; nothing here is used by the product.
 
+mod duration;
+mod mutate;
 mod process;
 mod tidy;
 mod workspace;
@@ -14,9 +16,17 @@ const HELP: &str = "\
 Development tasks of the Busline workspace.
 
 cargo xtask tidy                                the house rules as tests: arrows, names, mod.rs, macros, docs
+cargo xtask mutate [NAME…] [--check] [--list]   break the code on purpose; each mutation must turn its test red
+                                                NAME: only these (xtask/mutations/NAME.patch); all when none is named
+                                                --check: only see that each patch applies and its header is complete
+                                                --list: only show what each breaks and which test must notice
 
 Before a commit:  cargo xtask tidy
 A tidy rule:      one file in xtask/src/tidy, named in its rules.rs
+A mutation:       git diff > xtask/mutations/NAME.patch, and two lines in front of it:
+                      Breaks: P1 order: a failed record does not fail its successors
+                      Test: -p busline-core --test conformance publish_order_prefix
+                  The test arguments are those of cargo test.
 ";
 
 /// What a wrong command line exits with, as the `busline` command does.
@@ -35,6 +45,10 @@ fn main() -> ExitCode {
             Ok(true)
         }
         ("tidy", []) => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
+        ("mutate", rest) => match mutate::Request::parse(rest) {
+            Ok(request) => Workspace::find().and_then(|workspace| mutate::run(&workspace, &request)),
+            Err(wrong) => return usage(&wrong),
+        },
         _ => return usage(&format!("no task `{}`", words.join(" "))),
     };
     match done {

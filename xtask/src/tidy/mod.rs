@@ -18,4 +18,5 @@ mod sql_texts;
 mod tokio_features;
 mod tree;
 
+pub(crate) use code::{blanked, function_names};
 pub(crate) use rules::run;
