@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask` prints what there is. Each task is one module; nothing here is used by the product.
 
+mod ci;
 mod duration;
 mod mutate;
 mod process;
@@ -15,6 +16,8 @@ use workspace::Workspace;
 const HELP: &str = "\
 Development tasks of the Busline workspace.
 
+cargo xtask ci [--long]                         the whole pipeline, the same here and in CI; stops at the first failure
+                                                --long: the longer versions (BUSLINE_LONG=1, 10 min of fuzzing)
 cargo xtask tidy                                the house rules as tests: arrows, names, mod.rs, macros, docs
 cargo xtask mutate [NAME…] [--check] [--list]   break the code on purpose; each mutation must turn its test red
                                                 NAME: only these (xtask/mutations/NAME.patch); all when none is named
@@ -22,6 +25,8 @@ cargo xtask mutate [NAME…] [--check] [--list]   break the code on purpose; eac
                                                 --list: only show what each breaks and which test must notice
 
 Before a commit:  cargo xtask tidy
+Before a merge:   cargo xtask ci
+A CI step:        one entry in xtask/src/ci/steps.rs
 A tidy rule:      one file in xtask/src/tidy, named in its rules.rs
 A mutation:       git diff > xtask/mutations/NAME.patch, and two lines in front of it:
                       Breaks: P1 order: a failed record does not fail its successors
@@ -44,6 +49,8 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(true)
         }
+        ("ci", []) => Workspace::find().and_then(|workspace| ci::run(&workspace, false)),
+        ("ci", ["--long"]) => Workspace::find().and_then(|workspace| ci::run(&workspace, true)),
         ("tidy", []) => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
         ("mutate", rest) => match mutate::Request::parse(rest) {
             Ok(request) => Workspace::find().and_then(|workspace| mutate::run(&workspace, &request)),

@@ -13,6 +13,7 @@ mod macros;
 mod mod_files;
 mod printing;
 mod promises;
+mod release_targets;
 mod rules;
 mod sql_texts;
 mod tokio_features;

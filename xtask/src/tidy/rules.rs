@@ -4,15 +4,15 @@ use anyhow::Result;
 
 use super::tree::{Finding, Tree};
 use super::{
-    arrows, clients, crate_docs, drawers, foreign_places, globs, macros, mod_files, printing, promises, sql_texts,
-    tokio_features,
+    arrows, clients, crate_docs, drawers, foreign_places, globs, macros, mod_files, printing, promises,
+    release_targets, sql_texts, tokio_features,
 };
 use crate::workspace::Workspace;
 
 /// A name to find it by, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     ("arrows", arrows::check),
     ("clients", clients::check),
     ("crate-docs", crate_docs::check),
@@ -23,6 +23,7 @@ const RULES: [Rule; 12] = [
     ("mod-files", mod_files::check),
     ("printing", printing::check),
     ("promises", promises::check),
+    ("release-targets", release_targets::check),
     ("sql-texts", sql_texts::check),
     ("tokio-features", tokio_features::check),
 ];
