@@ -96,3 +96,14 @@ fn a10_looks_alike_a_killed_handler_has_ended() {
     let story = two().assign(1).deliver("a").start("a").killed();
     story.process(2).member("n").assign(1).handle("a").is_clean();
 }
+
+#[test]
+fn a9_looks_alike_the_group_was_sent_far_ahead_afterwards() {
+    two().handle("a").handle("b").seek(5).is_clean();
+}
+
+#[test]
+fn a10_looks_alike_two_generations_whose_members_have_one_name() {
+    let story = two().assign(1).deliver("a").process(2).assign(2).process(1).start("a");
+    story.process(2).handle("a").process(1).ok("a").is_clean();
+}

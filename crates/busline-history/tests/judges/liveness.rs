@@ -53,3 +53,9 @@ fn a18_looks_alike_other_records_kept_starting() {
     let story = two().publish("x", "l", 2).publish("y", "l", 3).deliver("a").start("a").seconds(20);
     story.handle("x").seconds(20).handle("y").ok("a").handle("b").is_clean();
 }
+
+#[test]
+fn a18_one_member_left_and_the_other_was_stuck() {
+    let story = two().process(2).member("n").assign(1).handle("a").close_begins("n", Duration::from_secs(1));
+    story.close_ends("n", "ok").seconds(60).process(3).publish("x", "l", 2).shows(&["A18"]);
+}

@@ -73,3 +73,10 @@ fn what_is_only_counted_keeps_a_run_green() {
     let report = story().publish("a", "k", 0).publish("a", "k", 1).report();
     assert_eq!((report.verdict, report.violations.len()), (Verdict::Green, 1));
 }
+
+#[test]
+fn the_open_publishes_of_a_killed_process_are_indeterminate() {
+    let story = story().call("a", "k").accept("a").store("a", 0).killed().process(2).call("b", "l").accept("b");
+    let summary = story.report().summary;
+    assert_eq!((summary.attempted, summary.indeterminate, summary.recovered), (2, 1, 1));
+}
