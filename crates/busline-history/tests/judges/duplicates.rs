@@ -148,3 +148,17 @@ fn a7_a_cut_or_an_earlier_fault_or_the_death_of_another_excuses_nothing() {
 fn a7_looks_alike_the_broker_is_still_failing_over() {
     delivered_once().fault_begins(Crash::Process, Tolerance::Within).handle("a").is_clean();
 }
+
+#[test]
+fn a7_neither_the_close_nor_the_revoke_of_another_member_excuses() {
+    let closed = delivered_once().close_begins("n", Duration::from_secs(1)).close_ends("n", "ok");
+    closed.handle("a").shows(&["A7"]);
+    delivered_once().process(2).member("n").revoke(1).process(1).member("m").handle("a").shows(&["A7"]);
+    delivered_once().member("n").revoke(1).member("m").handle("a").shows(&["A7"]);
+    delivered_once().process(2).revoke(1).process(1).handle("a").shows(&["A7"]);
+}
+
+#[test]
+fn a7_looks_alike_its_own_partition_was_taken() {
+    delivered_once().revoke(1).handle("a").is_clean();
+}

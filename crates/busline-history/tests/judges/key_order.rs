@@ -107,3 +107,10 @@ fn a10_looks_alike_two_generations_whose_members_have_one_name() {
     let story = two().assign(1).deliver("a").process(2).assign(2).process(1).start("a");
     story.process(2).handle("a").process(1).ok("a").is_clean();
 }
+
+#[test]
+fn a9_every_record_that_overtook_is_told() {
+    let story = two().publish("c", "k", 2).deliver("a").start("a").handle("b").handle("c").ok("a");
+    let said = story.shows(&["A9", "A10"]);
+    assert!(said.contains("A9 key reorder: group billing, key k: c at orders/0@2 started"), "{said}");
+}

@@ -116,3 +116,11 @@ fn a1_an_ack_without_a_position_counts_after_a_drain_and_not_before() {
     story.shows(&["A2"]);
     story.drained().shows(&["A1", "A2"]);
 }
+
+#[test]
+fn a1_looks_alike_without_a_position_nobody_can_say_that_it_was_the_group_s() {
+    let story = || story().call("a", "k").accept("a").ack_as("a", |_| {});
+    story().billing_from(5).drained().shows(&["A2"]);
+    let story = story().plan(|plan| plan.groups.push(GroupPlan::from_beginning("billing", "orders")));
+    story.trimmed_below(1).drained().is_clean();
+}

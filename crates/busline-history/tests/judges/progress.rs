@@ -124,3 +124,19 @@ fn a15_looks_alike_the_refusal_is_that_of_the_old_owner() {
     let story = story.op(Commit::Invoke(old.clone())).process(2).op(Commit::Invoke(new));
     story.process(1).op(Commit::Fail(old)).is_clean();
 }
+
+#[test]
+fn a14_the_change_of_another_member_is_none_of_its_own() {
+    two().deliver("b").member("n").revoke(1).member("m").deliver("a").shows(&["A14"]);
+}
+
+#[test]
+fn a15_looks_alike_foreign_bytes_are_passed_over() {
+    story()
+        .billing_from(0)
+        .publish("a", "k", 0)
+        .store_as("foreign", 1, |row| row.id = None)
+        .handle("a")
+        .commit(2)
+        .is_clean();
+}
