@@ -114,3 +114,10 @@ fn a9_every_record_that_overtook_is_told() {
     let said = story.shows(&["A9", "A10"]);
     assert!(said.contains("A9 key reorder: group billing, key k: c at orders/0@2 started"), "{said}");
 }
+
+#[test]
+fn a10_the_end_of_the_frozen_owner_s_handler_is_not_that_of_the_new_one() {
+    let story = two().assign(1).deliver("a").start("a").process(2).member("n").assign(2).deliver("a").start("a");
+    let story = story.process(1).member("m").ok("a").process(2).member("n").handle("b");
+    story.ok("a").shows(&["A10"]);
+}
