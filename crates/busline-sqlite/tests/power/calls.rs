@@ -3,10 +3,7 @@
 //! What is simulated follows SQLite's `os_unix.c`: which syncs reach the folder, when a name counts as absent, which
 //! lock stands in the way of which, and that small overwrites harm no byte beside them.
 
-#![expect(
-    unsafe_code,
-    reason = "SQLite asks for a VFS as a table of C functions"
-)]
+#![expect(unsafe_code, reason = "SQLite asks for a VFS as a table of C functions")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ops::Range;
@@ -236,16 +233,10 @@ unsafe extern "C" fn open(
 
 /// # Safety
 /// Called by SQLite with a registered VFS and a path.
-unsafe extern "C" fn delete(
-    vfs: *mut ffi::sqlite3_vfs,
-    path: *const c_char,
-    sync_folder: c_int,
-) -> c_int {
+unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, path: *const c_char, sync_folder: c_int) -> c_int {
     // SAFETY: the VFS is ours, the path SQLite's for the length of this call.
     let (machine, name) = unsafe { (machine(vfs), text(path)) };
-    let result = machine
-        .ok_or(Fault::Dead)
-        .and_then(|it| it.delete(name, sync_folder & 1 != 0));
+    let result = machine.ok_or(Fault::Dead).and_then(|it| it.delete(name, sync_folder & 1 != 0));
     match result {
         Err(Fault::NotFound) => ffi::SQLITE_IOERR_DELETE_NOENT,
         other => code(other, ffi::SQLITE_IOERR_DELETE),
@@ -262,9 +253,7 @@ unsafe extern "C" fn access(
 ) -> c_int {
     // SAFETY: the VFS is ours, the path SQLite's for the length of this call.
     let (machine, name) = unsafe { (machine(vfs), text(path)) };
-    let len = machine
-        .ok_or(Fault::Dead)
-        .and_then(|machine| machine.len_of(name));
+    let len = machine.ok_or(Fault::Dead).and_then(|machine| machine.len_of(name));
     let result = len.map(|len| {
         // An empty file counts as absent: SQLite's unix code says so, to ignore a journal cut off at its creation.
         let is_there = len.is_some_and(|len| len > 0 || flags != ffi::SQLITE_ACCESS_EXISTS);
@@ -302,11 +291,7 @@ fn system() -> &'static ffi::sqlite3_vfs {
 
 /// # Safety
 /// Called by SQLite with room for `count` bytes.
-unsafe extern "C" fn randomness(
-    _vfs: *mut ffi::sqlite3_vfs,
-    count: c_int,
-    out: *mut c_char,
-) -> c_int {
+unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, count: c_int, out: *mut c_char) -> c_int {
     let call = system().xRandomness.expect("the default VFS is complete");
     // SAFETY: SQLite's own arguments go on to SQLite's own VFS.
     unsafe { call(ptr::from_ref(system()).cast_mut(), count, out) }
@@ -330,24 +315,15 @@ unsafe extern "C" fn current_time(_vfs: *mut ffi::sqlite3_vfs, days: *mut f64) -
 
 /// # Safety
 /// Called by SQLite with a place for the answer.
-unsafe extern "C" fn current_time_int64(
-    _vfs: *mut ffi::sqlite3_vfs,
-    milliseconds: *mut ffi::sqlite3_int64,
-) -> c_int {
-    let call = system()
-        .xCurrentTimeInt64
-        .expect("the default VFS is complete");
+unsafe extern "C" fn current_time_int64(_vfs: *mut ffi::sqlite3_vfs, milliseconds: *mut ffi::sqlite3_int64) -> c_int {
+    let call = system().xCurrentTimeInt64.expect("the default VFS is complete");
     // SAFETY: SQLite's own arguments go on to SQLite's own VFS.
     unsafe { call(ptr::from_ref(system()).cast_mut(), milliseconds) }
 }
 
 /// # Safety
 /// Called by SQLite; nothing is read or written.
-unsafe extern "C" fn last_error(
-    _vfs: *mut ffi::sqlite3_vfs,
-    _room: c_int,
-    _text: *mut c_char,
-) -> c_int {
+unsafe extern "C" fn last_error(_vfs: *mut ffi::sqlite3_vfs, _room: c_int, _text: *mut c_char) -> c_int {
     0
 }
 
@@ -372,12 +348,7 @@ unsafe extern "C" fn read(
     at: ffi::sqlite3_int64,
 ) -> c_int {
     // SAFETY: the file is open, and the buffer is SQLite's to lend and ours to fill.
-    let (handle, into) = unsafe {
-        (
-            handle(file),
-            slice::from_raw_parts_mut(buffer.cast(), count as usize),
-        )
-    };
+    let (handle, into) = unsafe { (handle(file), slice::from_raw_parts_mut(buffer.cast(), count as usize)) };
     match handle.read(at as usize, into) {
         Ok(true) => ffi::SQLITE_OK,
         Ok(false) => ffi::SQLITE_IOERR_SHORT_READ,
@@ -394,12 +365,7 @@ unsafe extern "C" fn write(
     at: ffi::sqlite3_int64,
 ) -> c_int {
     // SAFETY: the file is open, and the bytes are SQLite's for the length of this call.
-    let (handle, bytes) = unsafe {
-        (
-            handle(file),
-            slice::from_raw_parts(buffer.cast(), count as usize),
-        )
-    };
+    let (handle, bytes) = unsafe { (handle(file), slice::from_raw_parts(buffer.cast(), count as usize)) };
     code(handle.write(at as usize, bytes), ffi::SQLITE_IOERR_WRITE)
 }
 
@@ -421,10 +387,7 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _flags: c_int) -> c_int 
 
 /// # Safety
 /// Called by SQLite with an open file and a place for the answer.
-unsafe extern "C" fn file_size(
-    file: *mut ffi::sqlite3_file,
-    answer: *mut ffi::sqlite3_int64,
-) -> c_int {
+unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, answer: *mut ffi::sqlite3_int64) -> c_int {
     // SAFETY: the file is open.
     let len = unsafe { handle(file) }.len();
     // SAFETY: the answer is SQLite's to lend and ours to fill.
@@ -450,10 +413,7 @@ unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, wanted: c_int) -> c_in
 
 /// # Safety
 /// Called by SQLite with an open file and a place for the answer.
-unsafe extern "C" fn check_reserved_lock(
-    file: *mut ffi::sqlite3_file,
-    answer: *mut c_int,
-) -> c_int {
+unsafe extern "C" fn check_reserved_lock(file: *mut ffi::sqlite3_file, answer: *mut c_int) -> c_int {
     // SAFETY: the file is open.
     let reserved = unsafe { handle(file) }.is_reserved();
     // SAFETY: the answer is SQLite's to lend and ours to fill.
@@ -463,11 +423,7 @@ unsafe extern "C" fn check_reserved_lock(
 
 /// # Safety
 /// Called by SQLite; nothing is read or written.
-unsafe extern "C" fn file_control(
-    _file: *mut ffi::sqlite3_file,
-    _operation: c_int,
-    _argument: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn file_control(_file: *mut ffi::sqlite3_file, _operation: c_int, _argument: *mut c_void) -> c_int {
     ffi::SQLITE_NOTFOUND
 }
 
@@ -507,12 +463,7 @@ unsafe extern "C" fn shm_map(
 
 /// # Safety
 /// Called by SQLite with an open file.
-unsafe extern "C" fn shm_lock(
-    file: *mut ffi::sqlite3_file,
-    offset: c_int,
-    count: c_int,
-    flags: c_int,
-) -> c_int {
+unsafe extern "C" fn shm_lock(file: *mut ffi::sqlite3_file, offset: c_int, count: c_int, flags: c_int) -> c_int {
     // SAFETY: the file is open.
     let handle = unsafe { handle(file) };
     if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
@@ -520,15 +471,8 @@ unsafe extern "C" fn shm_lock(
         return ffi::SQLITE_OK;
     }
     let exclusive = flags & ffi::SQLITE_SHM_EXCLUSIVE != 0;
-    let hold = if exclusive {
-        Hold::Exclusive
-    } else {
-        Hold::Shared
-    };
-    lock_code(
-        handle.lock_shared_memory(slots(offset, count), hold),
-        ffi::SQLITE_IOERR_SHMLOCK,
-    )
+    let hold = if exclusive { Hold::Exclusive } else { Hold::Shared };
+    lock_code(handle.lock_shared_memory(slots(offset, count), hold), ffi::SQLITE_IOERR_SHMLOCK)
 }
 
 /// # Safety

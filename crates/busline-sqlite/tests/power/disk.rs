@@ -131,18 +131,11 @@ impl Disk {
         self.operate()?;
         let len = self.content_mut(file)?.len();
         let fits = self.room_for(len, at, bytes.len());
-        let change = Change::Write {
-            at,
-            bytes: bytes[..fits].to_vec(),
-        };
+        let change = Change::Write { at, bytes: bytes[..fits].to_vec() };
         if fits > 0 {
             self.content_mut(file)?.change(change);
         }
-        if fits == bytes.len() {
-            Ok(())
-        } else {
-            Err(Fault::Full)
-        }
+        if fits == bytes.len() { Ok(()) } else { Err(Fault::Full) }
     }
 
     /// Sets a length in bytes.
@@ -205,10 +198,7 @@ impl Disk {
 
     fn used(&self) -> usize {
         let files = self.directory.files();
-        files
-            .filter_map(|file| self.files.get(&file))
-            .map(Content::len)
-            .sum()
+        files.filter_map(|file| self.files.get(&file)).map(Content::len).sum()
     }
 
     /// How many bytes of a write find room in a file of `len` bytes; only growth needs room.

@@ -80,10 +80,7 @@ impl FileLocks {
 
     fn highest_of_others(&self, handle: HandleId) -> Level {
         let others = self.levels.iter().filter(|(id, _)| **id != handle);
-        others
-            .map(|(_, level)| *level)
-            .max()
-            .unwrap_or(Level::Unlocked)
+        others.map(|(_, level)| *level).max().unwrap_or(Level::Unlocked)
     }
 }
 
@@ -113,12 +110,7 @@ impl ShmLocks {
     pub(crate) const SLOTS: usize = 8;
 
     /// Takes all the slots or none.
-    pub(crate) fn lock(
-        &mut self,
-        handle: HandleId,
-        slots: Range<usize>,
-        hold: Hold,
-    ) -> Result<(), Busy> {
+    pub(crate) fn lock(&mut self, handle: HandleId, slots: Range<usize>, hold: Hold) -> Result<(), Busy> {
         let slots = &mut self.slots[slots];
         if slots.iter().any(|slot| !slot.is_free_for(handle, hold)) {
             return Err(Busy);

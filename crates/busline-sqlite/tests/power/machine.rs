@@ -54,16 +54,12 @@ impl Machine {
             process: 0,
             handles_made: 0,
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// A reference that lets the machine go.
     pub(crate) fn downgrade(&self) -> MachineRef {
-        MachineRef {
-            state: Arc::downgrade(&self.state),
-        }
+        MachineRef { state: Arc::downgrade(&self.state) }
     }
 
     /// The state, also after another thread panicked with it: a failing test must still be able to close its files.
@@ -84,12 +80,7 @@ impl Machine {
     }
 
     /// Opens a named file, or a nameless temporary one.
-    pub(crate) fn open(
-        &self,
-        name: Option<&str>,
-        kind: FileKind,
-        mode: Mode,
-    ) -> Result<Handle, Fault> {
+    pub(crate) fn open(&self, name: Option<&str>, kind: FileKind, mode: Mode) -> Result<Handle, Fault> {
         let mut state = self.state();
         let found = name.map_or(Ok(None), |name| state.disk.find(name))?;
         let file = match (found, mode) {
@@ -100,8 +91,7 @@ impl Machine {
         state.handles_made += 1;
         // SQLite's unix code asks for the folder's sync by kind and flag alone, whether the file was there or not, and
         // never for the database itself: its name becomes durable with the first journal or log beside it.
-        let owes_folder_sync =
-            matches!(kind, FileKind::Wal | FileKind::Journal) && mode != Mode::Existing;
+        let owes_folder_sync = matches!(kind, FileKind::Wal | FileKind::Journal) && mode != Mode::Existing;
         Ok(Handle {
             machine: self.clone(),
             id: HandleId(state.handles_made),
@@ -118,8 +108,7 @@ impl Machine {
     pub(crate) fn len_of(&self, name: &str) -> Result<Option<usize>, Fault> {
         let state = self.state();
         let file = state.disk.find(name)?;
-        file.map(|file| state.disk.content(file).map(Content::len))
-            .transpose()
+        file.map(|file| state.disk.content(file).map(Content::len)).transpose()
     }
 
     /// Deletes a name, and makes that durable if asked to.
@@ -217,21 +206,13 @@ impl Handle {
     pub(crate) fn lock(&self, level: Level) -> Result<Result<(), Busy>, Fault> {
         let mut state = self.state()?;
         state.disk.powered()?;
-        Ok(state
-            .locks
-            .entry(self.file)
-            .or_default()
-            .lock(self.id, level))
+        Ok(state.locks.entry(self.file).or_default().lock(self.id, level))
     }
 
     /// Lowers the lock on the file. Memory, so it works without power; a lock of a dead process is gone already.
     pub(crate) fn unlock(&self, level: Level) {
         if let Ok(mut state) = self.state() {
-            state
-                .locks
-                .entry(self.file)
-                .or_default()
-                .unlock(self.id, level);
+            state.locks.entry(self.file).or_default().unlock(self.id, level);
         }
     }
 
@@ -239,19 +220,11 @@ impl Handle {
     pub(crate) fn is_reserved(&self) -> Result<bool, Fault> {
         let state = self.state()?;
         state.disk.powered()?;
-        Ok(state
-            .locks
-            .get(&self.file)
-            .is_some_and(FileLocks::is_reserved))
+        Ok(state.locks.get(&self.file).is_some_and(FileLocks::is_reserved))
     }
 
     /// The start of a region of shared memory; `None` if it does not exist and shall not.
-    pub(crate) fn map(
-        &mut self,
-        index: usize,
-        bytes: usize,
-        extend: bool,
-    ) -> Result<Option<*const AtomicU64>, Fault> {
+    pub(crate) fn map(&mut self, index: usize, bytes: usize, extend: bool) -> Result<Option<*const AtomicU64>, Fault> {
         let memory = match &self.shared_memory {
             Some(memory) => Arc::clone(memory),
             None => self.state()?.share_memory(self.file)?,
@@ -263,11 +236,7 @@ impl Handle {
     }
 
     /// Locks slots of the shared memory.
-    pub(crate) fn lock_shared_memory(
-        &self,
-        slots: Range<usize>,
-        hold: Hold,
-    ) -> Result<Result<(), Busy>, Fault> {
+    pub(crate) fn lock_shared_memory(&self, slots: Range<usize>, hold: Hold) -> Result<Result<(), Busy>, Fault> {
         self.state()?.disk.powered()?;
         let memory = self.shared_memory.as_ref().ok_or(Fault::NotFound)?;
         Ok(memory.locks().lock(self.id, slots, hold))
@@ -294,11 +263,7 @@ impl Handle {
     /// The state, unless the process that opened this file is dead.
     fn state(&self) -> Result<MutexGuard<'_, State>, Fault> {
         let state = self.machine.state();
-        if state.process == self.process {
-            Ok(state)
-        } else {
-            Err(Fault::Dead)
-        }
+        if state.process == self.process { Ok(state) } else { Err(Fault::Dead) }
     }
 }
 

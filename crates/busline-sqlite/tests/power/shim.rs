@@ -10,8 +10,7 @@ use super::dice::Dice;
 use super::disk::Disk;
 use super::vfs::{FileKind, Loss, PowerDisk};
 use super::workload::{
-    Found, PATH, ROWS_PER_TX, TXS_PER_LIFE, Writer, checkpoint, connect, count, insert, inspect,
-    open,
+    Found, PATH, ROWS_PER_TX, TXS_PER_LIFE, Writer, checkpoint, connect, count, insert, inspect, open,
 };
 
 #[test]
@@ -21,14 +20,8 @@ fn every_operation_after_the_cut_fails() {
     let at = disk.ops();
     disk.power_off_at(at);
     let family = |code: i32| code & 0xff;
-    assert_eq!(
-        family(extended_code(insert(&connection, 1))),
-        ffi::SQLITE_IOERR
-    );
-    assert_eq!(
-        family(extended_code(open(&disk).and_then(|it| count(&it)))),
-        ffi::SQLITE_IOERR
-    );
+    assert_eq!(family(extended_code(insert(&connection, 1))), ffi::SQLITE_IOERR);
+    assert_eq!(family(extended_code(open(&disk).and_then(|it| count(&it)))), ffi::SQLITE_IOERR);
     assert_eq!(disk.ops(), at);
 }
 
@@ -69,30 +62,18 @@ fn a_name_lives_from_folder_sync_to_folder_sync() {
     disk.sync(file, FileKind::Main).unwrap();
     disk.sync_folder_of("/b/file").unwrap();
     disk.restart(Loss::Unsynced);
-    assert_eq!(
-        disk.find("/a/file"),
-        Ok(None),
-        "the file was synced, its name was not"
-    );
+    assert_eq!(disk.find("/a/file"), Ok(None), "the file was synced, its name was not");
 
     let file = disk.create(Some("/a/file")).unwrap();
     disk.write(file, 0, b"bytes").unwrap();
     disk.sync_folder_of("/a/other").unwrap();
     disk.restart(Loss::Unsynced);
     assert_eq!(disk.find("/a/file"), Ok(Some(file)));
-    assert_eq!(
-        disk.content(file).unwrap().len(),
-        0,
-        "the name was synced, the bytes were not"
-    );
+    assert_eq!(disk.content(file).unwrap().len(), 0, "the name was synced, the bytes were not");
 
     disk.delete("/a/file").unwrap();
     disk.restart(Loss::Unsynced);
-    assert_eq!(
-        disk.find("/a/file"),
-        Ok(Some(file)),
-        "the deletion was not synced"
-    );
+    assert_eq!(disk.find("/a/file"), Ok(Some(file)), "the deletion was not synced");
     disk.delete("/a/file").unwrap();
     disk.sync_folder_of("/a/file").unwrap();
     disk.restart(Loss::Unsynced);
@@ -118,10 +99,7 @@ fn each_loss_leaves_what_it_says() {
 /// Two sectors of zeros, synced; then "1" into the first, "1" and "2" into the second. Gives one digit of each.
 fn after_loss(loss: Loss, dice: &mut Dice) -> Vec<u8> {
     let mut content = Content::default();
-    let write = |at, digit| Change::Write {
-        at,
-        bytes: vec![digit; 512],
-    };
+    let write = |at, digit| Change::Write { at, bytes: vec![digit; 512] };
     content.change(write(0, b'0'));
     content.change(write(512, b'0'));
     content.sync();
@@ -138,19 +116,13 @@ fn after_loss(loss: Loss, dice: &mut Dice) -> Vec<u8> {
 fn a_write_tears_at_sectors() {
     let torn = (0..50).any(|seed| {
         let mut content = Content::default();
-        content.change(Change::Write {
-            at: 500,
-            bytes: vec![1; 1000],
-        });
+        content.change(Change::Write { at: 500, bytes: vec![1; 1000] });
         content.lose_power(Loss::Torn, &mut Dice::new(seed));
         let mut bytes = [0; 1500];
         content.read(0, &mut bytes);
         let sectors = [&bytes[500..512], &bytes[512..1024], &bytes[1024..1500]];
         let all_alike = |sector: &[u8]| sector.iter().all(|byte| *byte == sector[0]);
-        assert!(
-            sectors.iter().all(|sector| all_alike(sector)),
-            "torn within a sector"
-        );
+        assert!(sectors.iter().all(|sector| all_alike(sector)), "torn within a sector");
         bytes[500] != bytes[1024]
     });
     assert!(torn);
@@ -180,16 +152,10 @@ fn a_failed_sync_fails_the_commit_and_only_that() {
     let connection = connect(&disk, "FULL").unwrap();
     insert(&connection, 1).unwrap();
     disk.fail_next_sync(FileKind::Wal);
-    assert_eq!(
-        extended_code(insert(&connection, 2)),
-        ffi::SQLITE_IOERR_FSYNC
-    );
+    assert_eq!(extended_code(insert(&connection, 2)), ffi::SQLITE_IOERR_FSYNC);
     insert(&connection, 3).unwrap();
     disk.fail_next_sync(FileKind::Main);
-    assert_eq!(
-        extended_code(checkpoint(&connection)),
-        ffi::SQLITE_IOERR_FSYNC
-    );
+    assert_eq!(extended_code(checkpoint(&connection)), ffi::SQLITE_IOERR_FSYNC);
     disk.restart(Loss::Unsynced);
     assert_eq!(count(&connect(&disk, "FULL").unwrap()).unwrap(), 2);
 }
@@ -202,19 +168,12 @@ fn rows_committed_on_top_of_a_failed_sync_are_lost() {
     let connection = connect(&disk, "FULL").unwrap();
     insert(&connection, 1).unwrap();
     disk.fail_next_sync(FileKind::Wal);
-    assert_eq!(
-        extended_code(insert(&connection, 2)),
-        ffi::SQLITE_IOERR_FSYNC
-    );
+    assert_eq!(extended_code(insert(&connection, 2)), ffi::SQLITE_IOERR_FSYNC);
     disk.kill_process();
     drop(connection);
 
     let reopened = connect(&disk, "FULL").unwrap();
-    assert_eq!(
-        count(&reopened).unwrap(),
-        2,
-        "the page cache shows the failed transaction"
-    );
+    assert_eq!(count(&reopened).unwrap(), 2, "the page cache shows the failed transaction");
     insert(&reopened, 3).unwrap();
     disk.restart(Loss::Unsynced);
     drop(reopened);
@@ -236,10 +195,7 @@ fn a_full_disk_refuses_and_recovers() {
     if !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK").unwrap();
     }
-    assert_eq!(
-        inspect(&connection, &writer),
-        Ok(Found { last: writer.acked })
-    );
+    assert_eq!(inspect(&connection, &writer), Ok(Found { last: writer.acked }));
     disk.make_room();
     writer.resume(writer.acked);
     writer.commit(&connection, &mut dice).unwrap();
@@ -251,10 +207,7 @@ fn a_full_disk_refuses_and_recovers() {
 #[test]
 fn connections_see_each_other_and_lock_each_other_out() {
     let disk = PowerDisk::new(1);
-    let (one, other) = (
-        connect(&disk, "FULL").unwrap(),
-        connect(&disk, "FULL").unwrap(),
-    );
+    let (one, other) = (connect(&disk, "FULL").unwrap(), connect(&disk, "FULL").unwrap());
     other.busy_timeout(Duration::ZERO).unwrap();
     one.execute_batch("BEGIN IMMEDIATE").unwrap();
     insert(&one, 1).unwrap();
@@ -285,23 +238,11 @@ fn a_rollback_journal_takes_the_file_locks() {
     other.execute_batch("BEGIN; SELECT * FROM log").unwrap();
     one.execute_batch("BEGIN IMMEDIATE").unwrap();
     insert(&one, 1).unwrap();
-    assert_eq!(
-        extended_code(insert(&other, 2)),
-        ffi::SQLITE_BUSY,
-        "reserved"
-    );
-    assert_eq!(
-        extended_code(one.execute_batch("COMMIT")),
-        ffi::SQLITE_BUSY,
-        "a reader is in"
-    );
+    assert_eq!(extended_code(insert(&other, 2)), ffi::SQLITE_BUSY, "reserved");
+    assert_eq!(extended_code(one.execute_batch("COMMIT")), ffi::SQLITE_BUSY, "a reader is in");
     let late = open(&disk).unwrap();
     late.busy_timeout(Duration::ZERO).unwrap();
-    assert_eq!(
-        extended_code(count(&late)),
-        ffi::SQLITE_BUSY,
-        "pending lets no reader in"
-    );
+    assert_eq!(extended_code(count(&late)), ffi::SQLITE_BUSY, "pending lets no reader in");
     other.execute_batch("ROLLBACK").unwrap();
     one.execute_batch("COMMIT").unwrap();
     assert_eq!(count(&late).unwrap(), 1);
@@ -331,10 +272,7 @@ fn read_until(disk: &PowerDisk, rows_due: i64) {
     let mut rows = 0;
     while rows < rows_due {
         let seen = count(&connection).expect("a reader is never locked out");
-        assert!(
-            seen >= rows && seen % ROWS_PER_TX == 0,
-            "{rows} rows, then {seen}"
-        );
+        assert!(seen >= rows && seen % ROWS_PER_TX == 0, "{rows} rows, then {seen}");
         rows = seen;
     }
 }

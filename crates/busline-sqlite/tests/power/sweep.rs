@@ -20,14 +20,7 @@ enum Outcome {
 }
 
 /// One life: works until the power goes after `cut` more operations, restarts, and inspects.
-fn live(
-    disk: &PowerDisk,
-    synchronous: &str,
-    cut: u64,
-    loss: Loss,
-    writer: &mut Writer,
-    dice: &mut Dice,
-) -> Outcome {
+fn live(disk: &PowerDisk, synchronous: &str, cut: u64, loss: Loss, writer: &mut Writer, dice: &mut Dice) -> Outcome {
     let last_op = disk.ops() + cut;
     disk.power_off_at(last_op);
     let connection = connect(disk, synchronous);
@@ -41,9 +34,7 @@ fn live(
     drop(connection);
     match inspect_after_loss(disk, synchronous, writer, dice) {
         Err(damage) => Outcome::Corrupt(damage),
-        Ok(Found { last }) if last < writer.acked => Outcome::Lost {
-            transactions: writer.acked - last,
-        },
+        Ok(Found { last }) if last < writer.acked => Outcome::Lost { transactions: writer.acked - last },
         Ok(Found { last }) => {
             writer.resume(last);
             Outcome::Kept
@@ -52,12 +43,7 @@ fn live(
 }
 
 /// Recovers and inspects; then closes in good order, or dies and leaves the log as recovered to the next life.
-fn inspect_after_loss(
-    disk: &PowerDisk,
-    synchronous: &str,
-    writer: &Writer,
-    dice: &mut Dice,
-) -> Result<Found, String> {
+fn inspect_after_loss(disk: &PowerDisk, synchronous: &str, writer: &Writer, dice: &mut Dice) -> Result<Found, String> {
     let connection = connect(disk, synchronous).map_err(|error| error.to_string())?;
     let found = inspect(&connection, writer);
     if dice.below(2) == 0 {
@@ -70,9 +56,7 @@ fn inspect_after_loss(
 fn ops_of_a_life(synchronous: &str) -> u64 {
     let disk = PowerDisk::new(0);
     let connection = connect(&disk, synchronous).expect("the power is on");
-    Writer::default()
-        .work(&connection, &mut Dice::new(0))
-        .expect("the power is on");
+    Writer::default().work(&connection, &mut Dice::new(0)).expect("the power is on");
     disk.ops()
 }
 
@@ -108,31 +92,19 @@ fn full_sync_keeps_every_committed_row_of_a_file_just_made() {
         let disk = PowerDisk::new(cut);
         let (mut writer, mut dice) = (Writer::default(), Dice::new(cut));
         let outcome = live(&disk, "FULL", cut, kind, &mut writer, &mut dice);
-        assert_eq!(
-            outcome,
-            Outcome::Kept,
-            "cut after {cut} operations, {kind:?}"
-        );
+        assert_eq!(outcome, Outcome::Kept, "cut after {cut} operations, {kind:?}");
     }
 }
 
 #[test]
 fn normal_sync_loses_committed_rows_and_stays_sound() {
     let ops = ops_of_a_life("NORMAL");
-    let outcomes: Vec<_> = (0..60)
-        .map(|seed| (seed, run(seed, "NORMAL", ops)))
-        .collect();
+    let outcomes: Vec<_> = (0..60).map(|seed| (seed, run(seed, "NORMAL", ops))).collect();
     let corrupt = |outcome: &Outcome| matches!(outcome, Outcome::Corrupt(_));
-    assert!(
-        !outcomes.iter().any(|(_, outcome)| corrupt(outcome)),
-        "{outcomes:?}"
-    );
+    assert!(!outcomes.iter().any(|(_, outcome)| corrupt(outcome)), "{outcomes:?}");
     let losing = seeds(&outcomes, |outcome| matches!(outcome, Outcome::Lost { .. }));
     println!("NORMAL lost committed rows with seeds {losing:?}");
-    assert!(
-        !losing.is_empty(),
-        "a disk that loses nothing tests nothing"
-    );
+    assert!(!losing.is_empty(), "a disk that loses nothing tests nothing");
 }
 
 #[test]
@@ -142,10 +114,7 @@ fn sync_off_loses_committed_rows_and_the_file() {
     let losing = seeds(&outcomes, |outcome| matches!(outcome, Outcome::Lost { .. }));
     let corrupt = seeds(&outcomes, |outcome| matches!(outcome, Outcome::Corrupt(_)));
     println!("OFF lost committed rows with seeds {losing:?}, the file with seeds {corrupt:?}");
-    assert!(
-        !losing.is_empty() && !corrupt.is_empty(),
-        "a disk that loses nothing tests nothing"
-    );
+    assert!(!losing.is_empty() && !corrupt.is_empty(), "a disk that loses nothing tests nothing");
 }
 
 fn seeds(outcomes: &[(u64, Outcome)], wanted: impl Fn(&Outcome) -> bool) -> Vec<u64> {

@@ -37,11 +37,7 @@ impl PowerDisk {
         let name = format!("power-{}", DISKS.fetch_add(1, Ordering::Relaxed));
         let machine = Machine::new(seed);
         let registration = Registration::new(&name, machine.downgrade());
-        Self {
-            machine,
-            name,
-            _registration: registration,
-        }
+        Self { machine, name, _registration: registration }
     }
 
     /// The name to open connections with.

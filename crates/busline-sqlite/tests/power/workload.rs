@@ -56,11 +56,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Commits transactions, trims and checkpoints now and then, until done or until the disk fails.
-    pub(crate) fn work(
-        &mut self,
-        connection: &Connection,
-        dice: &mut Dice,
-    ) -> rusqlite::Result<()> {
+    pub(crate) fn work(&mut self, connection: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
         for _ in 0..TXS_PER_LIFE {
             self.commit(connection, dice)?;
             if dice.below(6) == 0 {
@@ -74,20 +70,13 @@ impl Writer {
     }
 
     /// Commits one transaction.
-    pub(crate) fn commit(
-        &mut self,
-        connection: &Connection,
-        dice: &mut Dice,
-    ) -> rusqlite::Result<()> {
+    pub(crate) fn commit(&mut self, connection: &Connection, dice: &mut Dice) -> rusqlite::Result<()> {
         self.issued += 1;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         for _ in 0..ROWS_PER_TX {
             // Up to three pages, so that some rows overflow theirs.
             let body = vec![self.issued as u8; dice.below(24 * 1024)];
-            connection.execute(
-                "INSERT INTO log(tx, body) VALUES (?1, ?2)",
-                (self.issued, body),
-            )?;
+            connection.execute("INSERT INTO log(tx, body) VALUES (?1, ?2)", (self.issued, body))?;
         }
         connection.execute_batch("COMMIT")?;
         self.acked = self.issued;
@@ -119,21 +108,13 @@ pub(crate) struct Found {
 /// and without holes, and none is missing at the front but what a trim has taken.
 pub(crate) fn inspect(connection: &Connection, writer: &Writer) -> Result<Found, String> {
     let failed = |error: rusqlite::Error| error.to_string();
-    let check: String = connection
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .map_err(failed)?;
+    let check: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(failed)?;
     if check != "ok" {
         return Err(check);
     }
-    let mut select = connection
-        .prepare("SELECT tx, count(*) FROM log GROUP BY tx ORDER BY tx")
-        .map_err(failed)?;
-    let rows = select
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(failed)?;
-    let txs = rows
-        .collect::<rusqlite::Result<Vec<(i64, i64)>>>()
-        .map_err(failed)?;
+    let mut select = connection.prepare("SELECT tx, count(*) FROM log GROUP BY tx ORDER BY tx").map_err(failed)?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    let txs = rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>().map_err(failed)?;
     judge(&txs, writer)
 }
 
@@ -143,10 +124,7 @@ pub(crate) fn judge(txs: &[(i64, i64)], writer: &Writer) -> Result<Found, String
     if first > writer.trimmed + 1 {
         return Err(format!("begins at {first}, trimmed to {}", writer.trimmed));
     }
-    let whole = txs
-        .iter()
-        .zip(first..)
-        .all(|((tx, rows), due)| *tx == due && *rows == ROWS_PER_TX);
+    let whole = txs.iter().zip(first..).all(|((tx, rows), due)| *tx == due && *rows == ROWS_PER_TX);
     let last = txs.last().map_or(0, |(tx, _)| *tx);
     if !whole || last > writer.issued {
         return Err(format!("torn or invented transactions: {txs:?}"));
@@ -156,19 +134,10 @@ pub(crate) fn judge(txs: &[(i64, i64)], writer: &Writer) -> Result<Found, String
 
 #[test]
 fn judge_tells_broken_from_whole() {
-    let writer = Writer {
-        issued: 5,
-        acked: 4,
-        trimmed: 2,
-    };
+    let writer = Writer { issued: 5, acked: 4, trimmed: 2 };
     assert_eq!(judge(&[(3, 3), (4, 3)], &writer), Ok(Found { last: 4 }));
     assert_eq!(judge(&[(1, 3), (2, 3)], &writer), Ok(Found { last: 2 }));
-    for broken in [
-        &[(4, 3)][..],
-        &[(3, 3), (5, 3)],
-        &[(3, 3), (4, 2)],
-        &[(3, 3), (4, 3), (5, 3), (6, 3)],
-    ] {
+    for broken in [&[(4, 3)][..], &[(3, 3), (5, 3)], &[(3, 3), (4, 2)], &[(3, 3), (4, 3), (5, 3), (6, 3)]] {
         assert!(judge(broken, &writer).is_err(), "{broken:?} passes");
     }
 }
