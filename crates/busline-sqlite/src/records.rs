@@ -46,11 +46,12 @@ pub(crate) fn stands_at(connection: &Connection, position: i64, record: &RecordR
 /// Reads a bounded piece of a partition.
 ///
 /// # Errors
-/// `Corrupt/Checksum` if the first record of the piece is damaged; a later damaged one ends the piece before it.
+/// `Corrupt/Checksum` if the first record of the piece is damaged, `Corrupt/Store` if it is missing; a later one ends the
+/// piece before it.
 pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
     let (id, bounds) = topics::partition(connection, topic, request.partition)?;
-    let from = position(id, request.from.0.clamp(bounds.start.0, bounds.end.0));
-    let to = position(id, request.to.0.clamp(bounds.start.0, bounds.end.0));
+    let within = |offset: Offset| offset.0.clamp(bounds.start.0, bounds.end.0);
+    let (from, to) = (position(id, within(request.from)), position(id, within(request.to)));
     let mut select = connection
         .prepare_cached(
             "SELECT position, time, key, headers, body, checksum FROM records
@@ -60,11 +61,16 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
     let limit = i64::try_from(request.records_max).unwrap_or(i64::MAX);
     let mut rows = select.query(params![from, to, limit]).map_err(from_sqlite)?;
     let (mut records, mut room) = (Vec::new(), request.bytes_max);
-    while let Some(row) = rows.next().map_err(from_sqlite)? {
+    for place in (from..to).take(request.records_max) {
         if room == 0 && !records.is_empty() {
             break;
         }
-        match from_row(row, request.partition) {
+        let next = match rows.next() {
+            Ok(Some(row)) => from_row(row, request.partition, place),
+            Ok(None) => Err(missing(place)),
+            Err(error) => Err(from_sqlite(error)),
+        };
+        match next {
             Ok(record) => {
                 room = room.saturating_sub(record.key.len() + record.body.len());
                 records.push(record);
@@ -76,8 +82,12 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
     Ok(records)
 }
 
-fn from_row(row: &Row<'_>, partition: Partition) -> Result<Record> {
-    let offset = Offset(offset_of(row.get(0).map_err(from_sqlite)?));
+/// The record at this place, where the row must stand.
+fn from_row(row: &Row<'_>, partition: Partition, place: i64) -> Result<Record> {
+    if row.get::<_, i64>(0).map_err(from_sqlite)? != place {
+        return Err(missing(place));
+    }
+    let offset = Offset(offset_of(place));
     let stored: RowParts =
         row_parts(row).map_err(|error| damaged(offset, "a column has another type").because(error))?;
     let headers = stored.headers.unwrap_or_default();
@@ -104,6 +114,11 @@ struct RowParts {
 
 fn row_parts(row: &Row<'_>) -> rusqlite::Result<RowParts> {
     Ok(RowParts { time: row.get(1)?, key: row.get(2)?, headers: row.get(3)?, body: row.get(4)?, checksum: row.get(5)? })
+}
+
+/// Offsets are dense, so a hole is damage.
+fn missing(place: i64) -> Error {
+    topics::damaged(format!("the record at offset {} is missing", offset_of(place)))
 }
 
 fn damaged(offset: Offset, how: &str) -> Error {
