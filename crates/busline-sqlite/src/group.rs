@@ -53,6 +53,9 @@ const RETRY_MAX: Duration = Duration::from_millis(1);
 impl Store {
     pub(crate) fn new(config: SqliteConfig, mut connection: Connection, clock: Arc<dyn Clock>) -> Result<Self> {
         let in_file_system = config.vfs.is_none();
+/// Longest wait of a checkpoint for readers and writers; shorter than the wait at the turnstile, which it holds.
+const CHECKPOINT_WAIT_MAX: Duration = Duration::from_millis(15);
+
         let identity = if in_file_system { Some(Identity::of(&config.path)?) } else { None };
         let turnstile = if in_file_system { Turnstile::beside(&config.path) } else { Turnstile::none() };
         let wal_pages = count_wal_pages(&mut connection).map_err(from_sqlite)?;
@@ -254,13 +257,17 @@ impl Store {
         }
         let Ok(connection) = self.connection() else { return };
         let turn = self.turnstile.pass();
-        let busy = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
+        let busy = restart_log(connection);
         drop(turn);
         self.checkpoint_at = match busy {
-            Ok(0) => self.config.checkpoint_pages,
-            Ok(_) => pages.saturating_add(self.config.checkpoint_pages),
+            Ok(false) => {
+                self.wal_pages.store(0, Ordering::Relaxed);
+                self.config.checkpoint_pages
+            }
+            Ok(true) => pages.saturating_add(self.config.checkpoint_pages),
             Err(error) => {
-                // What was acked is in the -wal and synced; only the file's growth suffers.
+                // What was acked is in the -wal and synced, and the next checkpoint writes all of it again, whatever
+                // a failed sync has dropped; only the file's growth suffers.
                 tracing::warn!("checkpoint {}: {}", self.config.path.display(), from_sqlite(error));
                 pages.saturating_add(self.config.checkpoint_pages)
             }
@@ -396,3 +403,18 @@ fn count_wal_pages(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicU3
     }))?;
     Ok(pages)
 }
+/// Writes the `-wal` back, so that the next transaction begins it anew; gives whether somebody was in the way.
+///
+/// Tries for a while, because the transaction of another process ends soon and the turnstile keeps further ones out. A
+/// single try would nearly always meet one, and the `-wal` of busy processes would never be reset.
+fn restart_log(connection: &Connection) -> rusqlite::Result<bool> {
+    let start = Instant::now();
+    loop {
+        let busy: bool = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0))?;
+        if !busy || start.elapsed() >= CHECKPOINT_WAIT_MAX {
+            return Ok(busy);
+        }
+        pause(RETRY_MIN);
+    }
+}
+
