@@ -330,10 +330,11 @@ impl Ends {
             .map_err(from_sqlite)?;
         for record in publish.batch.records() {
             let id = publish.topic.partition_ids[record.partition.0 as usize];
-            if self.0.contains_key(&id) {
-                continue;
-            }
-            match select.query_row([id], |row| row.get::<_, u64>(0)).optional().map_err(from_sqlite)? {
+            let end = match self.0.get(&id) {
+                Some(end) => Some(*end),
+                None => select.query_row([id], |row| row.get::<_, u64>(0)).optional().map_err(from_sqlite)?,
+            };
+            match end {
                 Some(end) if end + (publish.batch.len() as u64) < OFFSET_END => self.0.insert(id, end),
                 Some(_) => return Ok(Some(partition_full(publish))),
                 None => return Ok(Some(topic_not_found(&publish.topic.name))),
