@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use busline_core::{Batch, Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::group::{Publish, Store};
+use crate::group::{Publish, Store, settle_all};
 use crate::sink::SinkTopic;
 
 /// What the committer is asked to do.
@@ -20,7 +20,30 @@ enum Job {
     Write(Write),
 }
 
-type Write = Box<dyn FnOnce(&mut Store, &Queue) + Send>;
+/// A change, and the time by which its transaction must have begun.
+struct Write {
+    until: Instant,
+    run: Box<dyn FnOnce(Turn<'_>) + Send>,
+}
+
+/// What a change runs with, or why it is not run.
+type Turn<'a> = Result<(&'a mut Store, &'a Queue)>;
+
+impl Job {
+    fn is_overdue(&self, now: Instant) -> bool {
+        match self {
+            Self::Publish(publish) => publish.is_overdue(now),
+            Self::Write(write) => write.until <= now,
+        }
+    }
+
+    fn refuse(self, error: &Error) {
+        match self {
+            Self::Publish(publish) => settle_all(vec![publish], error),
+            Self::Write(write) => (write.run)(Err(error.clone())),
+        }
+    }
+}
 
 /// Jobs in order. Bounded by its users: each publisher has one batch here at most, each other call one change.
 #[derive(Default)]
@@ -60,18 +83,14 @@ impl Queue {
         self.lock().stopping
     }
 
-    /// Takes batches out whose deadline has passed while the file was locked.
-    pub(crate) fn take_overdue(&self, now: Instant) -> Vec<Publish> {
+    /// Takes jobs out whose time has passed while the file was locked, and gives them this error.
+    pub(crate) fn refuse_overdue(&self, now: Instant, error: &Error) {
         let mut state = self.lock();
-        let (overdue, rest) = std::mem::take(&mut state.jobs)
-            .into_iter()
-            .partition(|job| matches!(job, Job::Publish(publish) if publish.is_overdue(now)));
+        let (overdue, rest): (VecDeque<Job>, VecDeque<Job>) =
+            std::mem::take(&mut state.jobs).into_iter().partition(|job| job.is_overdue(now));
         state.jobs = rest;
-        let overdue: VecDeque<Job> = overdue;
-        overdue
-            .into_iter()
-            .filter_map(|job| if let Job::Publish(publish) = job { Some(publish) } else { None })
-            .collect()
+        drop(state);
+        overdue.into_iter().for_each(|job| job.refuse(error));
     }
 
     /// The next change, or the batches at the head as far as they fit one transaction. With `wait`, waits for one.
@@ -148,23 +167,26 @@ impl Committer {
         }
     }
 
-    /// Runs a change in a transaction of its own.
+    /// Runs a change in a transaction of its own, which must begin within this time.
     ///
     /// # Errors
     /// What the change gives, `Closed/Bus`, or what keeps the transaction from being committed.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
+        patience: Duration,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if self.process != std::process::id() {
             return Err(forked());
         }
         let (answer, answered) = oneshot::channel();
-        let write: Write = Box::new(move |store, queue| {
-            // Whoever asked may be gone; the change is made all the same.
-            drop(answer.send(store.write(queue, &change)));
+        let until = Instant::now() + patience;
+        let run = Box::new(move |turn: Turn<'_>| {
+            let changed = turn.and_then(|(store, queue)| store.write(queue, until, &change));
+            // Whoever asked may be gone; the change was made all the same.
+            drop(answer.send(changed));
         });
-        self.queue.push(Job::Write(write)).map_err(|_| driver_closed())?;
+        self.queue.push(Job::Write(Write { until, run })).map_err(|_| driver_closed())?;
         answered.await.unwrap_or_else(|_| Err(driver_closed()))
     }
 
@@ -200,7 +222,7 @@ fn run(mut store: Store, queue: &Queue) {
         match queue.next(records_max, bytes_max, !sweeping) {
             Work::Group(group) => store.publish(group, queue),
             Work::Write(write) => {
-                write(&mut store, queue);
+                (write.run)(Ok((&mut store, queue)));
                 sweeping = true;
             }
             Work::Idle => sweeping = store.sweep(queue),

@@ -21,6 +21,7 @@ mod driver;
 mod error;
 mod group;
 mod identity;
+mod readers;
 mod records;
 mod recovery;
 mod schema;
