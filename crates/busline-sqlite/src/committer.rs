@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::group::{Publish, Store, settle_all};
 use crate::sink::SinkTopic;
+use crate::wake::Ring;
 
 /// What the committer is asked to do.
 enum Job {
@@ -140,12 +141,15 @@ pub(crate) struct Committer {
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
     process: u32,
+    /// Time within which a change must begin.
+    patience: Duration,
 }
 
 impl Committer {
     /// Starts the thread on its connection.
     pub(crate) fn start(store: Store) -> Result<Self> {
         let queue = Arc::new(Queue::default());
+        let patience = store.patience();
         let thread = std::thread::Builder::new()
             .name("busline-commit".into())
             .spawn({
@@ -153,7 +157,7 @@ impl Committer {
                 move || run(store, &queue)
             })
             .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), process: std::process::id() })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), process: std::process::id(), patience })
     }
 
     /// Hands a batch over; it is settled here at once if the committer has ended.
@@ -167,27 +171,62 @@ impl Committer {
         }
     }
 
-    /// Runs a change in a transaction of its own, which must begin within this time.
+    /// Runs a change in a transaction of its own, which must begin within the patience of the settings.
     ///
     /// # Errors
     /// What the change gives, `Closed/Bus`, or what keeps the transaction from being committed.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        patience: Duration,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.ask(change, None)?.await.unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    /// Runs a change to a group in a transaction of its own, and wakes its members.
+    ///
+    /// # Errors
+    /// As [`Committer::write`].
+    pub(crate) async fn change_group<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(change, Some(Ring::Group))?.await.unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    /// Runs a change and blocks until it is made.
+    ///
+    /// # Errors
+    /// As [`Committer::write`].
+    pub(crate) fn write_blocking<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(change, None)?.blocking_recv().unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+        ring: Option<Ring>,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
         if self.process != std::process::id() {
             return Err(forked());
         }
         let (answer, answered) = oneshot::channel();
-        let until = Instant::now() + patience;
+        let until = Instant::now() + self.patience;
         let run = Box::new(move |turn: Turn<'_>| {
-            let changed = turn.and_then(|(store, queue)| store.write(queue, until, &change));
+            let outcome = turn.and_then(|(store, queue)| {
+                let changed = store.write(queue, until, &change)?;
+                if let Some(why) = ring {
+                    store.ring(why);
+                }
+                Ok(changed)
+            });
             // Whoever asked may be gone; the change was made all the same.
-            drop(answer.send(changed));
+            drop(answer.send(outcome));
         });
         self.queue.push(Job::Write(Write { until, run })).map_err(|_| driver_closed())?;
-        answered.await.unwrap_or_else(|_| Err(driver_closed()))
+        Ok(answered)
     }
 
     /// Ends the thread after what is queued. Blocks until it has ended.

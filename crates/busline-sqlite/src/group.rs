@@ -19,6 +19,7 @@ use crate::schema::{OFFSET_END, offset_of, position};
 use crate::sink::SinkTopic;
 use crate::topics;
 use crate::turnstile::{Turnstile, pause};
+use crate::wake::{Ring, Ringer};
 
 /// A batch on its way into a transaction.
 pub(crate) struct Publish {
@@ -47,6 +48,7 @@ pub(crate) struct Store {
     locked_since: Cell<Option<Instant>>,
     /// Why nothing is written any more.
     poison: Option<Error>,
+    ringer: Ringer,
 }
 
 /// Pauses between two tries to begin: short at first, because another process's transaction is.
@@ -77,7 +79,12 @@ impl Store {
             checkpoint_at,
             locked_since: Cell::new(None),
             poison: None,
+            ringer: Ringer::new(),
         })
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.patience
     }
 
     pub(crate) fn transaction_limits(&self) -> (usize, usize) {
@@ -203,6 +210,14 @@ impl Store {
                 (Filled::Appended(positions), Ok(())) => publish.settle_acked(&positions),
                 (Filled::Appended(_), Err(error)) => publish.batch.settle_all(error),
             }
+        }
+        self.ring(Ring::Records);
+    }
+
+    /// Wakes the members of all groups.
+    pub(crate) fn ring(&mut self, why: Ring) {
+        if let Some(connection) = &self.connection {
+            self.ringer.ring(connection, why);
         }
     }
 

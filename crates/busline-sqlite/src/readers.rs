@@ -55,6 +55,11 @@ impl Readers {
         outcome
     }
 
+    /// A connection of its own for somebody who reads for long, and ends it before the driver.
+    pub(crate) fn open(&self) -> Result<Connection> {
+        retried(Instant::now() + self.config.patience, || self.refuse_closed().and_then(|()| open_reader(&self.config)))
+    }
+
     /// Ends all connections. Waits for calls that are running: the last connection to the file takes its side files away.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
@@ -102,7 +107,7 @@ impl Drop for Call<'_> {
 }
 
 /// Several statements see one state of the file: bounds and records fit together while others trim and delete.
-fn in_snapshot<T>(connection: &Connection, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+pub(crate) fn in_snapshot<T>(connection: &Connection, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
     let snapshot = Transaction::new_unchecked(connection, TransactionBehavior::Deferred).map_err(from_sqlite)?;
     read(&snapshot)
 }

@@ -35,11 +35,12 @@ mod connect;
 pub use connect::connect;
 
 pub use busline_core::{
-    Ack, AckPositions, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Driver, Durability, Envelope, Error,
-    ErrorKind, Failure, FailureHandler, Gaps, GroupName, Header, Headers, Integrity, Medium, MemoryDriver, OccurredAt,
-    Offset, Partition, Payload, Positions, Provision, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
-    RawJson, ReadRequest, Receipt, Record, Result, Retention, SystemClock, TopicInfo, TopicName, TopicSpec,
-    TryPublishError, Wire, escaped,
+    Ack, AckPositions, Assignment, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Delivery, Driver, Durability,
+    Envelope, Error, ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName, Handler, HandlerError, Header,
+    Headers, Integrity, Left, Medium, MemoryDriver, OccurredAt, Offset, Partition, Payload, Positions, Provision,
+    Publisher, PublisherBuilder, PublisherSettings, PublisherStats, RawJson, ReadRequest, Receipt, Record, Result,
+    Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, SystemClock,
+    TopicInfo, TopicName, TopicSpec, TryPublishError, Verdict, Wire, escaped,
 };
 #[cfg(feature = "sqlite")]
 pub use busline_sqlite::{SqliteConfig, SqliteDriver};

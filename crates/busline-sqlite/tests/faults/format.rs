@@ -1,6 +1,6 @@
 //! What stands in a file is frozen, and which SQLite writes it.
 
-use busline_core::{Bus, Offset, Partition, Result, TopicName};
+use busline_core::{Bus, GroupName, Offset, Partition, Result, TopicName};
 use busline_sqlite::{APPLICATION_ID, SCHEMA_VERSION};
 
 use crate::ledger::{Row, dump};
@@ -24,6 +24,9 @@ async fn a_file_of_schema_version_1_opens_reads_and_takes_more() -> Result<()> {
     assert_eq!((first.id.as_str(), first.aggregate_id.as_str(), first.event_version), ("v1:2", "order-1", 3));
     assert_eq!(first.headers.iter().count(), 1);
     assert_eq!(read(&bus, 1).await?.len(), 1);
+
+    let billing = GroupName::new("billing")?;
+    assert_eq!(bus.driver().committed(&billing, &name).await?, [None, Some(Offset(1))]);
 
     let orders = publisher(&bus, std::time::Duration::from_secs(10)).await?;
     let ack = orders.publish_sync(busline_core::Envelope::new("order-1", "Placed", 5).with_id("v2:4")).await?;
@@ -81,6 +84,8 @@ async fn write_the_fixture() -> Result<()> {
         orders.publish_sync(busline_core::Envelope::new("order-2", "Placed", 1).with_id("v1:other")).await?
     );
     bus.driver().trim(&TopicName::new(TOPIC)?, Partition(0), Offset(2)).await?;
+    let to = [(Partition(1), Offset(1))];
+    bus.driver().move_committed(&GroupName::new("billing")?, &TopicName::new(TOPIC)?, &to).await?;
     close(&bus).await;
     std::fs::copy(stage.path(), VERSION_1).expect("the folder of fixtures");
     Ok(())
