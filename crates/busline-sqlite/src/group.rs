@@ -1,21 +1,21 @@
 //! Group commit: the batches that have come together become one transaction and one sync.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result, topic_not_found};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::committer::{Queue, driver_closed};
 use crate::config::SqliteConfig;
 use crate::error::from_sqlite;
+use crate::fill::{Ends, Filled, append};
 use crate::identity::{Identity, log_of};
 use crate::records::Appender;
 use crate::recovery::{self, Left};
-use crate::schema::{OFFSET_END, offset_of, position};
+use crate::schema::offset_of;
 use crate::sink::SinkTopic;
 use crate::topics;
 use crate::turnstile::{Turnstile, pause};
@@ -373,63 +373,6 @@ impl CommitFailure {
     }
 }
 
-/// What became of a batch inside the transaction.
-pub(crate) enum Filled {
-    /// The position of each record.
-    Appended(Vec<i64>),
-    /// Nothing of it was appended.
-    Refused(Error),
-}
-
-fn append(appender: &mut Appender<'_>, ends: &mut Ends, publish: &Publish, time: i64) -> rusqlite::Result<Vec<i64>> {
-    let mut positions = Vec::with_capacity(publish.batch.len());
-    for record in publish.batch.records() {
-        let id = publish.topic.partition_ids[record.partition.0 as usize];
-        let place = position(id, ends.take(id));
-        appender.append(place, time, &record)?;
-        positions.push(place);
-    }
-    Ok(positions)
-}
-
-/// Ends of the partitions that a transaction touches.
-#[derive(Default)]
-struct Ends(HashMap<i64, u64>);
-
-impl Ends {
-    /// Reads the ends that this batch needs; gives why it cannot be stored, if so.
-    fn open(&mut self, connection: &Connection, publish: &Publish) -> Result<Option<Error>> {
-        let mut select = connection
-            .prepare_cached("SELECT end_offset FROM partitions WHERE partition_id = ?1")
-            .map_err(from_sqlite)?;
-        for record in publish.batch.records() {
-            let id = publish.topic.partition_ids[record.partition.0 as usize];
-            let end = match self.0.get(&id) {
-                Some(end) => Some(*end),
-                None => select.query_row([id], |row| row.get::<_, u64>(0)).optional().map_err(from_sqlite)?,
-            };
-            match end {
-                Some(end) if end + (publish.batch.len() as u64) < OFFSET_END => self.0.insert(id, end),
-                Some(_) => return Ok(Some(partition_full(publish))),
-                None => return Ok(Some(topic_not_found(&publish.topic.name))),
-            };
-        }
-        Ok(None)
-    }
-
-    fn take(&mut self, id: i64) -> u64 {
-        let end = self.0.entry(id).or_default();
-        *end += 1;
-        *end - 1
-    }
-
-    fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut update = connection
-            .prepare_cached("UPDATE partitions SET end_offset = ?1 WHERE partition_id = ?2 AND end_offset <> ?1")?;
-        self.0.iter().try_for_each(|(id, end)| update.execute(params![end, id]).map(drop))
-    }
-}
-
 impl Publish {
     fn settle_acked(self, positions: &[i64]) {
         let durability = Durability::one(Medium::Synced);
@@ -451,12 +394,6 @@ pub(crate) fn settle_all(group: Vec<Publish>, error: &Error) {
         let error = error.clone().at("publish", &publish.topic.name);
         publish.batch.settle_all(&error);
     }
-}
-
-fn partition_full(publish: &Publish) -> Error {
-    Error::new(ErrorKind::Unavailable, "PartitionFull")
-        .cause(format!("a partition of {} holds no offset above {OFFSET_END}", publish.topic.name))
-        .next("publish to a new topic")
 }
 
 fn poisoned(cause: &Error) -> Error {

@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+mod fill;
 mod group;
 mod groups;
 mod identity;
