@@ -43,14 +43,15 @@ pub(crate) fn stands_at(connection: &Connection, position: i64, record: &RecordR
     Ok(same.unwrap_or(false))
 }
 
-/// Reads a bounded piece of a partition.
+/// Reads a bounded piece of a partition, within one snapshot of the file.
 ///
 /// # Errors
-/// `Corrupt/Checksum` if the first record of the piece is damaged; a later damaged one ends the piece before it.
+/// `Corrupt/Checksum` if the first record of the piece is damaged, `Corrupt/Store` if it is missing; a later one ends the
+/// piece before it.
 pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
     let (id, bounds) = topics::partition(connection, topic, request.partition)?;
-    let from = position(id, request.from.0.clamp(bounds.start.0, bounds.end.0));
-    let to = position(id, request.to.0.clamp(bounds.start.0, bounds.end.0));
+    let within = |offset: Offset| offset.0.clamp(bounds.start.0, bounds.end.0);
+    let (from, to) = (position(id, within(request.from)), position(id, within(request.to)));
     let mut select = connection
         .prepare_cached(
             "SELECT position, time, key, headers, body, checksum FROM records
@@ -60,11 +61,16 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
     let limit = i64::try_from(request.records_max).unwrap_or(i64::MAX);
     let mut rows = select.query(params![from, to, limit]).map_err(from_sqlite)?;
     let mut piece = Piece::new(request.partition);
-    while let Some(row) = rows.next().map_err(from_sqlite)? {
+    for place in (from..to).take(request.records_max) {
         if piece.taken >= request.bytes_max && !piece.is_empty() {
             break;
         }
-        match piece.push(row) {
+        let pushed = match rows.next() {
+            Ok(Some(row)) => piece.push(row, place),
+            Ok(None) => Err(missing(place)),
+            Err(error) => Err(from_sqlite(error)),
+        };
+        match pushed {
             Ok(()) => {}
             Err(_) if !piece.is_empty() => break,
             Err(error) => return Err(error.at("read", format!("{topic}/{}", request.partition))),
@@ -104,9 +110,12 @@ impl Piece {
         self.records.is_empty() && self.parts.is_empty()
     }
 
-    /// Adds a row whose checksum fits.
-    fn push(&mut self, row: &Row<'_>) -> Result<()> {
-        let offset = Offset(offset_of(row.get(0).map_err(from_sqlite)?));
+    /// Adds the row of this place if it is the one and its checksum fits.
+    fn push(&mut self, row: &Row<'_>, place: i64) -> Result<()> {
+        if row.get::<_, i64>(0).map_err(from_sqlite)? != place {
+            return Err(missing(place));
+        }
+        let offset = Offset(offset_of(place));
         let start = self.bytes.len();
         let (part, stored) =
             self.copy(row, offset).map_err(|error| damaged(offset, "a column has another type").because(error))?;
@@ -157,6 +166,11 @@ impl Piece {
         self.seal()?;
         Ok(self.records)
     }
+}
+
+/// Offsets are dense, so a hole is damage.
+fn missing(place: i64) -> Error {
+    topics::damaged(format!("the record at offset {} is missing", offset_of(place)))
 }
 
 fn damaged(offset: Offset, how: &str) -> Error {

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::committer::Committer;
 use crate::groups::{self, Share};
+use crate::readers::in_snapshot;
 use crate::wake::Bell;
 use crate::{records, topics};
 
@@ -212,7 +213,9 @@ impl MemberState {
                 records_max: PIECE_RECORDS,
                 bytes_max: PIECE_BYTES,
             };
-            let records = match records::read(connection, &self.request.topic.name, &request) {
+            let read =
+                in_snapshot(connection, |connection| records::read(connection, &self.request.topic.name, &request));
+            let records = match read {
                 Err(error) if error.reason() == "Locked" => return Ok(false),
                 read => read?,
             };
