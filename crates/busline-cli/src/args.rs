@@ -1,7 +1,7 @@
 //! What can be written on the command line; this module only parses.
 
 use busline::{Format, OccurredAt, Offset, Partition, Start, Wire};
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -120,11 +120,22 @@ pub(crate) struct Publish {
     /// NDJSON file, one event a line; - is stdin. A line has at most 2 MiB; blank lines are passed over
     #[arg(long, value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) file: Option<String>,
-    /// What the lines are: auto (lines of 'sub --json' too), cloudevents or flat
-    #[arg(long, value_name = "FORMAT", default_value_t = Format::Auto, conflicts_with = "key")]
+    /// What the lines are; auto tells the forms apart, and takes lines of 'sub --json' too
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = PossibleValuesParser::new(["auto", "cloudevents", "flat"]).try_map(|name| name.parse::<Format>()),
+        default_value_t = Format::Auto,
+        conflicts_with = "key"
+    )]
     pub(crate) format: Format,
-    /// The form that is stored: cloudevents or flat
-    #[arg(long, value_name = "FORM", default_value_t = Wire::CloudEvents)]
+    /// The form that is stored
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_parser = PossibleValuesParser::new(["cloudevents", "flat"]).try_map(|name| name.parse::<Wire>()),
+        default_value_t = Wire::CloudEvents
+    )]
     pub(crate) wire: Wire,
     #[command(flatten)]
     pub(crate) event: Event,

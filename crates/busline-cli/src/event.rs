@@ -14,12 +14,13 @@ use serde_json::value::RawValue;
 /// # Errors
 /// `Invalid/Line` for what is not one JSON object; else those of [`Format::decode`].
 pub(crate) fn read_line(line: &Bytes, format: Format) -> Result<Envelope> {
+    let is_object = line.trim_ascii_start().starts_with(b"{");
     match format.decode(line, new_id) {
-        Err(error) if error.code() == "Corrupt/NoEnvelope" && format == Format::Auto => match copied(line) {
-            Some(envelope) => envelope,
-            None => Err(not_a_line(line, error)),
+        Err(error) if is_object && error.code() == "Corrupt/NoEnvelope" => match format {
+            Format::Auto => copied(line).unwrap_or(Err(error)),
+            _ => Err(error),
         },
-        Err(error) => Err(not_a_line(line, error)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Err(not_a_line(&error)),
         envelope => envelope,
     }
 }
@@ -29,16 +30,10 @@ fn new_id() -> String {
 }
 
 /// Damage is said of what was stored; a line of input is only wrong.
-fn not_a_line(line: &[u8], error: Error) -> Error {
-    let is_object = line.trim_ascii_start().starts_with(b"{");
-    if error.kind() != ErrorKind::Corrupt || (is_object && error.reason() == "NoEnvelope") {
-        return error;
-    }
-    let cause = match is_object {
-        true => format!("not one JSON object ({})", error.reason()),
-        false => "not a JSON object".into(),
-    };
-    Error::invalid("Line").cause(cause).next("write one event a line, as one JSON object in UTF-8")
+fn not_a_line(error: &Error) -> Error {
+    Error::invalid("Line")
+        .cause(format!("not one JSON object ({})", error.reason()))
+        .next("write one event a line, as one JSON object in UTF-8")
 }
 
 /// What `pub` reads of a line of `sub --json`.

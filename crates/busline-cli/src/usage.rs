@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
+use std::num::ParseIntError;
 
 use busline::{Error, escaped};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -82,7 +83,7 @@ fn bad_value(error: &clap::Error, flag: &str) -> Error {
         _ => format!("'{}' for {flag}", escaped(&value)),
     };
     let next = match (error.source(), named(error, ContextKind::ValidValue)) {
-        // An error of the bus says more than its next step, but its last part is that step.
+        (Some(source), _) if source.is::<ParseIntError>() => "use a whole number".into(),
         (Some(source), _) => source.to_string(),
         (None, valid) if !valid.is_empty() => format!("use one of {valid}"),
         _ => "see --help".into(),
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn each_mistake_has_its_name_and_the_nearest_word() {
         says("busline pub t --formt x", "usage: Invalid/UnknownFlag: no flag '--formt'; did you mean --format?");
-        says("busline pbu t", "usage: Invalid/UnknownCommand: no command 'pbu'; did you mean pub?");
+        says("busline docter", "usage: Invalid/UnknownCommand: no command 'docter'; did you mean doctor?");
         says("busline sub t --zzz", "usage: Invalid/UnknownFlag: no flag '--zzz'; see --help");
         says("busline sub t u", "usage: Invalid/Argument: 'u' is one argument too many; see --help");
         says("busline ", "usage: Invalid/Argument: an argument is empty; name a command; see --help");
@@ -134,7 +135,7 @@ mod tests {
         );
         says(
             "busline sub t --count x",
-            "usage: Invalid/Argument: 'x' for --count <N>; invalid digit found in string",
+            "usage: Invalid/Argument: 'x' for --count <N>; use a whole number",
         );
         says(
             "busline pub t --file f --wire xml",
