@@ -56,7 +56,7 @@ pub(crate) struct Global {
         default_value = "sqlite:busline.db"
     )]
     pub(crate) bus: String,
-    /// Print data as JSON, one object a line [default: lines to read]
+    /// Print data as JSON, one object a line [default: readable lines]
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Publish events: one by flags, or many from a file
-    Pub(Publish),
+    Pub(Box<Publish>),
     /// Print the records of a topic
     Sub(Subscribe),
     /// Create, show, list and delete topics
@@ -201,8 +201,9 @@ Examples:
 
 const PUB_CONTRACT: &str = "\
 With --json there is one line for each event, in input order:
-  {\"line\":1,\"id\":\"…\",\"outcome\":\"acked\",\"partition\":0,\"offset\":12,\"duplicate\":false,\"durability\":\"synced\",\"copies\":1}
-  {\"line\":2,\"id\":\"…\",\"outcome\":\"invalid\",\"error\":\"Invalid/EmptyKey\",\"message\":\"…\"}
+  {\"line\":1,\"id\":\"…\",\"outcome\":\"acked\",\"partition\":0,\"offset\":12,
+   \"duplicate\":false,\"durability\":\"synced\",\"copies\":1}
+  {\"line\":2,\"id\":\"…\",\"outcome\":\"invalid\",\"error\":\"Kind/Reason\",\"message\":\"…\"}
 
   acked          stored, with the durability stated
   failed         certainly not stored
@@ -239,10 +240,11 @@ Examples:
 const SUB_CONTRACT: &str = "\
 With --json each record is a line:
   {\"topic\":\"orders\",\"partition\":0,\"offset\":12,\"attempt\":1,\"envelope\":{…CloudEvents…}}
-Headers, where a record has some, stand behind the attempt; a record that cannot be decoded has \"error\" and
-\"message\" in place of the envelope, and makes the exit status 1.
 
-Records of a partition, and so of a key, come in order; those of different partitions are interleaved.";
+\"headers\" stand before the envelope where a record has some. A record that cannot be decoded has
+\"error\" and \"message\" in place of the envelope, and makes the exit status 1.
+
+Records of a partition, and so of a key, come in order; partitions are interleaved.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topic {
@@ -265,9 +267,7 @@ pub(crate) enum Topic {
     #[command(after_help = "Examples:\n  busline topic list --json")]
     List,
     /// Delete a topic with its records
-    #[command(
-        after_help = "Examples:\n  busline topic delete orders --dry-run\n  busline topic delete orders"
-    )]
+    #[command(after_help = "Examples:\n  busline topic delete orders --dry-run\n  busline topic delete orders")]
     Delete {
         /// The topic
         topic: String,

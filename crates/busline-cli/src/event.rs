@@ -126,7 +126,11 @@ mod tests {
     fn an_object_that_is_no_envelope_keeps_its_name() {
         refused(b"{}", Format::Auto, "Corrupt/NoEnvelope");
         refused(br#"{"envelope":{}}"#, Format::Flat, "Corrupt/NoEnvelope");
-        refused(br#"{"aggregate_id":"","event_type":"T","timestamp":"2026-11-25T08:00:00Z"}"#, Format::Auto, "Invalid/EmptyKey");
+        refused(
+            br#"{"aggregate_id":"","event_type":"T","timestamp":"2026-11-25T08:00:00Z"}"#,
+            Format::Auto,
+            "Invalid/EmptyKey",
+        );
     }
 
     #[test]

@@ -241,9 +241,7 @@ mod tests {
 
     #[test]
     fn a_line_of_100_mb_is_not_held_and_the_rest_goes_on() {
-        let source = io::Cursor::new("a\n")
-            .chain(io::repeat(b'x').take(100_000_000))
-            .chain(io::Cursor::new("\nb\n"));
+        let source = io::Cursor::new("a\n").chain(io::repeat(b'x').take(100_000_000)).chain(io::Cursor::new("\nb\n"));
         let mut lines = Lines::new(source);
         let mut held_max = 0;
         let mut found = Vec::new();

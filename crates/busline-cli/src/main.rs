@@ -11,6 +11,10 @@
 mod args;
 mod commands;
 mod event;
+#[cfg(feature = "history")]
+mod history;
+#[cfg(not(feature = "history"))]
+#[path = "no_history.rs"]
 mod history;
 mod input;
 mod interrupt;
@@ -104,5 +108,7 @@ fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
 
 fn panicked(command: std::thread::JoinHandle<()>) -> Error {
     drop(command.join());
-    Error::new(ErrorKind::Internal, "Panic").cause("the command ended by a panic").next("report this with the text above")
+    Error::new(ErrorKind::Internal, "Panic")
+        .cause("the command ended by a panic")
+        .next("report this with the text above")
 }

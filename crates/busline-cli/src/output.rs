@@ -119,9 +119,8 @@ impl Output {
     }
 
     fn json<T: Serialize>(&self, data: &T) -> Result<Vec<u8>> {
-        let json = serde_json::to_string(data).map_err(|error| {
-            Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this")
-        })?;
+        let json = serde_json::to_string(data)
+            .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
         let shown = if self.is_terminal { printable_json(&json).into_owned() } else { json };
         Ok(shown.into_bytes())
     }

@@ -27,9 +27,9 @@ pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
         ErrorKind::MissingRequiredArgument => {
             Error::invalid("MissingArgument").cause(format!("{flag} is missing")).next("give it")
         }
-        ErrorKind::InvalidUtf8 => Error::invalid("Argument")
-            .cause("an argument is not UTF-8")
-            .next("write names, keys and payloads as UTF-8"),
+        ErrorKind::InvalidUtf8 => {
+            Error::invalid("Argument").cause("an argument is not UTF-8").next("write names, keys and payloads as UTF-8")
+        }
         _ => bad_value(error, &flag),
     };
     Some(explained.at("usage", ""))
@@ -70,9 +70,10 @@ fn unknown_command(command: &str, nearest: &str) -> Error {
 }
 
 fn did_you_mean(error: Error, nearest: &str) -> Error {
-    match nearest {
+    // The nearest of several comes last.
+    match nearest.rsplit(", ").next().unwrap_or_default() {
         "" => error.next("see --help"),
-        _ => error.next(format!("did you mean {nearest}?")),
+        nearest => error.next(format!("did you mean {nearest}?")),
     }
 }
 
@@ -133,10 +134,7 @@ mod tests {
             "usage: Invalid/Argument: 'first' for --from <POSITION>; use earliest, latest, P:OFFSET[,P:OFFSET…] or a \
              time such as 2026-11-25T08:00:00Z",
         );
-        says(
-            "busline sub t --count x",
-            "usage: Invalid/Argument: 'x' for --count <N>; use a whole number",
-        );
+        says("busline sub t --count x", "usage: Invalid/Argument: 'x' for --count <N>; use a whole number");
         says(
             "busline pub t --file f --wire xml",
             "usage: Invalid/Argument: 'xml' for --wire <FORM>; use one of cloudevents, flat",

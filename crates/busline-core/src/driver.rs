@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::ack::Durability;
 use crate::batch::Batch;
@@ -266,6 +267,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Fenced/NotOwner`.
     fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>>;
+
+    /// Until when what is assigned may be worked on without a further sign of life; `None` while that has no limit.
+    ///
+    /// Asked before each attempt, since a process that was frozen may run on before it hears of its loss. Never blocks.
+    fn holds_until(&self) -> Option<Instant>;
 
     /// Gives partitions up after their work has ended, so that others may take them at once.
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>>;

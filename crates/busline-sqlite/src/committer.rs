@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::group::{Publish, Store};
 use crate::sink::SinkTopic;
+use crate::wake::Ring;
 
 /// What the committer is asked to do.
 enum Job {
@@ -156,16 +157,50 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.ask(change, None)?.await.unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    /// Runs a change to a group in a transaction of its own, and wakes its members.
+    ///
+    /// # Errors
+    /// As [`Committer::write`].
+    pub(crate) async fn change_group<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(change, Some(Ring::Group))?.await.unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    /// Runs a change and blocks until it is made.
+    ///
+    /// # Errors
+    /// As [`Committer::write`].
+    pub(crate) fn write_blocking<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(change, None)?.blocking_recv().unwrap_or_else(|_| Err(driver_closed()))
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+        ring: Option<Ring>,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
         if self.process != std::process::id() {
             return Err(forked());
         }
         let (answer, answered) = oneshot::channel();
         let write: Write = Box::new(move |store, queue| {
+            let outcome = store.write(queue, &change);
+            if let Some(why) = ring.filter(|_| outcome.is_ok()) {
+                store.ring(why);
+            }
             // Whoever asked may be gone; the change is made all the same.
-            drop(answer.send(store.write(queue, &change)));
+            drop(answer.send(outcome));
         });
         self.queue.push(Job::Write(write)).map_err(|_| driver_closed())?;
-        answered.await.unwrap_or_else(|_| Err(driver_closed()))
+        Ok(answered)
     }
 
     /// Ends the thread after what is queued. Blocks until it has ended.

@@ -18,7 +18,8 @@ use crate::connection::{open_reader, open_writer, retried};
 use crate::group::Store;
 use crate::identity::Identity;
 use crate::sink::{SinkTopic, SqliteSink};
-use crate::{records, topics};
+use crate::source::SqliteSource;
+use crate::{groups, records, topics};
 
 /// The embedded backend on one file.
 #[derive(Debug)]
@@ -77,11 +78,6 @@ impl SqliteDriver {
         let committer = Arc::clone(&self.committer);
         Box::pin(async move { committer.write(change).await })
     }
-
-    fn no_groups<'a, T: Send + 'a>(&self) -> BoxFuture<'a, Result<T>> {
-        let error = self.capabilities.groups_unsupported();
-        Box::pin(async move { Err(error) })
-    }
 }
 
 fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver> {
@@ -96,7 +92,7 @@ fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver> {
         deduplicate_max: None,
         integrity: Integrity::Record,
         atomic_batch_max: config.batch_records_max,
-        groups: false,
+        groups: true,
         persistent: true,
         record_bytes_max: RECORD_BYTES_MAX,
     };
@@ -124,6 +120,13 @@ impl Readers {
         outcome
     }
 
+    fn open(&self) -> Result<Connection> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(driver_closed());
+        }
+        retried(Instant::now() + self.config.patience, || open_reader(&self.config))
+    }
+
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.idle().clear();
@@ -134,7 +137,7 @@ impl Readers {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
         Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")
     })?;
@@ -206,8 +209,13 @@ impl Driver for SqliteDriver {
         })
     }
 
-    fn source(&self, _request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
-        self.no_groups()
+    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
+        let (readers, committer) = (Arc::clone(&self.readers), Arc::clone(&self.committer));
+        Box::pin(async move {
+            let connection = blocking(move || readers.open()).await?;
+            let source = SqliteSource::join(committer, connection, request).await?;
+            Ok(Arc::new(source) as Arc<dyn Source>)
+        })
     }
 
     fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
@@ -232,31 +240,35 @@ impl Driver for SqliteDriver {
 
     fn committed<'a>(
         &'a self,
-        _group: &'a GroupName,
-        _topic: &'a TopicName,
+        group: &'a GroupName,
+        topic: &'a TopicName,
     ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
-        self.no_groups()
+        let (group, topic) = (group.clone(), topic.clone());
+        self.read_with(move |connection| groups::committed(connection, &group, &topic))
     }
 
     fn move_committed<'a>(
         &'a self,
-        _group: &'a GroupName,
-        _topic: &'a TopicName,
-        _to: &'a [(Partition, Offset)],
+        group: &'a GroupName,
+        topic: &'a TopicName,
+        to: &'a [(Partition, Offset)],
     ) -> BoxFuture<'a, Result<()>> {
-        self.no_groups()
+        let (group, topic, to) = (group.clone(), topic.clone(), to.to_vec());
+        self.write_with(move |connection| groups::move_committed(connection, &group, &topic, &to))
     }
 
-    fn delete_group<'a>(&'a self, _group: &'a GroupName, _topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.no_groups()
+    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
+        let (group, topic) = (group.clone(), topic.clone());
+        self.write_with(move |connection| groups::delete(connection, &group, &topic))
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
-        self.no_groups()
+        self.read_with(groups::all)
     }
 
-    fn members<'a>(&'a self, _group: &'a GroupName, _topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
-        self.no_groups()
+    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
+        let (group, topic) = (group.clone(), topic.clone());
+        self.read_with(move |connection| groups::members(connection, &group, &topic))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<()>> {

@@ -18,6 +18,7 @@ use crate::schema::{OFFSET_END, offset_of, position};
 use crate::sink::SinkTopic;
 use crate::topics;
 use crate::turnstile::{Turnstile, pause};
+use crate::wake::{Ring, Ringer};
 
 /// A batch on its way into a transaction.
 pub(crate) struct Publish {
@@ -44,6 +45,7 @@ pub(crate) struct Store {
     checkpoint_at: u32,
     /// Why nothing is written any more.
     poison: Option<Error>,
+    ringer: Ringer,
 }
 
 /// Pauses between two tries to begin: short at first, because another process's transaction is.
@@ -58,7 +60,17 @@ impl Store {
         let wal_pages = count_wal_pages(&mut connection).map_err(from_sqlite)?;
         let checkpoint_at = config.checkpoint_pages;
         let connection = Some(connection);
-        Ok(Self { config, connection, identity, turnstile, clock, wal_pages, checkpoint_at, poison: None })
+        Ok(Self {
+            config,
+            connection,
+            identity,
+            turnstile,
+            clock,
+            wal_pages,
+            checkpoint_at,
+            poison: None,
+            ringer: Ringer::new(),
+        })
     }
 
     pub(crate) fn transaction_limits(&self) -> (usize, usize) {
@@ -163,6 +175,14 @@ impl Store {
                 (Filled::Appended(positions), Ok(())) => publish.settle_acked(&positions),
                 (Filled::Appended(_), Err(error)) => publish.batch.settle_all(error),
             }
+        }
+        self.ring(Ring::Records);
+    }
+
+    /// Wakes the members of all groups.
+    pub(crate) fn ring(&mut self, why: Ring) {
+        if let Some(connection) = &self.connection {
+            self.ringer.ring(connection, why);
         }
     }
 

@@ -20,13 +20,16 @@ mod connection;
 mod driver;
 mod error;
 mod group;
+mod groups;
 mod identity;
 mod records;
 mod recovery;
 mod schema;
 mod sink;
+mod source;
 mod topics;
 mod turnstile;
+mod wake;
 
 pub use config::SqliteConfig;
 pub use driver::SqliteDriver;

@@ -61,6 +61,24 @@ CREATE TABLE records (
     body     BLOB NOT NULL,
     checksum INTEGER NOT NULL      -- CRC32C over key, headers and body
 ) STRICT;
+
+CREATE TABLE members (
+    group_name TEXT NOT NULL,
+    topic_id   INTEGER NOT NULL REFERENCES topics,
+    member     TEXT NOT NULL,
+    beat       INTEGER NOT NULL,   -- counted up by the member; others watch it stand still
+    wake       TEXT NOT NULL,      -- abstract socket address
+    PRIMARY KEY (group_name, topic_id, member)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE progress (
+    group_name   TEXT NOT NULL,
+    partition_id INTEGER NOT NULL,
+    owner        TEXT,
+    generation   INTEGER NOT NULL DEFAULT 0,
+    committed    INTEGER,          -- the first offset that is not finished
+    PRIMARY KEY (group_name, partition_id)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a connection finds in the file it has opened.

@@ -1,13 +1,14 @@
 //! Topics and partitions as rows.
 
 use busline_core::{
-    Bounds, Error, ErrorKind, Offset, Partition, Result, TopicInfo, TopicName, TopicSpec, colliding_name,
+    Bounds, Error, ErrorKind, GroupName, Offset, Partition, Result, TopicInfo, TopicName, TopicSpec, colliding_name,
     partition_not_found, topic_exists, topic_not_found,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use crate::error::from_sqlite;
+use crate::groups;
 use crate::schema::{offset_of, position};
 
 /// The ids of a topic's partitions, by number.
@@ -104,7 +105,12 @@ fn to_json(spec: &TopicSpec) -> Result<String> {
 /// Deletes the topic; its records are only marked, because deleting many in one transaction would hold up publishers.
 pub(crate) fn delete(connection: &Connection, name: &TopicName) -> Result<()> {
     info(connection, name)?;
+    if let Some(group) = groups::active_group(connection, name)? {
+        groups::check_idle(connection, &GroupName::new(&group)?, name)?;
+    }
     for sql in [
+        "DELETE FROM progress WHERE partition_id IN
+         (SELECT partition_id FROM partitions JOIN topics USING (topic_id) WHERE name = ?1)",
         "INSERT INTO dropped SELECT partition_id FROM partitions JOIN topics USING (topic_id) WHERE name = ?1",
         "DELETE FROM partitions WHERE topic_id = (SELECT topic_id FROM topics WHERE name = ?1)",
         "DELETE FROM topics WHERE name = ?1",
@@ -112,6 +118,21 @@ pub(crate) fn delete(connection: &Connection, name: &TopicName) -> Result<()> {
         connection.execute(sql, [name.as_str()]).map_err(from_sqlite)?;
     }
     Ok(())
+}
+
+/// The id of the topic of this incarnation.
+///
+/// # Errors
+/// `NotFound/Topic` if it was deleted, also if another was made under its name.
+pub(crate) fn id(connection: &Connection, topic: &TopicInfo) -> Result<i64> {
+    connection
+        .prepare_cached("SELECT topic_id FROM topics WHERE name = ?1 AND incarnation = ?2")
+        .and_then(|mut select| {
+            let key = params![topic.name.as_str(), topic.incarnation.as_bytes()];
+            select.query_row(key, |row| row.get(0)).optional()
+        })
+        .map_err(from_sqlite)?
+        .ok_or_else(|| topic_not_found(&topic.name))
 }
 
 /// The ids of the partitions of the topic of this incarnation.

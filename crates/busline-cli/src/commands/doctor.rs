@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use busline::{
-    Bus, Capabilities, Driver, Error, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX,
-    NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest, Result, SqliteConfig,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicSpec,
+    Bus, Capabilities, Driver, Error, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX,
+    Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest, Result, SqliteConfig, TOPIC_AND_GROUP_BYTES_MAX,
+    TopicInfo, TopicSpec,
 };
 use serde::Serialize;
 

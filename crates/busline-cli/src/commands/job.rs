@@ -35,7 +35,7 @@ impl Job {
     /// What can be seen to be wrong before anything is opened: names, times, payloads.
     pub(crate) fn new(command: Command, bus: Target) -> Result<Self> {
         Ok(match command {
-            Command::Pub(args) => Self::Publish(publish::Request::new(args, bus)?),
+            Command::Pub(args) => Self::Publish(publish::Request::new(*args, bus)?),
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
             Command::Doctor => Self::Doctor(doctor::Request { bus }),

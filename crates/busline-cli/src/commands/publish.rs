@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::time::Instant;
 
 use busline::{
-    Bus, Envelope, Error, Format, OccurredAt, Payload, Provision, Publisher, Receipt, Result, TopicName, TopicSpec, Wire,
+    Bus, Envelope, Error, Format, OccurredAt, Payload, Provision, Publisher, Receipt, Result, TopicName, TopicSpec,
+    Wire,
 };
 use tokio::sync::mpsc;
 
@@ -102,14 +103,8 @@ async fn publish(
     provide(bus, topic, output).await?;
     let publisher = bus.publisher(topic.as_str()).provision(Provision::Skip).wire(wire).open().await?;
     let history = History::start(topic, &publisher)?;
-    let mut run = Run {
-        publisher,
-        waiting: VecDeque::new(),
-        summary: Summary::new(Instant::now()),
-        history,
-        output,
-        stop,
-    };
+    let mut run =
+        Run { publisher, waiting: VecDeque::new(), summary: Summary::new(Instant::now()), history, output, stop };
     let read = match events {
         Source::One(envelope) => run.one(*envelope).await,
         Source::Lines(input, format) => run.lines(input, format).await,

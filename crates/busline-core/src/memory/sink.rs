@@ -42,7 +42,10 @@ impl Sink for MemorySink {
             .store()
             .map(|mut store| batch.records().map(|record| store.append(&self.topic, &record, time)).collect());
         match outcomes {
-            Ok(outcomes) => batch.settle(outcomes),
+            Ok(outcomes) => {
+                self.shared.changed.notify_waiters();
+                batch.settle(outcomes);
+            }
             Err(error) => batch.settle_all(&error),
         }
     }

@@ -111,7 +111,7 @@ impl PublisherBuilder {
     async fn open_checked(self) -> Result<Publisher> {
         let name = TopicName::new(&self.topic)?;
         self.settings.validate()?;
-        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let runtime = Handle::try_current().map_err(|_| crate::bus::no_runtime())?;
         let bus = self.bus.upgrade().ok_or_else(crate::bus::bus_closed)?;
         let driver = bus.driver()?;
         check_capabilities(&self.settings, driver.capabilities())?;
@@ -199,10 +199,6 @@ fn check_offer(sink: &dyn Sink, settings: &PublisherSettings) -> Result<()> {
             .next("open without required positions"));
     }
     Ok(())
-}
-
-fn no_runtime() -> Error {
-    Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")
 }
 
 impl std::fmt::Debug for PublisherBuilder {
