@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publisher::{Closed, Publisher, PublisherBuilder, PublisherCore};
+use crate::subscription::{Subscription, SubscriptionBuilder, SubscriptionCore};
 
 /// One backend, opened.
 ///
@@ -26,6 +27,7 @@ pub(crate) struct BusCore {
 struct Open {
     closed: bool,
     publishers: Vec<Arc<PublisherCore>>,
+    subscriptions: Vec<Arc<SubscriptionCore>>,
 }
 
 impl Bus {
@@ -44,7 +46,12 @@ impl Bus {
         PublisherBuilder::new(Arc::downgrade(&self.0), topic)
     }
 
-    /// Closes all publishers and then the backend; gives what each publisher ended with.
+    /// Prepares a subscription of this group to this topic.
+    pub fn subscribe(&self, topic: &str, group: &str) -> SubscriptionBuilder {
+        SubscriptionBuilder::new(Arc::downgrade(&self.0), topic, group)
+    }
+
+    /// Closes all subscriptions and publishers and then the backend; gives what each publisher ended with.
     ///
     /// Returns by about the deadline, which all share. Idempotent; a later call finds nothing left to close.
     ///
@@ -52,7 +59,11 @@ impl Bus {
     /// What the driver could not end, `Timeout/CloseDeadline` among it.
     pub async fn close(&self, deadline: Duration) -> Result<Vec<Closed>> {
         let end = Instant::now() + deadline;
-        let publishers = self.0.close_to_new();
+        let (subscriptions, publishers) = self.0.close_to_new();
+        // Handlers that are still running may publish, so subscriptions end first.
+        for subscription in subscriptions {
+            subscription.close(end.saturating_duration_since(Instant::now())).await;
+        }
         for publisher in &publishers {
             publisher.refuse_further();
         }
@@ -60,7 +71,8 @@ impl Bus {
         for publisher in publishers {
             ends.push(publisher.close(end.saturating_duration_since(Instant::now())).await);
         }
-        match timeout_at(end.max(Instant::now() + DRIVER_CLOSE_MIN), self.0.driver.close()).await {
+        let end = end.max(Instant::now() + DRIVER_CLOSE_MIN);
+        match timeout_at(end, self.0.driver.close(end)).await {
             Ok(closed) => closed.map(|()| ends),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "CloseDeadline")
                 .cause("the driver did not end in time")
@@ -85,10 +97,17 @@ impl BusCore {
         open.publishers.push(publisher.shared());
     }
 
-    fn close_to_new(&self) -> Vec<Arc<PublisherCore>> {
+    /// Remembers a subscription, and forgets those that were closed by themselves.
+    pub(crate) fn register_subscription(&self, subscription: &Subscription) {
+        let mut open = self.lock();
+        open.subscriptions.retain(|known| !known.has_ended());
+        open.subscriptions.push(subscription.shared());
+    }
+
+    fn close_to_new(&self) -> (Vec<Arc<SubscriptionCore>>, Vec<Arc<PublisherCore>>) {
         let mut open = self.lock();
         open.closed = true;
-        std::mem::take(&mut open.publishers)
+        (std::mem::take(&mut open.subscriptions), std::mem::take(&mut open.publishers))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
@@ -100,8 +119,18 @@ pub(crate) fn bus_closed() -> Error {
     Error::new(ErrorKind::Closed, "Bus").cause("the bus is closed").next("connect again")
 }
 
+pub(crate) fn no_runtime() -> Error {
+    Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")
+}
+
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bus").field(&self.0.driver).finish()
+    }
+}
+
+impl fmt::Debug for BusCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BusCore").field(&self.driver).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Words, contracts and engines of the Busline event bus.
 
 mod ack;
+mod assign;
 mod batch;
 mod bus;
 mod capabilities;
@@ -13,16 +14,18 @@ mod memory;
 mod provision;
 mod publisher;
 mod record;
+mod subscription;
 mod topic;
 mod wire;
 
 pub use ack::{Ack, Durability, Medium};
+pub use assign::assign;
 pub use batch::{Batch, RecordRef};
 pub use bus::Bus;
 pub use capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 pub use clock::{Clock, SystemClock};
 pub use driver::{
-    Assignment, BoxFuture, Commit, Driver, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
+    Assignment, BoxFuture, Commit, Driver, Lag, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
     SourceEvent, SourceRequest, Start,
 };
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};
@@ -34,9 +37,13 @@ pub use publisher::{
     TryPublishError,
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
+pub use subscription::{
+    Delivery, Handler, HandlerError, Left, Retry, Subscription, SubscriptionBuilder, SubscriptionSettings,
+    SubscriptionStats, Verdict,
+};
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, partition_not_found, topic_exists,
-    topic_not_found,
+    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found,
+    not_owner, partition_not_found, topic_exists, topic_not_found,
 };
 pub use wire::{Format, Wire, decode};

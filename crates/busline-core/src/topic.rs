@@ -107,7 +107,7 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// A parallel slice of a topic, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Partition(pub u32);
 
@@ -287,6 +287,29 @@ pub fn topic_not_found(name: &TopicName) -> Error {
         .cause("no such topic")
         .next("create it with 'busline topic create', or publish with a provision that creates it")
         .at("topic", name)
+}
+
+/// The error of a group that has neither members nor committed offsets.
+pub fn group_not_found(group: &GroupName, topic: &TopicName) -> Error {
+    Error::new(ErrorKind::NotFound, "Group")
+        .cause(format!("no such group on topic {topic}"))
+        .next("see the groups with 'busline group list'")
+        .at("group", group)
+}
+
+/// The error of a change that a group with members does not allow.
+pub fn group_active(group: &GroupName, members: &[String]) -> Error {
+    Error::new(ErrorKind::Unavailable, "GroupActive")
+        .cause(format!("members are at work: {}", members.join(", ")))
+        .next("stop them first")
+        .at("group", group)
+}
+
+/// The error of a member that no longer holds a partition.
+pub fn not_owner(partition: Partition) -> Error {
+    Error::new(ErrorKind::Fenced, "NotOwner")
+        .cause(format!("partition {partition} belongs to another member or another assignment"))
+        .next("stop working on it: its events come again elsewhere")
 }
 
 /// The error of a topic that exists already.

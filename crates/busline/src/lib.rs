@@ -1,1 +1,48 @@
-//! An event bus for domain events with the same promises on every backend.
+//! Busline: an event bus for domain events, with the same numbered promises on every backend.
+//!
+//! It publishes events in order per aggregate, tells every one's outcome (acked with the durability really obtained,
+//! failed for certain, or indeterminate), and never fails under load: a full window makes `publish` wait.
+//!
+//! It is not a broker, not a framework that owns `main`, and one file is one machine.
+//!
+//! # Examples
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = std::env::temp_dir().join(format!("busline-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let url = format!("sqlite:{}", folder.join("shop.db").display());
+//! use std::time::Duration;
+//!
+//! use busline::Envelope;
+//!
+//! let bus = busline::connect(&url).await?; // such as sqlite:shop.db or memory:
+//! let orders = bus.publisher("orders").open().await?;
+//!
+//! let placed = Envelope::new("order-42", "OrderPlaced", 1).json(&["book", "pen"])?;
+//! let receipt = orders.publish(placed).await?; // accepted, in order; waits only while the window is full
+//! let ack = receipt.await?; // stored: partition, offset, durability
+//! assert_eq!(ack.durability.to_string(), "synced × 1");
+//!
+//! bus.close(Duration::from_secs(5)).await?; // every accepted envelope has its outcome
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod connect;
+
+pub use connect::connect;
+
+pub use busline_core::{
+    Ack, AckPositions, Assignment, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Delivery, Driver, Durability,
+    Envelope, Error, ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName, HEADER_BYTES_MAX, HEADERS_MAX,
+    Handler, HandlerError, Header, Headers, ID_BYTES_MAX, Integrity, JSON_CONTENT_TYPE, KEY_BYTES_MAX, Lag, Left,
+    Medium, Member, MemoryDriver, NAME_BYTES_MAX, OccurredAt, Offset, PARTITIONS_MAX, Partition, Payload, Positions,
+    Provision, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, RECORD_BYTES_MAX, RawJson, ReadRequest,
+    Receipt, Record, Result, Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings,
+    SubscriptionStats, SystemClock, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, TryPublishError,
+    Verdict, Wire, decode, escaped, topic_not_found,
+};
+#[cfg(feature = "sqlite")]
+pub use busline_sqlite::{SqliteConfig, SqliteDriver};

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busline_core::{
-    Bounds, BoxFuture, Capabilities, Driver, GroupName, Member, Offset, Partition, ReadRequest, Record, Result, Sink,
-    SinkRequest, Source, SourceRequest, TopicInfo, TopicName, TopicSpec,
+    Bounds, BoxFuture, Capabilities, Driver, GroupName, Lag, Member, Offset, Partition, ReadRequest, Record, Result,
+    Sink, SinkRequest, Source, SourceRequest, TopicInfo, TopicName, TopicSpec,
 };
+
+use tokio::time::Instant;
 
 use super::control::{Control, Faults, Shape};
 use super::sink::FaultySink;
@@ -56,7 +58,7 @@ impl Driver for Faulty {
         self.inner.delete_topic(name)
     }
 
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
         self.inner.trim(topic, partition, below)
     }
 
@@ -97,6 +99,10 @@ impl Driver for Faulty {
         self.inner.committed(group, topic)
     }
 
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        self.inner.lag(group, topic)
+    }
+
     fn move_committed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -122,8 +128,8 @@ impl Driver for Faulty {
         self.inner.probe()
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.close()
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        self.inner.close(deadline)
     }
 }
 

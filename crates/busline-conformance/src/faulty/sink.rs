@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busline_core::{Ack, Batch, BoxFuture, Error, ErrorKind, Result, Sink, SinkOffer};
 
+use tokio::time::Instant;
+
 use super::control::{Control, Fate};
 
 pub(super) struct FaultySink {
@@ -60,11 +62,15 @@ impl Sink for FaultySink {
         self.queue.take(batch);
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async {
+    fn trouble(&self) -> Option<Error> {
+        self.queue.inner.trouble()
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
             self.queue.control.until_it_hears().await;
             self.queue.close();
-            self.queue.inner.close().await?;
+            self.queue.inner.close(deadline).await?;
             if !self.closed.swap(true, Ordering::AcqRel) {
                 self.queue.control.sink_closed();
             }

@@ -5,12 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::groups::Group;
 use super::sink::MemorySink;
+use super::source::MemorySource;
 use super::store::Store;
 use crate::capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 use crate::clock::{Clock, SystemClock};
-use crate::driver::{BoxFuture, Driver, Member, ReadRequest, Sink, SinkRequest, Source, SourceRequest};
+use crate::driver::{BoxFuture, Driver, Lag, Member, ReadRequest, Sink, SinkRequest, Source, SourceRequest};
 use crate::error::Result;
 use crate::record::{RECORD_BYTES_MAX, Record};
 use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
@@ -32,6 +36,8 @@ pub struct MemoryDriver {
 pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     store: Mutex<Store>,
+    /// Something was stored, or a group changed: whoever waits looks again.
+    pub(super) changed: Notify,
     closed: AtomicBool,
 }
 
@@ -59,22 +65,17 @@ impl MemoryDriver {
             deduplicate_max: None,
             integrity: Integrity::None,
             atomic_batch_max: BATCH_RECORDS_MAX,
-            groups: false,
+            groups: true,
             persistent: false,
             record_bytes_max: RECORD_BYTES_MAX,
         };
-        let shared = Shared { clock, store: Mutex::default(), closed: AtomicBool::new(false) };
+        let shared = Shared { clock, store: Mutex::default(), changed: Notify::new(), closed: AtomicBool::new(false) };
         Self { capabilities, shared: Arc::new(shared) }
     }
 
     fn answer<'a, T: Send + 'a>(&self, ask: impl FnOnce(&mut Store) -> Result<T>) -> BoxFuture<'a, Result<T>> {
         let answer = self.shared.store().and_then(|mut store| ask(&mut store));
         Box::pin(async move { answer })
-    }
-
-    fn no_groups<'a, T: Send + 'a>(&self) -> BoxFuture<'a, Result<T>> {
-        let error = self.capabilities.groups_unsupported();
-        Box::pin(async move { Err(error) })
     }
 }
 
@@ -113,7 +114,7 @@ impl Driver for MemoryDriver {
         self.answer(|store| store.delete(name))
     }
 
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
         self.answer(|store| store.trim(topic, partition, below))
     }
 
@@ -123,8 +124,9 @@ impl Driver for MemoryDriver {
         self.answer(|_| Ok(Arc::new(sink) as Arc<dyn Sink>))
     }
 
-    fn source(&self, _request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
-        self.no_groups()
+    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
+        let joined = MemorySource::join(Arc::clone(&self.shared), request);
+        Box::pin(async move { joined.map(|source| Arc::new(source) as Arc<dyn Source>) })
     }
 
     fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
@@ -146,39 +148,53 @@ impl Driver for MemoryDriver {
 
     fn committed<'a>(
         &'a self,
-        _group: &'a GroupName,
-        _topic: &'a TopicName,
+        group: &'a GroupName,
+        topic: &'a TopicName,
     ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
-        self.no_groups()
+        self.answer(|store| {
+            let partitions = store.info(topic)?.spec.partitions as usize;
+            Ok(store.find_group(group, topic)?.map_or_else(|| vec![None; partitions], Group::committed))
+        })
+    }
+
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        self.answer(|store| store.lag(group, topic))
     }
 
     fn move_committed<'a>(
         &'a self,
-        _group: &'a GroupName,
-        _topic: &'a TopicName,
-        _to: &'a [(Partition, Offset)],
+        group: &'a GroupName,
+        topic: &'a TopicName,
+        to: &'a [(Partition, Offset)],
     ) -> BoxFuture<'a, Result<()>> {
-        self.no_groups()
+        self.answer(|store| {
+            to.iter().try_for_each(|(partition, _)| store.bounds(topic, *partition).map(drop))?;
+            let stored = store.group(group, topic)?;
+            stored.check_idle(group)?;
+            stored.move_committed(to);
+            Ok(())
+        })
     }
 
-    fn delete_group<'a>(&'a self, _group: &'a GroupName, _topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.no_groups()
+    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
+        self.answer(|store| store.delete_group(group, topic))
     }
 
     fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
-        self.no_groups()
+        self.answer(|store| Ok(store.groups()))
     }
 
-    fn members<'a>(&'a self, _group: &'a GroupName, _topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
-        self.no_groups()
+    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
+        self.answer(|store| Ok(store.find_group(group, topic)?.map_or_else(Vec::new, Group::members)))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<()>> {
         self.answer(|_| Ok(()))
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.shared.closed.store(true, Ordering::Release);
+        self.shared.changed.notify_waiters();
         Box::pin(async { Ok(()) })
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::time::Instant;
+
 use super::driver::Shared;
 use crate::ack::{Durability, Medium};
 use crate::batch::Batch;
@@ -42,12 +44,19 @@ impl Sink for MemorySink {
             .store()
             .map(|mut store| batch.records().map(|record| store.append(&self.topic, &record, time)).collect());
         match outcomes {
-            Ok(outcomes) => batch.settle(outcomes),
+            Ok(outcomes) => {
+                self.shared.changed.notify_waiters();
+                batch.settle(outcomes);
+            }
             Err(error) => batch.settle_all(&error),
         }
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
+
+    fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.closed.store(true, Ordering::Release);
         Box::pin(async { Ok(()) })
     }

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::groups::Group;
 use crate::ack::{Ack, Durability, Medium};
 use crate::batch::RecordRef;
-use crate::driver::ReadRequest;
+use crate::driver::{Lag, ReadRequest};
 use crate::error::Result;
 use crate::headers::Headers;
 use crate::record::Record;
 use crate::topic::{
-    Bounds, Offset, Partition, TopicInfo, TopicName, TopicSpec, colliding_name, partition_not_found, topic_exists,
-    topic_not_found,
+    Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec, colliding_name, group_not_found,
+    partition_not_found, topic_exists, topic_not_found,
 };
 
 /// All topics by name.
@@ -27,6 +28,7 @@ pub(super) struct Store {
 struct Topic {
     info: TopicInfo,
     partitions: Vec<Log>,
+    groups: BTreeMap<GroupName, Group>,
 }
 
 /// The records of one partition; the first one has offset `start`.
@@ -47,7 +49,7 @@ impl Store {
         }
         let info = TopicInfo { name: name.clone(), spec: spec.clone(), incarnation: Uuid::from_bytes(rand::random()) };
         let partitions = (0..spec.partitions).map(|_| Log::default()).collect();
-        self.topics.insert(name.clone(), Topic { info: info.clone(), partitions });
+        self.topics.insert(name.clone(), Topic { info: info.clone(), partitions, groups: BTreeMap::new() });
         Ok(info)
     }
 
@@ -68,6 +70,8 @@ impl Store {
     }
 
     pub(super) fn delete(&mut self, name: &TopicName) -> Result<()> {
+        let groups = self.topics.get(name).into_iter().flat_map(|topic| &topic.groups);
+        groups.map(|(name, group)| group.check_idle(name)).collect::<Result<()>>()?;
         self.topics.remove(name).map(drop).ok_or_else(|| topic_not_found(name))
     }
 
@@ -88,12 +92,12 @@ impl Store {
         Ok(Ack { partition: record.partition, offset: Some(offset), duplicate: false, durability })
     }
 
-    pub(super) fn trim(&mut self, topic: &TopicName, partition: Partition, below: Offset) -> Result<u64> {
+    pub(super) fn trim(&mut self, topic: &TopicName, partition: Partition, below: Offset) -> Result<Offset> {
         let log = self.log_mut(topic, partition)?;
         let gone = (below.0.clamp(log.start, log.end()) - log.start) as usize;
         log.records.drain(..gone);
         log.start += gone as u64;
-        Ok(gone as u64)
+        Ok(Offset(log.start))
     }
 
     pub(super) fn read(&self, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
@@ -119,6 +123,48 @@ impl Store {
     pub(super) fn offset_at(&self, topic: &TopicName, partition: Partition, time: Timestamp) -> Result<Offset> {
         let log = self.log(topic, partition)?;
         Ok(log.records.iter().find(|record| record.time >= time).map_or(Offset(log.end()), |record| record.offset))
+    }
+
+    /// A group of a topic, made if it is new.
+    pub(super) fn group(&mut self, group: &GroupName, topic: &TopicName) -> Result<&mut Group> {
+        let stored = self.topics.get_mut(topic).ok_or_else(|| topic_not_found(topic))?;
+        let partitions = stored.partitions.len();
+        Ok(stored.groups.entry(group.clone()).or_insert_with(|| Group::new(partitions)))
+    }
+
+    /// A group of a topic, if it exists.
+    pub(super) fn find_group(&self, group: &GroupName, topic: &TopicName) -> Result<Option<&Group>> {
+        let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
+        Ok(stored.groups.get(group))
+    }
+
+    pub(super) fn lag(&self, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
+        let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
+        let committed = stored.groups.get(group).map_or_else(|| vec![None; stored.partitions.len()], Group::committed);
+        let of = |((number, log), committed): ((usize, &Log), Option<Offset>)| Lag {
+            partition: Partition(number as u32),
+            committed,
+            end: Offset(log.end()),
+            records: log.end() - committed.map_or(log.start, |offset| offset.0.clamp(log.start, log.end())),
+        };
+        Ok(stored.partitions.iter().enumerate().zip(committed).map(of).collect())
+    }
+
+    pub(super) fn delete_group(&mut self, group: &GroupName, topic: &TopicName) -> Result<()> {
+        let stored = self.topics.get_mut(topic).ok_or_else(|| topic_not_found(topic))?;
+        let found = stored.groups.get(group).ok_or_else(|| group_not_found(group, topic))?;
+        found.check_idle(group)?;
+        stored.groups.remove(group);
+        Ok(())
+    }
+
+    pub(super) fn groups(&self) -> Vec<(GroupName, TopicName)> {
+        let of = |(topic, stored): (&TopicName, &Topic)| {
+            stored.groups.keys().map(|group| (group.clone(), topic.clone())).collect::<Vec<_>>()
+        };
+        let mut pairs: Vec<_> = self.topics.iter().flat_map(of).collect();
+        pairs.sort();
+        pairs
     }
 
     fn log(&self, topic: &TopicName, partition: Partition) -> Result<&Log> {

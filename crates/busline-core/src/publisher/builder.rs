@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::encoded::Encoder;
 use super::keeper::{Failure, FailureHandler, Keeper, log_failure};
@@ -111,7 +112,7 @@ impl PublisherBuilder {
     async fn open_checked(self) -> Result<Publisher> {
         let name = TopicName::new(&self.topic)?;
         self.settings.validate()?;
-        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let runtime = Handle::try_current().map_err(|_| crate::bus::no_runtime())?;
         let bus = self.bus.upgrade().ok_or_else(crate::bus::bus_closed)?;
         let driver = bus.driver()?;
         check_capabilities(&self.settings, driver.capabilities())?;
@@ -178,7 +179,7 @@ async fn open_sink(driver: &dyn Driver, topic: &TopicInfo, settings: &PublisherS
         SinkRequest { topic: topic.clone(), positions: settings.positions, deduplicate: settings.deduplicate };
     let sink = driver.sink(request).await?;
     if let Err(error) = check_offer(&*sink, settings) {
-        sink.close().await?;
+        sink.close(Instant::now() + driver.patience()).await?;
         return Err(error);
     }
     Ok(sink)
@@ -199,10 +200,6 @@ fn check_offer(sink: &dyn Sink, settings: &PublisherSettings) -> Result<()> {
             .next("open without required positions"));
     }
     Ok(())
-}
-
-fn no_runtime() -> Error {
-    Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")
 }
 
 impl std::fmt::Debug for PublisherBuilder {

@@ -77,10 +77,7 @@ impl Keeper {
     async fn run(self) {
         self.tend_until(Line::is_settled).await;
         // Before the handler has heard everything: a handler that never returns must not keep the sink.
-        if let Err(error) = self.line.sink().close().await {
-            tracing::warn!("close the sink of {}: {error}", self.line.subject());
-        }
-        self.line.sink_has_ended();
+        self.line.end_sink().await;
         self.tend_until(Line::is_idle).await;
     }
 

@@ -72,6 +72,8 @@ struct State {
     reporting: bool,
     /// Nothing is waited for any more: what the sink holds has its outcome.
     given_up: bool,
+    /// By when the sink is to end, if somebody closes the publisher and waits.
+    ends_by: Option<Instant>,
     sink_ended: bool,
     stats: PublisherStats,
 }
@@ -103,6 +105,9 @@ pub(crate) struct Before<'a> {
 /// Grace beyond the deadline in which the sink, which knows more, may still report the outcome itself.
 const DEADLINE_GRACE: Duration = Duration::from_millis(400);
 
+/// Time that a sink has to end after the last handle of its publisher went away.
+const SINK_CLOSE_MAX: Duration = Duration::from_secs(5);
+
 impl Line {
     pub(crate) fn new(
         sink: Arc<dyn Sink>,
@@ -121,10 +126,6 @@ impl Line {
             stir: Notify::new(),
             state: Mutex::default(),
         }
-    }
-
-    pub(crate) fn sink(&self) -> &Arc<dyn Sink> {
-        &self.sink
     }
 
     pub(crate) fn subject(&self) -> &str {
@@ -269,11 +270,20 @@ impl Line {
         state.reporting || !state.failures.is_empty()
     }
 
-    /// The sink was closed: the publisher needs no memory for further batches.
-    pub(crate) fn sink_has_ended(&self) {
+    /// Ends the sink; after that the publisher needs no memory for further batches.
+    pub(crate) async fn end_sink(&self) {
+        let ends_by = self.lock().ends_by.unwrap_or_else(|| Instant::now() + SINK_CLOSE_MAX);
+        if let Err(error) = self.sink.close(ends_by).await {
+            tracing::warn!("close the sink of {}: {error}", self.subject);
+        }
         let mut state = self.lock();
         state.sink_ended = true;
         state.spare = None;
+    }
+
+    /// Says by when the sink is to end.
+    pub(crate) fn end_by(&self, instant: Instant) {
+        self.lock().ends_by.get_or_insert(instant);
     }
 
     pub(crate) fn is_sink_ended(&self) -> bool {

@@ -349,9 +349,9 @@ impl Inner {
 
     async fn shut_down(&self, start: Instant, deadline: Duration) -> Closed {
         let line = &self.line;
+        line.end_by(start + deadline);
         self.refuse_further();
-        // A twentieth of the time is kept for ending what did not end by itself.
-        if timeout_at(start + deadline.mul_f32(0.95), self.flush()).await.is_err() {
+        if timeout_at(start + deadline - kept_for_ending(deadline), self.flush()).await.is_err() {
             line.give_up(&close_deadline(line.subject(), deadline));
         }
         let mut left = Vec::new();
@@ -373,10 +373,7 @@ impl Inner {
     async fn end_all(&self) {
         self.keeper_end().await;
         if !self.line.is_sink_ended() {
-            if let Err(error) = self.line.sink().close().await {
-                tracing::warn!("close the sink of {}: {error}", self.line.subject());
-            }
-            self.line.sink_has_ended();
+            self.line.end_sink().await;
         }
     }
 
@@ -393,6 +390,12 @@ impl Inner {
     fn keeper(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The part of a close's time that is kept for ending what did not end by itself: a twentieth, at least 100 ms, at most
+/// half.
+fn kept_for_ending(deadline: Duration) -> Duration {
+    (deadline / 20).max(Duration::from_millis(100)).min(deadline / 2)
 }
 
 /// Longer deadlines of a close count as this one: no instant is further away.

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::json_text::write_text;
+use super::depth::check_depth;
+use super::json_text::{write_number, write_text};
 use super::members::{Members, duplicate, is_text, text_of};
 use crate::envelope::{Attribute, RawJson};
-use crate::error::{Error, ErrorKind, Result, escaped};
-
-/// Most levels of arrays and objects in the value of an attribute.
-pub(super) const DEPTH_MAX: usize = 64;
+use crate::error::{Error, Result, escaped};
 
 /// Stands before the name of an attribute that has the name of a member of the form.
 const PREFIX: &str = "attribute_";
@@ -38,7 +36,7 @@ pub(super) fn write_value(value: &Attribute, out: &mut Vec<u8>) {
             if *number < 0 {
                 out.push(b'-');
             }
-            super::json_text::write_number(number.unsigned_abs(), out);
+            write_number(number.unsigned_abs(), out);
         }
         Attribute::Boolean(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
         Attribute::Json(json) => out.extend_from_slice(json.bytes()),
@@ -103,7 +101,7 @@ pub(crate) fn check_json(json: &RawJson) -> Result<()> {
 
 fn check_raw(raw: &str) -> Result<()> {
     match raw.as_bytes().first() {
-        Some(b'{' | b'[') => depth_of(raw, DEPTH_MAX),
+        Some(b'{' | b'[') => check_depth(raw),
         Some(b'-' | b'0'..=b'9') => check_number(raw),
         _ => Ok(()),
     }
@@ -114,38 +112,4 @@ fn check_number(raw: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid("Number").cause("a number beyond 64-bit floating point").next("write such a number as a text"))
-}
-
-/// Checks that arrays and objects lie in each other at most `max` deep.
-///
-/// # Errors
-/// `TooLarge/JsonDepth`.
-pub(super) fn depth_of(raw: &str, max: usize) -> Result<()> {
-    let (mut depth, mut in_text, mut escape) = (0_usize, false, false);
-    for byte in raw.bytes() {
-        match byte {
-            _ if escape => escape = false,
-            b'\\' => escape = in_text,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => depth += 1,
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > max {
-            return Err(Error::new(ErrorKind::TooLarge, "JsonDepth")
-                .cause(format!("more than {max} levels in the envelope"))
-                .next("carry deep JSON in the payload"));
-        }
-    }
-    Ok(())
-}
-
-/// A whole number from 1, written in digits alone.
-///
-/// Leading zeros are fine; `None` for 0, a sign, a fraction, an exponent or more than 64 bits.
-pub(super) fn version_of(digits: &str) -> Option<u64> {
-    let zeros = digits.bytes().take_while(|&byte| byte == b'0').count();
-    let significant = &digits[zeros..];
-    // `parse` alone would allow a sign.
-    significant.parse().ok().filter(|_| significant.starts_with(|first: char| first.is_ascii_digit()))
 }

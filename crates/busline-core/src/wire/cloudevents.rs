@@ -4,11 +4,12 @@
 
 use bytes::Bytes;
 
-use super::attributes::{read_rest, version_of, write_attribute};
+use super::attributes::{read_rest, write_attribute};
+use super::fields::{take_time, version_of};
 use super::json_text::{write_member, write_optional, write_padded};
 use super::members::{Members, duplicate, is_text, no_envelope, text_of};
 use super::payload;
-use crate::envelope::{Envelope, OccurredAt, Payload, check_id, check_key, check_type};
+use crate::envelope::{Envelope, Payload, check_id, check_key, check_type};
 use crate::error::{Error, ErrorKind, Result, escaped};
 use crate::headers::Headers;
 
@@ -147,14 +148,6 @@ fn take_sequence(members: &mut Members<'_>) -> Result<u64> {
         members.take_raw("sequence");
     }
     Ok(version.unwrap_or(1))
-}
-
-/// The time of this member; the Unix epoch if there is none.
-pub(super) fn take_time(name: &str, members: &mut Members<'_>) -> Result<OccurredAt> {
-    match members.take_text(name)? {
-        Some(text) => OccurredAt::parse(&text),
-        None => Ok(OccurredAt::utc(jiff::Timestamp::UNIX_EPOCH)),
-    }
 }
 
 fn take_payload(body: &Bytes, members: &mut Members<'_>) -> Result<Payload> {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::attributes::version_of;
 use super::cloudevents::{check_delivered, is_own_attribute};
+use super::fields::version_of;
 use super::json_scan::value_length;
 use super::json_text::plain_prefix;
 use super::payload;

@@ -4,10 +4,10 @@ use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 
-use super::attributes::{read_rest, read_value, version_of, write_attribute, write_value};
-use super::cloudevents::take_time;
+use super::attributes::{read_rest, read_value, write_attribute, write_value};
+use super::fields::{take_time, version_of};
 use super::json_text::{write_member, write_number, write_optional};
-use super::members::{Members, duplicate, no_envelope};
+use super::members::{Members, duplicate, no_envelope, text_of};
 use super::payload;
 use crate::envelope::{Envelope, JSON_CONTENT_TYPE, Payload, check_id, check_key, check_type, is_json_type};
 use crate::error::{Error, Result};
@@ -153,7 +153,7 @@ fn take_payload(body: &Bytes, members: &mut Members<'_>) -> Result<Payload> {
 
 fn take_json_type(members: &mut Members<'_>) -> Result<Option<String>> {
     match members.raw("content_type") {
-        Some(raw) if is_json_type(&super::members::text_of(raw)?) => members.take_if_text("content_type"),
+        Some(raw) if is_json_type(&text_of(raw)?) => members.take_if_text("content_type"),
         _ => Ok(None),
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::attributes::{DEPTH_MAX, depth_of};
+use super::depth::check_depth;
 use crate::error::{Error, ErrorKind, Result, escaped};
 
 /// The members of one JSON object that nobody has taken yet, each value as the JSON it is in the body.
@@ -148,7 +148,7 @@ fn check_begin(text: &str) -> Result<()> {
     if begin.starts_with('{') {
         Ok(())
     } else if begin.starts_with('[') {
-        depth_of(begin, DEPTH_MAX).and(Err(no_envelope("the body is an array")))
+        check_depth(begin).and(Err(no_envelope("the body is an array")))
     } else if begin.is_empty() {
         Err(no_envelope("the body is empty"))
     } else {

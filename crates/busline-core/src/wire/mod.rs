@@ -3,20 +3,22 @@
 //! Two forms, both JSON objects: CloudEvents and the flat one. `docs/wire-format.md` is their description.
 //!
 //! ```text
-//! form        tells the forms apart, offers both directions
+//! form             tells the forms apart, offers both directions
 //! ├── fast         reads the layout we write, or declines
 //! ├── cloudevents  writes and reads the one form
-//! ├── flat         writes and reads the other
-//! │   ├── payload      data as JSON, as text, as base64
-//! │   └── attributes   further attributes: their names and values
-//! ├── members      splits a body into its members
-//! ├── json_scan    finds the end of a JSON value
-//! └── json_text    text between the quotes of JSON
+//! └── flat         writes and reads the other
+//!     ├── payload      data as JSON, as text, as base64
+//!     ├── attributes   further attributes: their names and values
+//!     ├── fields       what both forms read alike
+//!     └── members      splits a body into its members
+//! below all: json_text (text between quotes), json_scan (where a value ends), depth (how deep one may be)
 //! ```
 
 mod attributes;
 mod cloudevents;
+mod depth;
 mod fast;
+mod fields;
 mod flat;
 mod form;
 mod json_scan;

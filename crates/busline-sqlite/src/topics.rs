@@ -1,0 +1,245 @@
+//! Topics and partitions as rows.
+
+use busline_core::{
+    Bounds, Error, ErrorKind, GroupName, Offset, Partition, Result, TopicInfo, TopicName, TopicSpec, colliding_name,
+    partition_not_found, topic_exists, topic_not_found,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use crate::error::from_sqlite;
+use crate::groups;
+use crate::schema::{PARTITION_ID_MAX, offset_of, position};
+
+/// The ids of a topic's partitions, by number.
+pub(crate) type PartitionIds = Vec<i64>;
+
+pub(crate) fn create(connection: &Connection, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
+    spec.validate()?;
+    if spec.replicas != 1 {
+        return Err(Error::new(ErrorKind::Unsupported, "Replicas")
+            .cause(format!("replicas = {}, and one file is one copy", spec.replicas))
+            .next("use one replica, or a backend with several nodes"));
+    }
+    refuse_taken(connection, name)?;
+    let incarnation = Uuid::from_bytes(rand::random());
+    connection
+        .execute(
+            "INSERT INTO topics (name, collision_form, incarnation, spec) VALUES (?1, ?2, ?3, ?4)",
+            params![name.as_str(), name.collision_form(), incarnation.as_bytes(), to_json(spec)?],
+        )
+        .map_err(from_sqlite)?;
+    let topic_id = connection.last_insert_rowid();
+    let mut insert =
+        connection.prepare_cached("INSERT INTO partitions (topic_id, number) VALUES (?1, ?2)").map_err(from_sqlite)?;
+    for number in 0..spec.partitions {
+        let id = insert.insert(params![topic_id, number]).map_err(from_sqlite)?;
+        if id > PARTITION_ID_MAX {
+            return Err(Error::new(ErrorKind::Unavailable, "PartitionIds")
+                .cause(format!("a file numbers {PARTITION_ID_MAX} partitions in all its life"))
+                .next("make further topics in a new file"));
+        }
+    }
+    Ok(TopicInfo { name: name.clone(), spec: spec.clone(), incarnation })
+}
+
+fn refuse_taken(connection: &Connection, name: &TopicName) -> Result<()> {
+    let taken: Option<String> = connection
+        .query_row("SELECT name FROM topics WHERE collision_form = ?1", [name.collision_form()], |row| row.get(0))
+        .optional()
+        .map_err(from_sqlite)?;
+    match taken {
+        None => Ok(()),
+        Some(existing) if existing == name.as_str() => Err(topic_exists(name)),
+        Some(existing) => Err(colliding_name(name, &TopicName::new(&existing)?)),
+    }
+}
+
+pub(crate) fn update(connection: &Connection, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
+    spec.validate()?;
+    let found = info(connection, name)?;
+    found.spec.check_update(spec).map_err(|error| error.at("update topic", name))?;
+    connection
+        .execute("UPDATE topics SET spec = ?1 WHERE name = ?2", params![to_json(spec)?, name.as_str()])
+        .map_err(from_sqlite)?;
+    Ok(TopicInfo { spec: spec.clone(), ..found })
+}
+
+pub(crate) fn info(connection: &Connection, name: &TopicName) -> Result<TopicInfo> {
+    connection
+        .query_row("SELECT name, spec, incarnation FROM topics WHERE name = ?1", [name.as_str()], read_row)
+        .optional()
+        .map_err(from_sqlite)?
+        .ok_or_else(|| topic_not_found(name))?
+        .into_info()
+}
+
+pub(crate) fn infos(connection: &Connection) -> Result<Vec<TopicInfo>> {
+    let mut select =
+        connection.prepare("SELECT name, spec, incarnation FROM topics ORDER BY name").map_err(from_sqlite)?;
+    let rows = select.query_map([], read_row).map_err(from_sqlite)?;
+    rows.map(|row| row.map_err(from_sqlite)?.into_info()).collect()
+}
+
+struct TopicRow {
+    name: String,
+    spec: String,
+    incarnation: [u8; 16],
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<TopicRow> {
+    Ok(TopicRow { name: row.get(0)?, spec: row.get(1)?, incarnation: row.get(2)? })
+}
+
+impl TopicRow {
+    fn into_info(self) -> Result<TopicInfo> {
+        let spec = serde_json::from_str(&self.spec)
+            .map_err(|error| damaged(format!("the spec of topic {} cannot be read", self.name)).because(error))?;
+        Ok(TopicInfo { name: TopicName::new(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
+    }
+}
+
+/// The file contradicts itself.
+pub(crate) fn damaged(how: String) -> Error {
+    Error::new(ErrorKind::Corrupt, "Store").cause(how).next("restore the file from a copy made with VACUUM INTO")
+}
+
+fn to_json(spec: &TopicSpec) -> Result<String> {
+    serde_json::to_string(spec).map_err(|error| Error::new(ErrorKind::Internal, "Json").because(error))
+}
+
+/// Deletes the topic; its records are only marked, because deleting many in one transaction would hold up publishers.
+pub(crate) fn delete(connection: &Connection, name: &TopicName) -> Result<()> {
+    info(connection, name)?;
+    if let Some(group) = groups::active_group(connection, name)? {
+        groups::check_idle(connection, &GroupName::new(&group)?, name)?;
+    }
+    for sql in [
+        "DELETE FROM progress WHERE partition_id IN
+         (SELECT partition_id FROM partitions JOIN topics USING (topic_id) WHERE name = ?1)",
+        "INSERT INTO dropped SELECT partition_id FROM partitions JOIN topics USING (topic_id) WHERE name = ?1",
+        "DELETE FROM partitions WHERE topic_id = (SELECT topic_id FROM topics WHERE name = ?1)",
+        "DELETE FROM topics WHERE name = ?1",
+    ] {
+        connection.execute(sql, [name.as_str()]).map_err(from_sqlite)?;
+    }
+    Ok(())
+}
+
+/// The id of the topic of this incarnation.
+///
+/// # Errors
+/// `NotFound/Topic` if it was deleted, also if another was made under its name.
+pub(crate) fn id(connection: &Connection, topic: &TopicInfo) -> Result<i64> {
+    connection
+        .prepare_cached("SELECT topic_id FROM topics WHERE name = ?1 AND incarnation = ?2")
+        .and_then(|mut select| {
+            let key = params![topic.name.as_str(), topic.incarnation.as_bytes()];
+            select.query_row(key, |row| row.get(0)).optional()
+        })
+        .map_err(from_sqlite)?
+        .ok_or_else(|| topic_not_found(&topic.name))
+}
+
+/// The ids of the partitions of the topic of this incarnation.
+///
+/// # Errors
+/// `NotFound/Topic` if it was deleted, also if another was made under its name.
+pub(crate) fn partition_ids(connection: &Connection, topic: &TopicInfo) -> Result<PartitionIds> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT partition_id FROM partitions JOIN topics USING (topic_id)
+             WHERE name = ?1 AND incarnation = ?2 ORDER BY number",
+        )
+        .map_err(from_sqlite)?;
+    let rows = select
+        .query_map(params![topic.name.as_str(), topic.incarnation.as_bytes()], |row| row.get(0))
+        .map_err(from_sqlite)?;
+    let ids = rows.collect::<rusqlite::Result<PartitionIds>>().map_err(from_sqlite)?;
+    match ids.len() {
+        0 => Err(topic_not_found(&topic.name)),
+        found if found == topic.spec.partitions as usize => Ok(ids),
+        found => {
+            Err(damaged(format!("{found} partitions of {} where its spec says {}", topic.name, topic.spec.partitions)))
+        }
+    }
+}
+
+/// The id and the bounds of one partition.
+pub(crate) fn partition(connection: &Connection, topic: &TopicName, number: Partition) -> Result<(i64, Bounds)> {
+    let found = connection
+        .prepare_cached(
+            "SELECT partition_id, start_offset, end_offset FROM partitions JOIN topics USING (topic_id)
+             WHERE name = ?1 AND number = ?2",
+        )
+        .and_then(|mut select| {
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, u64>(1)?, row.get::<_, u64>(2)?));
+            select.query_row(params![topic.as_str(), number.0], read).optional()
+        })
+        .map_err(from_sqlite)?;
+    match found {
+        Some((id, start, end)) => Ok((id, Bounds { start: Offset(start), end: Offset(end) })),
+        None => {
+            info(connection, topic)?;
+            Err(partition_not_found(topic, number))
+        }
+    }
+}
+
+/// Most records deleted in one transaction: about 14 ms.
+pub(crate) const DELETE_CHUNK: u64 = 1_000;
+
+/// Deletes at most [`DELETE_CHUNK`] records below this offset; gives the start afterwards, and whether more are left.
+pub(crate) fn trim_chunk(
+    connection: &Connection,
+    topic: &TopicName,
+    number: Partition,
+    below: Offset,
+) -> Result<(Offset, bool)> {
+    let (id, bounds) = partition(connection, topic, number)?;
+    let below = below.0.clamp(bounds.start.0, bounds.end.0);
+    let to = below.min(bounds.start.0 + DELETE_CHUNK);
+    connection
+        .execute(
+            "DELETE FROM records WHERE position >= ?1 AND position < ?2",
+            [position(id, bounds.start.0), position(id, to)],
+        )
+        .map_err(from_sqlite)?;
+    connection
+        .execute("UPDATE partitions SET start_offset = ?1 WHERE partition_id = ?2", params![to, id])
+        .map_err(from_sqlite)?;
+    Ok((Offset(to), to < below))
+}
+
+/// Shortens the file by at most 256 pages. The statement gives a row for each page, so it must be read to its end.
+fn give_pages_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+    let mut pages = vacuum.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(())
+}
+
+/// Deletes at most [`DELETE_CHUNK`] records of deleted topics; gives whether more are left.
+pub(crate) fn sweep_chunk(connection: &Connection) -> Result<bool> {
+    let id: Option<i64> =
+        connection.query_row("SELECT min(partition_id) FROM dropped", [], |row| row.get(0)).map_err(from_sqlite)?;
+    let Some(id) = id else { return Ok(false) };
+    let first: Option<i64> = connection
+        .query_row(
+            "SELECT min(position) FROM records WHERE position >= ?1 AND position < ?2",
+            [position(id, 0), position(id + 1, 0)],
+            |row| row.get(0),
+        )
+        .map_err(from_sqlite)?;
+    match first {
+        None => connection.execute("DELETE FROM dropped WHERE partition_id = ?1", [id]).map_err(from_sqlite)?,
+        Some(first) => {
+            let end = position(id, offset_of(first) + DELETE_CHUNK).min(position(id + 1, 0));
+            connection
+                .execute("DELETE FROM records WHERE position >= ?1 AND position < ?2", [first, end])
+                .map_err(from_sqlite)?
+        }
+    };
+    give_pages_back(connection).map_err(from_sqlite)?;
+    Ok(true)
+}

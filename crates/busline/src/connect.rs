@@ -1,0 +1,61 @@
+//! From a URL to a bus.
+
+use std::sync::Arc;
+
+use busline_core::{Bus, Error, ErrorKind, MemoryDriver, Result, escaped};
+
+/// What a URL may begin with, as errors list it.
+const SCHEMES: &str = "memory:, sqlite:PATH";
+
+/// Opens the backend that the URL names.
+///
+/// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`.
+///
+/// # Errors
+/// `Invalid/UrlScheme` with the list of schemes; `Unsupported/Feature` for a backend that this build leaves out; what
+/// opening the backend refuses. No error shows what may be a secret in the URL.
+///
+/// # Cancel safety
+/// Dropping the future may leave a new, empty file behind.
+pub async fn connect(url: &str) -> Result<Bus> {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(unknown_scheme("").at("connect", "to a URL without a scheme"));
+    };
+    match scheme {
+        "memory" if rest.is_empty() => Ok(Bus::new(Arc::new(MemoryDriver::new()))),
+        "memory" => {
+            Err(Error::invalid("Url").cause("memory: takes no path").next("use memory:").at("connect", "memory:"))
+        }
+        "sqlite" => sqlite(rest).await,
+        "nats" | "tls" | "kafka" => Err(Error::new(ErrorKind::Unsupported, "Feature")
+            .cause(format!("this version has no driver for {scheme}:"))
+            .next(format!("use one of {SCHEMES}"))
+            .at("connect", format!("{scheme}:"))),
+        _ => Err(unknown_scheme(scheme).at("connect", format!("{}:", escaped(scheme)))),
+    }
+}
+
+fn unknown_scheme(scheme: &str) -> Error {
+    let cause = if scheme.is_empty() { "no scheme".into() } else { format!("'{}' is no scheme", escaped(scheme)) };
+    Error::invalid("UrlScheme").cause(cause).next(format!("begin the URL with one of {SCHEMES}"))
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(path: &str) -> Result<Bus> {
+    if path.is_empty() || path.starts_with("//") || path.contains('?') {
+        return Err(Error::invalid("Url")
+            .cause("sqlite: takes a plain path, without // and without parameters")
+            .next("write sqlite:shop.db or sqlite:/var/lib/shop.db")
+            .at("connect", "sqlite:"));
+    }
+    let driver = busline_sqlite::SqliteDriver::open(busline_sqlite::SqliteConfig::new(path)).await?;
+    Ok(Bus::new(Arc::new(driver)))
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn sqlite(_path: &str) -> Result<Bus> {
+    Err(Error::new(ErrorKind::Unsupported, "Feature")
+        .cause("this build leaves the sqlite driver out")
+        .next("build with the feature 'sqlite'")
+        .at("connect", "sqlite:"))
+}
