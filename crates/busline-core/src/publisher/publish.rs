@@ -351,7 +351,12 @@ impl Inner {
         let line = &self.line;
         line.end_by(start + deadline);
         self.refuse_further();
-        if timeout_at(start + deadline - kept_for_ending(deadline), self.flush()).await.is_err() {
+        // Not only the flush: the sink may still settle what was reported at its deadline.
+        let orderly = async {
+            self.flush().await;
+            self.end_all().await;
+        };
+        if timeout_at(start + deadline - kept_for_ending(deadline), orderly).await.is_err() {
             line.give_up(&close_deadline(line.subject(), deadline));
         }
         let mut left = Vec::new();
