@@ -99,6 +99,8 @@ macro_rules! case_list {
                 flush_waits_for_what_was_accepted_before_it,
                 close_in_the_middle_settles_everything,
                 close_refuses_who_waits_for_room,
+                room_given_before_the_close_accepts_nothing_after_it,
+                close_gives_no_outcome_twice,
                 close_returns_by_its_deadline_when_nothing_answers,
                 a_sink_that_does_not_end_is_named,
                 a_stuck_failure_handler_is_named,
@@ -214,4 +216,46 @@ pub fn run_case_alone(name: &str, case: impl Future<Output = ()>) {
     println!("{out}\n{err}");
     assert!(output.status.success(), "{test} failed in its own process");
     assert!(out.contains("1 passed"), "{test} did not run in its own process");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The names of the functions in the files of cases.
+    fn written() -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for group in GROUPS {
+            let path = format!("{}/src/{group}.rs", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).expect("a file of cases");
+            let names = text.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next());
+            found.extend(names.map(str::to_owned));
+        }
+        found
+    }
+
+    /// The names in the list of this file.
+    fn listed() -> BTreeSet<String> {
+        let list = include_str!("cases.rs").lines().skip_while(|line| !line.contains("macro_rules! case_list"));
+        let names = list.take_while(|line| *line != "}").filter_map(|line| line.trim().strip_suffix(','));
+        names.map(str::to_owned).collect()
+    }
+
+    const GROUPS: [&str; 10] = [
+        "meaning",
+        "publish_batch",
+        "publish_cancel",
+        "publish_close",
+        "publish_durability",
+        "publish_duplicates",
+        "publish_order",
+        "publish_outcome",
+        "publish_window",
+        "topics",
+    ];
+
+    #[test]
+    fn every_case_that_is_written_is_run() {
+        assert_eq!(listed(), written());
+    }
 }

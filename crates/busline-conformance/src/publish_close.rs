@@ -102,6 +102,37 @@ pub async fn close_refuses_who_waits_for_room(harness: impl Harness) {
     stage.close().await;
 }
 
+/// Whoever was given room before the close, but had not taken it, is refused too.
+pub async fn room_given_before_the_close_accepts_nothing_after_it(harness: impl Harness) {
+    let (stage, faults) = Stage::faulty(&harness).await;
+    let publisher = stage.builder().window(1, 8 << 20).open().await.expect("opens");
+    faults.hold();
+    let held = accept(&publisher, envelope("a", 1));
+    let mut waits = Stepped::new(publisher.publish(envelope("b", 1)));
+    assert!(waits.step().is_pending());
+    faults.release();
+    acked(held).await;
+    assert!(waits.wakes() > 0, "the room was given");
+    let closed = within("close", publisher.close(SOON)).await;
+    refused(within("the refusal", waits.finish()).await, "Closed/Publisher");
+    assert_eq!((closed.stats.accepted, publisher.stats().accepted), (1, 1), "nothing is accepted after close");
+    stage.close().await;
+}
+
+/// An outcome that was given at a deadline is not given again when close gives up.
+pub async fn close_gives_no_outcome_twice(harness: impl Harness) {
+    let (stage, faults) = Stage::shaped(&harness, Shape::one_at_a_time()).await;
+    let failures = Failures::new();
+    let opened = stage.builder().deadline(Duration::from_millis(100)).on_failure(failures.handler()).open().await;
+    let publisher = opened.expect("opens");
+    faults.hold();
+    indeterminate(accept(&publisher, envelope("a", 1))).await;
+    let closed = within("close", publisher.close(Duration::from_millis(200))).await;
+    assert_eq!((closed.stats.indeterminate, closed.stats.failed), (1, 0), "{closed:?}");
+    stage.close().await;
+    assert_eq!(failures.all().len(), 1, "the handler hears of it once");
+}
+
 /// A backend that does not answer: close returns by its deadline with everything settled, and the sink is ended.
 pub async fn close_returns_by_its_deadline_when_nothing_answers(harness: impl Harness) {
     let (stage, faults) = Stage::shaped(&harness, Shape::one_at_a_time()).await;

@@ -1,10 +1,13 @@
 //! P2 and P7: every accepted envelope has exactly one outcome in time, and each that was not acked reaches the handler.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use busline_core::{Bus, Envelope, ErrorKind, Payload, Publisher};
+use busline_core::{Bus, Envelope, ErrorKind, Payload, Publisher, Receipt};
 
 use crate::envelopes::{accept, acked, definite, envelope, failed, indeterminate, names, outcome};
 use crate::failures::{Failures, Latch};
@@ -209,26 +212,35 @@ pub async fn a_receipt_that_moves_leaves_the_others_awake(harness: impl Harness)
     let (stage, faults) = Stage::shaped(&harness, Shape::one_at_a_time()).await;
     let publisher = stage.publisher().await;
     faults.hold();
-    let mut moves = Box::pin(accept(&publisher, envelope("a", 1)));
-    let blocker = accept(&publisher, envelope("b", 1));
-    let stays = accept(&publisher, envelope("c", 1));
-    let mut task = Stepped::new(async {
-        let mut both = (blocker, stays);
-        std::future::poll_fn(|context| {
-            let first = std::pin::Pin::new(&mut both.0).poll(context);
-            let second = std::pin::Pin::new(&mut both.1).poll(context);
-            if first.is_ready() && second.is_ready() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
-    });
-    assert!(task.step().is_pending());
-    let mut other = Stepped::new(std::future::poll_fn(move |context| moves.as_mut().poll(context)));
-    assert!(other.step().is_pending());
+    let blocker = accept(&publisher, envelope("z", 1));
+    within("the first batch", faults.held_at_least(1)).await;
+    let moves = Arc::new(Mutex::new(accept(&publisher, envelope("a", 1))));
+    let stays = accept(&publisher, envelope("b", 1));
+    let mut task = Stepped::new(first_of(Arc::clone(&moves), stays));
+    assert!(task.step().is_pending(), "one task waits for both");
+    let mut other = Stepped::new(poll_fn(move |context| Pin::new(&mut *locked(&moves)).poll(context)));
+    assert!(other.step().is_pending(), "now another one waits for the first");
     faults.release();
     within("flush", publisher.flush()).await;
-    assert!(task.wakes() > 0 && other.wakes() > 0, "both tasks must be woken");
+    acked(blocker).await;
+    assert!(other.wakes() > 0, "the task that has the receipt now must be woken");
+    assert!(task.wakes() > 0, "the task that keeps the other receipt must be woken");
     drop((task, other, publisher));
     stage.close().await;
+}
+
+/// Polls the first receipt once, and then waits for the second.
+async fn first_of(first: Arc<Mutex<Receipt>>, second: Receipt) {
+    poll_fn(|context| {
+        drop(Pin::new(&mut *locked(&first)).poll(context));
+        Poll::Ready(())
+    })
+    .await;
+    drop(second.await);
+}
+
+fn locked(receipt: &Mutex<Receipt>) -> MutexGuard<'_, Receipt> {
+    receipt.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A receipt may be awaited on another runtime, and outlives the end of its publisher's: what the backend never got has
@@ -251,11 +263,7 @@ pub async fn a_receipt_outlives_the_runtime_of_its_publisher(harness: impl Harne
     stage.close().await;
 }
 
-async fn on_its_own_runtime(
-    bus: Bus,
-    topic: String,
-    failures: Failures,
-) -> (Publisher, busline_core::Receipt, busline_core::Receipt) {
+async fn on_its_own_runtime(bus: Bus, topic: String, failures: Failures) -> (Publisher, Receipt, Receipt) {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
         let runtime = runtime.expect("a second runtime");
