@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use busline_core::{Batch, Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::group::{Publish, Store};
+use crate::group::{Publish, Store, settle_all};
 use crate::sink::SinkTopic;
 use crate::wake::Ring;
 
@@ -21,7 +21,30 @@ enum Job {
     Write(Write),
 }
 
-type Write = Box<dyn FnOnce(&mut Store, &Queue) + Send>;
+/// A change, and the time by which its transaction must have begun.
+struct Write {
+    until: Instant,
+    run: Box<dyn FnOnce(Turn<'_>) + Send>,
+}
+
+/// What a change runs with, or why it is not run.
+type Turn<'a> = Result<(&'a mut Store, &'a Queue)>;
+
+impl Job {
+    fn is_overdue(&self, now: Instant) -> bool {
+        match self {
+            Self::Publish(publish) => publish.is_overdue(now),
+            Self::Write(write) => write.until <= now,
+        }
+    }
+
+    fn refuse(self, error: &Error) {
+        match self {
+            Self::Publish(publish) => settle_all(vec![publish], error),
+            Self::Write(write) => (write.run)(Err(error.clone())),
+        }
+    }
+}
 
 /// Jobs in order. Bounded by its users: each publisher has one batch here at most, each other call one change.
 #[derive(Default)]
@@ -34,6 +57,7 @@ pub(crate) struct Queue {
 struct QueueState {
     jobs: VecDeque<Job>,
     stopping: bool,
+    trouble: Option<Error>,
 }
 
 /// The next thing to do.
@@ -57,22 +81,23 @@ impl Queue {
         Ok(())
     }
 
+    /// Says what keeps the file from being written, or that nothing does.
+    pub(crate) fn set_trouble(&self, trouble: Option<Error>) {
+        self.lock().trouble = trouble;
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.lock().stopping
     }
 
-    /// Takes batches out whose deadline has passed while the file was locked.
-    pub(crate) fn take_overdue(&self, now: Instant) -> Vec<Publish> {
+    /// Takes jobs out whose time has passed while the file was locked, and gives them this error.
+    pub(crate) fn refuse_overdue(&self, now: Instant, error: &Error) {
         let mut state = self.lock();
-        let (overdue, rest) = std::mem::take(&mut state.jobs)
-            .into_iter()
-            .partition(|job| matches!(job, Job::Publish(publish) if publish.is_overdue(now)));
+        let (overdue, rest): (VecDeque<Job>, VecDeque<Job>) =
+            std::mem::take(&mut state.jobs).into_iter().partition(|job| job.is_overdue(now));
         state.jobs = rest;
-        let overdue: VecDeque<Job> = overdue;
-        overdue
-            .into_iter()
-            .filter_map(|job| if let Job::Publish(publish) = job { Some(publish) } else { None })
-            .collect()
+        drop(state);
+        overdue.into_iter().for_each(|job| job.refuse(error));
     }
 
     /// The next change, or the batches at the head as far as they fit one transaction. With `wait`, waits for one.
@@ -122,12 +147,15 @@ pub(crate) struct Committer {
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
     process: u32,
+    /// Time within which a change must begin.
+    patience: Duration,
 }
 
 impl Committer {
     /// Starts the thread on its connection.
     pub(crate) fn start(store: Store) -> Result<Self> {
         let queue = Arc::new(Queue::default());
+        let patience = store.patience();
         let thread = std::thread::Builder::new()
             .name("busline-commit".into())
             .spawn({
@@ -135,7 +163,7 @@ impl Committer {
                 move || run(store, &queue)
             })
             .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), process: std::process::id() })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), process: std::process::id(), patience })
     }
 
     /// Hands a batch over; it is settled here at once if the committer has ended.
@@ -149,7 +177,7 @@ impl Committer {
         }
     }
 
-    /// Runs a change in a transaction of its own.
+    /// Runs a change in a transaction of its own, which must begin within the patience of the settings.
     ///
     /// # Errors
     /// What the change gives, `Closed/Bus`, or what keeps the transaction from being committed.
@@ -191,16 +219,25 @@ impl Committer {
             return Err(forked());
         }
         let (answer, answered) = oneshot::channel();
-        let write: Write = Box::new(move |store, queue| {
-            let outcome = store.write(queue, &change);
-            if let Some(why) = ring.filter(|_| outcome.is_ok()) {
-                store.ring(why);
-            }
-            // Whoever asked may be gone; the change is made all the same.
+        let until = Instant::now() + self.patience;
+        let run = Box::new(move |turn: Turn<'_>| {
+            let outcome = turn.and_then(|(store, queue)| {
+                let changed = store.write(queue, until, &change)?;
+                if let Some(why) = ring {
+                    store.ring(why);
+                }
+                Ok(changed)
+            });
+            // Whoever asked may be gone; the change was made all the same.
             drop(answer.send(outcome));
         });
-        self.queue.push(Job::Write(write)).map_err(|_| driver_closed())?;
+        self.queue.push(Job::Write(Write { until, run })).map_err(|_| driver_closed())?;
         Ok(answered)
+    }
+
+    /// What keeps the file from being written at the moment.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.queue.lock().trouble.clone()
     }
 
     /// Ends the thread after what is queued. Blocks until it has ended.
@@ -235,7 +272,7 @@ fn run(mut store: Store, queue: &Queue) {
         match queue.next(records_max, bytes_max, !sweeping) {
             Work::Group(group) => store.publish(group, queue),
             Work::Write(write) => {
-                write(&mut store, queue);
+                (write.run)(Ok((&mut store, queue)));
                 sweeping = true;
             }
             Work::Idle => sweeping = store.sweep(queue),

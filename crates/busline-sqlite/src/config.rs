@@ -99,7 +99,7 @@ fn too_long(bytes: usize, max: usize) -> Error {
 /// What stands at the path, before SQLite touches it.
 ///
 /// # Errors
-/// `NotFound/Folder`, `Denied/Symlink`, `Invalid/NotARegularFile`, `Denied/File`.
+/// `NotFound/Folder`, `Denied/Symlink`, `Invalid/NotARegularFile`, `Invalid/NotABuslineFile`, `Denied/File`.
 pub(crate) fn check_file(path: &Path) -> Result<Found> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -127,13 +127,21 @@ pub(crate) fn check_file(path: &Path) -> Result<Found> {
             .cause("the path is a folder, device, pipe or socket")
             .next("name a regular file"));
     }
-    Ok(if found.len() == 0 { Found::EmptyFile } else { Found::File })
+    match found.len() {
+        // SQLite takes a file of one byte for an empty one, and would overwrite it.
+        1..DATABASE_BYTES_MIN => Err(Error::invalid("NotABuslineFile")
+            .cause(format!("a file of {} bytes is no database", found.len()))
+            .next("name a file that Busline made, or a new one")),
+        _ => Ok(Found::File),
+    }
 }
 
-/// What stands at a path.
+/// SQLite's smallest page.
+const DATABASE_BYTES_MIN: u64 = 512;
+
+/// Whether something stands at a path, empty or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
-    EmptyFile,
     File,
 }

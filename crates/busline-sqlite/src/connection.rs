@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::{Found, SqliteConfig, check_file};
 use crate::error::from_sqlite;
+use crate::identity::log_of;
 use crate::schema::{self, Contents};
 use crate::turnstile::pause;
 
@@ -26,22 +27,54 @@ pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection> {
     if connection.is_readonly("main").map_err(from_sqlite)? {
         return Err(read_only(&config.path));
     }
+    prepare(config, &connection).map_err(|error| match error.code().as_str() {
+        // The database itself is open for writing, so what cannot be opened is a file to be made beside it.
+        "Denied/File" => read_only(&config.path),
+        _ => error,
+    })?;
+    Ok(connection)
+}
+
+/// Finds out whose file it is, and makes an empty one ours.
+fn prepare(config: &SqliteConfig, connection: &Connection) -> Result<()> {
     let until = Instant::now() + config.patience;
-    if retried(until, || schema::inspect(&connection))? == Contents::Nothing {
+    // The -wal of a file that is refused is not for us to write back; the last connection to close would do so.
+    set_option(connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log(config))?;
+    let contents = retried(until, || schema::inspect(connection))?;
+    set_option(connection, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    if contents == Contents::Nothing {
         // Both must be set before the first table; a page size of 8 KiB and no larger cache were the fastest measured.
-        retried(until, || set(&connection, "page_size", PAGE_BYTES as i64))?;
-        retried(until, || set(&connection, "auto_vacuum", "INCREMENTAL"))?;
+        retried(until, || set(connection, "page_size", PAGE_BYTES as i64))?;
+        retried(until, || set(connection, "auto_vacuum", "INCREMENTAL"))?;
     }
-    retried(until, || enter_wal(&connection))?;
+    retried(until, || enter_wal(connection))?;
+    set_writing(config, connection)?;
+    retried(until, || create_schema(connection))
+}
+
+fn has_log(config: &SqliteConfig) -> bool {
+    config.vfs.is_none() && std::fs::metadata(log_of(&config.path)).is_ok_and(|log| log.len() > 0)
+}
+
+/// What holds for every connection that writes.
+fn set_writing(config: &SqliteConfig, connection: &Connection) -> Result<()> {
     // INVARIANT: FULL syncs the -wal in every commit. With NORMAL or OFF an ack would claim `Synced` and lie.
-    set(&connection, "synchronous", "FULL")?;
-    set(&connection, "wal_autocheckpoint", 0)?;
+    set(connection, "synchronous", "FULL")?;
+    set(connection, "wal_autocheckpoint", 0)?;
     if let Some(bytes) = config.file_bytes_max {
+        let page_bytes: u64 =
+            connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(from_sqlite)?;
         connection
-            .pragma_update_and_check(None, "max_page_count", bytes / PAGE_BYTES, |_| Ok(()))
+            .pragma_update_and_check(None, "max_page_count", bytes / page_bytes, |_| Ok(()))
             .map_err(from_sqlite)?;
     }
-    retried(until, || create_schema(&connection))?;
+    Ok(())
+}
+
+/// Opens a writing connection to a file that was ours a moment ago; makes nothing.
+pub(crate) fn open_existing(config: &SqliteConfig) -> Result<Connection> {
+    let connection = open(config, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    set_writing(config, &connection)?;
     Ok(connection)
 }
 
@@ -57,22 +90,22 @@ fn open(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let opened = match &config.vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(&config.path, flags, vfs.as_str()),
-        None => Connection::open_with_flags(absolute(&config.path), flags),
+        None => Connection::open_with_flags(&config.path, flags),
     };
     let connection = opened.map_err(from_sqlite)?;
     connection.busy_timeout(std::time::Duration::ZERO).map_err(from_sqlite)?;
     // The file may come from anywhere: nothing in it may run code, and a damaged page must not be trusted.
-    for (option, on) in [(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false), (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)]
-    {
-        connection.set_db_config(option, on).map_err(from_sqlite)?;
-    }
+    set_option(&connection, DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    set_option(&connection, DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     set(&connection, "cell_size_check", true)?;
     Ok(connection)
 }
 
+/// The path from the root, because the process may change its folder while the file is open.
+///
 /// SQLite refuses symbolic links anywhere in a path that it must not follow, but only the last component is ours to
-/// judge; so the folder is resolved first.
-fn absolute(path: &Path) -> std::path::PathBuf {
+/// judge; so the folder is resolved.
+pub(crate) fn absolute(path: &Path) -> std::path::PathBuf {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -96,8 +129,7 @@ fn create_file(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(read_only(path)),
         Err(error) => return Err(denied(error)),
     }
-    let folder = absolute(path);
-    let folder = folder.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or(Path::new("/"));
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(denied)
 }
 
@@ -129,6 +161,10 @@ fn create_schema(connection: &Connection) -> Result<()> {
         schema::create(&transaction).map_err(from_sqlite)?;
     }
     transaction.commit().map_err(from_sqlite)
+}
+
+fn set_option(connection: &Connection, option: DbConfig, on: bool) -> Result<()> {
+    connection.set_db_config(option, on).map(drop).map_err(from_sqlite)
 }
 
 fn set(connection: &Connection, pragma: &str, value: impl rusqlite::ToSql) -> Result<()> {

@@ -1,22 +1,23 @@
 //! The backend: topics, bounded reads, and the committer's owner.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use busline_core::{
-    AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Member,
-    Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
+    AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag,
+    Member, Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
     SystemClock, TopicInfo, TopicName, TopicSpec,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use crate::committer::{Committer, driver_closed};
+use crate::committer::Committer;
 use crate::config::SqliteConfig;
-use crate::connection::{open_reader, open_writer, retried};
+use crate::connection::{absolute, open_writer};
 use crate::group::Store;
 use crate::identity::Identity;
+use crate::readers::Readers;
 use crate::sink::{SinkTopic, SqliteSink};
 use crate::source::SqliteSource;
 use crate::{groups, records, topics};
@@ -25,21 +26,10 @@ use crate::{groups, records, topics};
 #[derive(Debug)]
 pub struct SqliteDriver {
     capabilities: Capabilities,
-    committer: Arc<Committer>,
+    // Before the committer, so that its connection is the last to close when a driver is dropped.
     readers: Arc<Readers>,
+    committer: Arc<Committer>,
 }
-
-/// Connections that only read, kept between calls.
-#[derive(Debug)]
-struct Readers {
-    config: SqliteConfig,
-    identity: Option<Identity>,
-    idle: Mutex<Vec<Connection>>,
-    closed: AtomicBool,
-}
-
-/// Reading connections that are kept; more are opened when more calls run at once.
-const IDLE_READERS_MAX: usize = 4;
 
 impl SqliteDriver {
     /// Opens the file, and makes it if it is missing.
@@ -80,11 +70,15 @@ impl SqliteDriver {
     }
 }
 
-fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver> {
+fn open(mut config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver> {
     config.validate()?;
+    if config.vfs.is_none() {
+        config.path = absolute(&config.path);
+    }
     let connection = open_writer(&config)?;
     let identity = if config.vfs.is_none() { Some(Identity::of(&config.path)?) } else { None };
-    let committer = Arc::new(Committer::start(Store::new(config.clone(), connection, clock)?)?);
+    let store = Store::new(config.clone(), connection, identity.clone(), clock)?;
+    let committer = Arc::new(Committer::start(store)?);
     let capabilities = Capabilities {
         backend: "sqlite",
         ack_positions: AckPositions::Always,
@@ -96,45 +90,7 @@ fn open(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver> {
         persistent: true,
         record_bytes_max: RECORD_BYTES_MAX,
     };
-    let readers = Readers { config, identity, idle: Mutex::default(), closed: AtomicBool::new(false) };
-    Ok(SqliteDriver { capabilities, committer, readers: Arc::new(readers) })
-}
-
-impl Readers {
-    fn with<T>(&self, read: impl Fn(&Connection) -> Result<T>) -> Result<T> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(driver_closed());
-        }
-        self.identity.as_ref().map_or(Ok(()), Identity::check)?;
-        let until = Instant::now() + self.config.patience;
-        let idle = self.idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => retried(until, || open_reader(&self.config))?,
-        };
-        let outcome = retried(until, || read(&connection));
-        let mut idle = self.idle();
-        if idle.len() < IDLE_READERS_MAX && !self.closed.load(Ordering::Acquire) {
-            idle.push(connection);
-        }
-        outcome
-    }
-
-    fn open(&self) -> Result<Connection> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(driver_closed());
-        }
-        retried(Instant::now() + self.config.patience, || open_reader(&self.config))
-    }
-
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.idle().clear();
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    Ok(SqliteDriver { capabilities, readers: Arc::new(Readers::new(config, identity)), committer })
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -152,7 +108,7 @@ impl Driver for SqliteDriver {
     }
 
     fn patience(&self) -> Duration {
-        self.readers.config.patience
+        self.readers.config().patience
     }
 
     fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
@@ -179,16 +135,14 @@ impl Driver for SqliteDriver {
         self.write_with(move |connection| topics::delete(connection, &name))
     }
 
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
         Box::pin(async move {
-            let mut gone = 0;
             loop {
                 let name = topic.clone();
                 let chunk = move |connection: &Connection| topics::trim_chunk(connection, &name, partition, below);
-                let (deleted, more) = self.committer.write(chunk).await?;
-                gone += deleted;
+                let (start, more) = self.committer.write(chunk).await?;
                 if !more {
-                    return Ok(gone);
+                    return Ok(start);
                 }
             }
         })
@@ -202,8 +156,8 @@ impl Driver for SqliteDriver {
             Ok(Arc::new(SqliteSink {
                 committer: Arc::clone(&self.committer),
                 topic: Arc::new(SinkTopic { name, partition_ids }),
-                batch_records_max: self.readers.config.batch_records_max,
-                batch_bytes_max: self.readers.config.batch_bytes_max,
+                batch_records_max: self.readers.config().batch_records_max,
+                batch_bytes_max: self.readers.config().batch_bytes_max,
                 closed: AtomicBool::new(false),
             }) as Arc<dyn Sink>)
         })
@@ -247,6 +201,11 @@ impl Driver for SqliteDriver {
         self.read_with(move |connection| groups::committed(connection, &group, &topic))
     }
 
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        let (group, topic) = (group.clone(), topic.clone());
+        self.read_with(move |connection| groups::lag(connection, &group, &topic))
+    }
+
     fn move_committed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -275,7 +234,7 @@ impl Driver for SqliteDriver {
         self.read_with(|connection| topics::infos(connection).map(drop))
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn close(&self, _deadline: tokio::time::Instant) -> BoxFuture<'_, Result<()>> {
         let (committer, readers) = (Arc::clone(&self.committer), Arc::clone(&self.readers));
         Box::pin(blocking(move || {
             readers.close();

@@ -9,7 +9,8 @@ use rusqlite::ErrorCode;
 pub(crate) fn from_sqlite(error: rusqlite::Error) -> Error {
     let code = error.sqlite_error_code();
     let mapped = match code {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+        // PROTOCOL: a lock of the -wal changed hands too often while this connection tried to get in.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
             Error::new(ErrorKind::Unavailable, "Locked").next("end the program that keeps the file locked")
         }
         Some(ErrorCode::DiskFull) => Error::new(ErrorKind::Unavailable, "DiskFull")
@@ -26,7 +27,8 @@ pub(crate) fn from_sqlite(error: rusqlite::Error) -> Error {
         Some(ErrorCode::NotADatabase) => {
             Error::invalid("NotABuslineFile").next("name a file that Busline made, or a new one")
         }
-        Some(ErrorCode::DatabaseCorrupt) => {
+        // A constraint: a row stands where the ends of the partitions say that there is none.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation) => {
             Error::new(ErrorKind::Corrupt, "Store").next("restore the file from a copy made with VACUUM INTO")
         }
         Some(ErrorCode::TooBig) => Error::new(ErrorKind::TooLarge, "Record").next("publish smaller envelopes"),
@@ -48,6 +50,8 @@ mod tests {
         for (code, expected) in [
             (ffi::SQLITE_BUSY, "Unavailable/Locked"),
             (ffi::SQLITE_LOCKED, "Unavailable/Locked"),
+            (ffi::SQLITE_PROTOCOL, "Unavailable/Locked"),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, "Corrupt/Store"),
             (ffi::SQLITE_FULL, "Unavailable/DiskFull"),
             (ffi::SQLITE_READONLY, "Denied/ReadOnly"),
             (ffi::SQLITE_CANTOPEN, "Denied/File"),

@@ -1,20 +1,21 @@
 //! Group commit: the batches that have come together become one transaction and one sync.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result, topic_not_found};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::committer::{Queue, driver_closed};
 use crate::config::SqliteConfig;
 use crate::error::from_sqlite;
-use crate::identity::Identity;
+use crate::fill::{Ends, Filled, append};
+use crate::identity::{Identity, log_of};
 use crate::records::Appender;
-use crate::recovery::{self, Settled};
-use crate::schema::{OFFSET_END, offset_of, position};
+use crate::recovery::{self, Left};
+use crate::schema::offset_of;
 use crate::sink::SinkTopic;
 use crate::topics;
 use crate::turnstile::{Turnstile, pause};
@@ -43,6 +44,8 @@ pub(crate) struct Store {
     wal_pages: Arc<AtomicU32>,
     /// Pages from which on the next checkpoint is due; moved up while readers keep the `-wal` from being reset.
     checkpoint_at: u32,
+    /// When the lock was first met that has kept every transaction since from beginning.
+    locked_since: Cell<Option<Instant>>,
     /// Why nothing is written any more.
     poison: Option<Error>,
     ringer: Ringer,
@@ -52,11 +55,17 @@ pub(crate) struct Store {
 const RETRY_MIN: Duration = Duration::from_micros(50);
 const RETRY_MAX: Duration = Duration::from_millis(1);
 
+/// Longest wait of a checkpoint for readers and writers; shorter than the wait at the turnstile, which it holds.
+const CHECKPOINT_WAIT_MAX: Duration = Duration::from_millis(15);
+
 impl Store {
-    pub(crate) fn new(config: SqliteConfig, mut connection: Connection, clock: Arc<dyn Clock>) -> Result<Self> {
-        let in_file_system = config.vfs.is_none();
-        let identity = if in_file_system { Some(Identity::of(&config.path)?) } else { None };
-        let turnstile = if in_file_system { Turnstile::beside(&config.path) } else { Turnstile::none() };
+    pub(crate) fn new(
+        config: SqliteConfig,
+        mut connection: Connection,
+        identity: Option<Identity>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let turnstile = if config.vfs.is_none() { Turnstile::beside(&config.path) } else { Turnstile::none() };
         let wal_pages = count_wal_pages(&mut connection).map_err(from_sqlite)?;
         let checkpoint_at = config.checkpoint_pages;
         let connection = Some(connection);
@@ -68,9 +77,14 @@ impl Store {
             clock,
             wal_pages,
             checkpoint_at,
+            locked_since: Cell::new(None),
             poison: None,
             ringer: Ringer::new(),
         })
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.patience
     }
 
     pub(crate) fn transaction_limits(&self) -> (usize, usize) {
@@ -80,11 +94,13 @@ impl Store {
     /// Stores batches in one transaction and settles each record of them.
     pub(crate) fn publish(&mut self, mut group: Vec<Publish>, queue: &Queue) {
         if let Err(error) = self.check_usable() {
-            return settle_all(group, &error);
+            settle_all(group, &error);
+            return queue.set_trouble(Some(error));
         }
         if !self.begin_group(&mut group, queue) {
             return;
         }
+        queue.set_trouble(None);
         match self.fill(&group) {
             Ok(filled) => self.commit_group(group, filled),
             Err(error) => {
@@ -99,23 +115,28 @@ impl Store {
         if let Some(poison) = &self.poison {
             return Err(poison.clone());
         }
+        self.check_identity()
+    }
+
+    fn check_identity(&self) -> Result<()> {
         self.identity.as_ref().map_or(Ok(()), Identity::check)
     }
 
     /// Begins a transaction for these batches. Those whose deadline passes meanwhile are settled and taken out; gives
     /// whether there is something left to store.
     fn begin_group(&self, group: &mut Vec<Publish>, queue: &Queue) -> bool {
-        let start = Instant::now();
         let outcome = self.begin(|| {
             if queue.is_stopping() {
                 return Err(driver_closed());
             }
             let now = Instant::now();
+            let locked = self.locked();
             let (overdue, rest) = std::mem::take(group).into_iter().partition(|publish| publish.is_overdue(now));
             *group = rest;
-            settle_all(overdue, &self.locked(start.elapsed()));
-            settle_all(queue.take_overdue(now), &self.locked(start.elapsed()));
-            if group.is_empty() { Err(self.locked(start.elapsed())) } else { Ok(()) }
+            settle_all(overdue, &locked);
+            queue.refuse_overdue(now, &locked);
+            queue.set_trouble(Some(locked.clone()));
+            if group.is_empty() { Err(locked) } else { Ok(()) }
         });
         if let Err(error) = outcome {
             settle_all(std::mem::take(group), &error);
@@ -132,13 +153,17 @@ impl Store {
         loop {
             match connection.execute_batch("BEGIN IMMEDIATE") {
                 Ok(()) => break,
-                Err(error) if is_busy(&error) => go_on()?,
+                Err(error) if is_busy(&error) => {
+                    self.locked_since.set(self.locked_since.get().or_else(|| Some(Instant::now())));
+                    go_on()?;
+                }
                 Err(error) => return Err(from_sqlite(error)),
             }
             pause(retry);
             retry = (retry * 2).min(RETRY_MAX);
         }
         drop(turn);
+        self.locked_since.set(None);
         Ok(())
     }
 
@@ -159,16 +184,29 @@ impl Store {
         Ok(filled)
     }
 
-    fn commit_group(&mut self, group: Vec<Publish>, filled: Vec<Filled>) {
+    /// Commits the open transaction.
+    ///
+    /// A full disk stops SQLite before the commit frame is whole, and a lock before the first frame. After any other
+    /// error the commit frame may stand in the `-wal`, un-synced or even synced, where a restart would find it; then the
+    /// store is poisoned.
+    fn commit(&mut self) -> std::result::Result<(), CommitFailure> {
         let committed =
             self.connection().and_then(|connection| connection.execute_batch("COMMIT").map_err(from_sqlite));
-        let outcome = match committed {
-            // After the commit nobody knows what became of the file that was there before it.
-            Ok(()) => self.identity.as_ref().map_or(Ok(()), Identity::check).map_err(Error::indeterminate),
-            Err(error) => {
-                return self.settle_failed_commit(group, filled, error);
-            }
-        };
+        let Err(error) = committed else { return Ok(()) };
+        if matches!(error.reason(), "DiskFull" | "Locked") {
+            self.roll_back(&error);
+        } else {
+            self.poison(&error);
+        }
+        Err(if self.poison.is_some() { CommitFailure::Unknown(error) } else { CommitFailure::RolledBack(error) })
+    }
+
+    fn commit_group(&mut self, group: Vec<Publish>, filled: Vec<Filled>) {
+        if let Err(failure) = self.commit() {
+            return self.settle_failed_commit(group, &filled, failure);
+        }
+        // After the commit nobody knows what became of the file that was there before it.
+        let outcome = self.check_identity().map_err(Error::indeterminate);
         for (publish, filled) in group.into_iter().zip(filled) {
             match (filled, &outcome) {
                 (Filled::Refused(error), _) => publish.batch.settle_all(&error),
@@ -186,49 +224,51 @@ impl Store {
         }
     }
 
-    /// After a failed `COMMIT` the records may stand in the file or not. What is full was rolled back; after anything
-    /// else the file is opened anew and asked.
-    fn settle_failed_commit(&mut self, group: Vec<Publish>, filled: Vec<Filled>, error: Error) {
-        self.roll_back(&error);
-        if self.poison.is_none() {
-            return settle_all(group, &self.publish_error(error));
-        }
-        let settled = recovery::look_up(&self.config, &group, &filled);
-        for ((publish, filled), settled) in group.into_iter().zip(filled).zip(settled) {
-            match (filled, settled) {
-                (Filled::Refused(refused), _) => publish.batch.settle_all(&refused),
-                (Filled::Appended(positions), Settled::Stored) => publish.settle_acked(&positions),
-                (_, Settled::NotStored) => publish.batch.settle_all(&self.publish_error(error.clone())),
-                (_, Settled::Unknown) => publish.batch.settle_all(&self.publish_error(error.clone()).indeterminate()),
+    /// What an unknown commit has left is looked up in the file, opened anew.
+    fn settle_failed_commit(&self, group: Vec<Publish>, filled: &[Filled], failure: CommitFailure) {
+        let (left, error) = match failure {
+            CommitFailure::RolledBack(error) => (vec![Left::Nothing; group.len()], error),
+            CommitFailure::Unknown(error) => {
+                (recovery::look_up(&self.config, self.identity.as_ref(), &group, filled), error)
+            }
+        };
+        let failed = self.publish_error(error);
+        for ((publish, filled), left) in group.into_iter().zip(filled).zip(left) {
+            match (filled, left) {
+                (Filled::Refused(refused), _) => publish.batch.settle_all(refused),
+                (Filled::Appended(_), Left::Nothing) => publish.batch.settle_all(&failed),
+                (Filled::Appended(_), Left::Unknown) => publish.batch.settle_all(&failed.clone().indeterminate()),
             }
         }
     }
 
-    /// Runs a change in a transaction of its own.
-    pub(crate) fn write<T>(&mut self, queue: &Queue, change: &dyn Fn(&Connection) -> Result<T>) -> Result<T> {
+    /// Runs a change in a transaction of its own, begun before `until`.
+    pub(crate) fn write<T>(
+        &mut self,
+        queue: &Queue,
+        until: Instant,
+        change: &dyn Fn(&Connection) -> Result<T>,
+    ) -> Result<T> {
         self.check_usable()?;
-        let start = Instant::now();
         self.begin(|| {
             let now = Instant::now();
-            settle_all(queue.take_overdue(now), &self.locked(start.elapsed()));
+            let locked = self.locked();
+            queue.refuse_overdue(now, &locked);
             if queue.is_stopping() {
                 Err(driver_closed())
-            } else if start.elapsed() >= self.config.patience {
-                Err(self.locked(start.elapsed()))
+            } else if now >= until {
+                Err(locked)
             } else {
+                queue.set_trouble(Some(locked));
                 Ok(())
             }
         })?;
+        queue.set_trouble(None);
         let changed = self.connection().and_then(change);
         match changed {
             Ok(value) => {
-                let committed =
-                    self.connection().and_then(|connection| connection.execute_batch("COMMIT").map_err(from_sqlite));
-                if let Err(error) = committed {
-                    self.roll_back(&error);
-                    return Err(if self.poison.is_some() { error.indeterminate() } else { error });
-                }
-                self.identity.as_ref().map_or(Ok(()), Identity::check).map_err(Error::indeterminate)?;
+                self.commit().map_err(CommitFailure::into_error)?;
+                self.check_identity().map_err(Error::indeterminate)?;
                 self.checkpoint_if_due();
                 Ok(value)
             }
@@ -241,7 +281,8 @@ impl Store {
 
     /// Deletes one chunk of what deleted topics left; gives whether more may be left.
     pub(crate) fn sweep(&mut self, queue: &Queue) -> bool {
-        match self.write(queue, &topics::sweep_chunk) {
+        let until = Instant::now() + self.config.patience;
+        match self.write(queue, until, &topics::sweep_chunk) {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!("sweep deleted topics: {error}");
@@ -250,18 +291,23 @@ impl Store {
         }
     }
 
-    /// Ends the transaction that `error` interrupted. After an I/O error the store is poisoned: the system may have
-    /// dropped what it could not write, so no later sync proves anything.
+    /// Ends the transaction that `error` interrupted before its commit: nothing of it is stored. After an I/O error or
+    /// damage the store is poisoned all the same, because the next transaction would meet it too.
     fn roll_back(&mut self, error: &Error) {
         let failed = match &self.connection {
             Some(connection) if !connection.is_autocommit() => connection.execute_batch("ROLLBACK").is_err(),
             _ => false,
         };
         if failed || matches!(error.reason(), "Io" | "Store") {
-            tracing::error!("{}: {error}", self.config.path.display());
-            self.poison = Some(poisoned(error));
-            self.connection = None;
+            self.poison(error);
         }
+    }
+
+    /// Gives the file up: the system may have dropped what it could not write, so no later sync proves anything.
+    fn poison(&mut self, error: &Error) {
+        tracing::error!("{}: {error}", self.config.path.display());
+        self.poison = Some(poisoned(error));
+        self.connection = None;
     }
 
     /// Resets the `-wal` once it is long enough. Comes after the acks, which do not wait for it.
@@ -274,13 +320,17 @@ impl Store {
         }
         let Ok(connection) = self.connection() else { return };
         let turn = self.turnstile.pass();
-        let busy = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
+        let busy = restart_log(connection);
         drop(turn);
         self.checkpoint_at = match busy {
-            Ok(0) => self.config.checkpoint_pages,
-            Ok(_) => pages.saturating_add(self.config.checkpoint_pages),
+            Ok(false) => {
+                self.wal_pages.store(0, Ordering::Relaxed);
+                self.config.checkpoint_pages
+            }
+            Ok(true) => pages.saturating_add(self.config.checkpoint_pages),
             Err(error) => {
-                // What was acked is in the -wal and synced; only the file's growth suffers.
+                // What was acked is in the -wal and synced, and the next checkpoint writes all of it again, whatever
+                // a failed sync has dropped; only the file's growth suffers.
                 tracing::warn!("checkpoint {}: {}", self.config.path.display(), from_sqlite(error));
                 pages.saturating_add(self.config.checkpoint_pages)
             }
@@ -290,9 +340,7 @@ impl Store {
     /// Closes the connection. The last one to close resets and removes the `-wal`; then nobody takes turns any more.
     pub(crate) fn end(mut self) {
         self.connection = None;
-        let mut wal = self.config.path.clone().into_os_string();
-        wal.push("-wal");
-        if !std::path::Path::new(&wal).exists() {
+        if !log_of(&self.config.path).exists() {
             self.turnstile.remove();
         }
     }
@@ -301,7 +349,8 @@ impl Store {
         self.connection.as_ref().ok_or_else(|| self.poison.clone().unwrap_or_else(driver_closed))
     }
 
-    fn locked(&self, waited: Duration) -> Error {
+    fn locked(&self) -> Error {
+        let waited = self.locked_since.get().map(|since| since.elapsed()).unwrap_or_default();
         Error::new(ErrorKind::Unavailable, "Locked")
             .cause(format!("{} was locked by another program for {waited:.1?}", self.config.path.display()))
             .next("end the program that keeps the file locked")
@@ -312,59 +361,20 @@ impl Store {
     }
 }
 
-/// What became of a batch inside the transaction.
-pub(crate) enum Filled {
-    /// The position of each record.
-    Appended(Vec<i64>),
-    /// Nothing of it was appended.
-    Refused(Error),
+/// Why a transaction was not committed.
+enum CommitFailure {
+    /// Nothing of it is stored.
+    RolledBack(Error),
+    /// All of it may be stored, or nothing.
+    Unknown(Error),
 }
 
-fn append(appender: &mut Appender<'_>, ends: &mut Ends, publish: &Publish, time: i64) -> rusqlite::Result<Vec<i64>> {
-    let mut positions = Vec::with_capacity(publish.batch.len());
-    for record in publish.batch.records() {
-        let id = publish.topic.partition_ids[record.partition.0 as usize];
-        let place = position(id, ends.take(id));
-        appender.append(place, time, &record)?;
-        positions.push(place);
-    }
-    Ok(positions)
-}
-
-/// Ends of the partitions that a transaction touches.
-#[derive(Default)]
-struct Ends(HashMap<i64, u64>);
-
-impl Ends {
-    /// Reads the ends that this batch needs; gives why it cannot be stored, if so.
-    fn open(&mut self, connection: &Connection, publish: &Publish) -> Result<Option<Error>> {
-        let mut select = connection
-            .prepare_cached("SELECT end_offset FROM partitions WHERE partition_id = ?1")
-            .map_err(from_sqlite)?;
-        for record in publish.batch.records() {
-            let id = publish.topic.partition_ids[record.partition.0 as usize];
-            if self.0.contains_key(&id) {
-                continue;
-            }
-            match select.query_row([id], |row| row.get::<_, u64>(0)).optional().map_err(from_sqlite)? {
-                Some(end) if end + (publish.batch.len() as u64) < OFFSET_END => self.0.insert(id, end),
-                Some(_) => return Ok(Some(partition_full(publish))),
-                None => return Ok(Some(topic_not_found(&publish.topic.name))),
-            };
+impl CommitFailure {
+    fn into_error(self) -> Error {
+        match self {
+            Self::RolledBack(error) => error,
+            Self::Unknown(error) => error.indeterminate(),
         }
-        Ok(None)
-    }
-
-    fn take(&mut self, id: i64) -> u64 {
-        let end = self.0.entry(id).or_default();
-        *end += 1;
-        *end - 1
-    }
-
-    fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut update = connection
-            .prepare_cached("UPDATE partitions SET end_offset = ?1 WHERE partition_id = ?2 AND end_offset <> ?1")?;
-        self.0.iter().try_for_each(|(id, end)| update.execute(params![end, id]).map(drop))
     }
 }
 
@@ -384,23 +394,32 @@ impl Publish {
     }
 }
 
-fn settle_all(group: Vec<Publish>, error: &Error) {
+pub(crate) fn settle_all(group: Vec<Publish>, error: &Error) {
     for publish in group {
         let error = error.clone().at("publish", &publish.topic.name);
         publish.batch.settle_all(&error);
     }
 }
 
-fn partition_full(publish: &Publish) -> Error {
-    Error::new(ErrorKind::Unavailable, "PartitionFull")
-        .cause(format!("a partition of {} holds no offset above {OFFSET_END}", publish.topic.name))
-        .next("publish to a new topic")
-}
-
 fn poisoned(cause: &Error) -> Error {
     Error::new(ErrorKind::Unavailable, "Poisoned")
         .cause(format!("an earlier write failed ({cause}), and no later sync can prove anything"))
         .next("check the disk, then close the bus and open it again")
+}
+
+/// Writes the `-wal` back, so that the next transaction begins it anew; gives whether somebody was in the way.
+///
+/// Tries for a while, because the transaction of another process ends soon and the turnstile keeps further ones out. A
+/// single try would nearly always meet one, and the `-wal` of busy processes would never be reset.
+fn restart_log(connection: &Connection) -> rusqlite::Result<bool> {
+    let start = Instant::now();
+    loop {
+        let busy: bool = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0))?;
+        if !busy || start.elapsed() >= CHECKPOINT_WAIT_MAX {
+            return Ok(busy);
+        }
+        pause(RETRY_MIN);
+    }
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

@@ -6,8 +6,8 @@
 //! row.
 
 use busline_core::{
-    Assignment, Bounds, Commit, GroupName, Member, Offset, Partition, Result, SourceRequest, Start, TopicName, assign,
-    group_active, group_not_found, not_owner,
+    Assignment, Bounds, Commit, GroupName, Lag, Member, Offset, Partition, Result, SourceRequest, Start, TopicName,
+    assign, group_active, group_not_found, not_owner,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -79,12 +79,12 @@ pub(crate) fn end_member(connection: &Connection, group: &GroupName, topic_id: i
     Ok(())
 }
 
-/// What a group has of each partition, by number.
+/// What a group has of the partitions that it has a row of, by number.
 pub(crate) fn owned(connection: &Connection, group: &GroupName, topic_id: i64) -> Result<Vec<Owned>> {
     let mut select = connection
         .prepare_cached(
-            "SELECT number, partition_id, owner, coalesce(generation, 0), committed FROM partitions
-             LEFT JOIN progress USING (partition_id)
+            "SELECT number, partition_id, owner, generation, committed FROM partitions
+             JOIN progress USING (partition_id)
              WHERE topic_id = ?2 AND group_name = ?1 ORDER BY number",
         )
         .map_err(from_sqlite)?;
@@ -213,11 +213,27 @@ pub(crate) fn release(connection: &Connection, request: &SourceRequest, held: &[
 /// The committed offset of each partition, by number.
 pub(crate) fn committed(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Option<Offset>>> {
     let info = topics::info(connection, topic)?;
-    let rows = owned(connection, group, topics::id(connection, &info)?)?;
-    if rows.is_empty() {
-        return Ok(vec![None; info.spec.partitions as usize]);
+    let mut committed = vec![None; info.spec.partitions as usize];
+    // A group whose offsets were moved before it had a member has rows of those partitions alone.
+    for row in owned(connection, group, topics::id(connection, &info)?)? {
+        if let Some(place) = committed.get_mut(row.partition.0 as usize) {
+            *place = row.committed.map(Offset);
+        }
     }
-    Ok(rows.into_iter().map(|row| row.committed.map(Offset)).collect())
+    Ok(committed)
+}
+
+/// How far the group is behind in each partition, by number.
+pub(crate) fn lag(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
+    let committed = committed(connection, group, topic)?;
+    let mut lags = Vec::with_capacity(committed.len());
+    for (number, committed) in committed.into_iter().enumerate() {
+        let partition = Partition(number as u32);
+        let (_, Bounds { start, end }) = topics::partition(connection, topic, partition)?;
+        let records = end.0 - committed.map_or(start.0, |offset| offset.0.clamp(start.0, end.0));
+        lags.push(Lag { partition, committed, end, records });
+    }
+    Ok(lags)
 }
 
 /// Moves committed offsets of a group without members.

@@ -43,14 +43,15 @@ pub(crate) fn stands_at(connection: &Connection, position: i64, record: &RecordR
     Ok(same.unwrap_or(false))
 }
 
-/// Reads a bounded piece of a partition.
+/// Reads a bounded piece of a partition, within one snapshot of the file.
 ///
 /// # Errors
-/// `Corrupt/Checksum` if the first record of the piece is damaged; a later damaged one ends the piece before it.
+/// `Corrupt/Checksum` if the first record of the piece is damaged, `Corrupt/Store` if it is missing; a later one ends the
+/// piece before it.
 pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
     let (id, bounds) = topics::partition(connection, topic, request.partition)?;
-    let from = position(id, request.from.0.clamp(bounds.start.0, bounds.end.0));
-    let to = position(id, request.to.0.clamp(bounds.start.0, bounds.end.0));
+    let within = |offset: Offset| offset.0.clamp(bounds.start.0, bounds.end.0);
+    let (from, to) = (position(id, within(request.from)), position(id, within(request.to)));
     let mut select = connection
         .prepare_cached(
             "SELECT position, time, key, headers, body, checksum FROM records
@@ -59,51 +60,117 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
         .map_err(from_sqlite)?;
     let limit = i64::try_from(request.records_max).unwrap_or(i64::MAX);
     let mut rows = select.query(params![from, to, limit]).map_err(from_sqlite)?;
-    let (mut records, mut room) = (Vec::new(), request.bytes_max);
-    while let Some(row) = rows.next().map_err(from_sqlite)? {
-        if room == 0 && !records.is_empty() {
+    let mut piece = Piece::new(request.partition);
+    for place in (from..to).take(request.records_max) {
+        if piece.taken >= request.bytes_max && !piece.is_empty() {
             break;
         }
-        match from_row(row, request.partition) {
-            Ok(record) => {
-                room = room.saturating_sub(record.key.len() + record.body.len());
-                records.push(record);
-            }
-            Err(_) if !records.is_empty() => break,
+        let pushed = match rows.next() {
+            Ok(Some(row)) => piece.push(row, place),
+            Ok(None) => Err(missing(place)),
+            Err(error) => Err(from_sqlite(error)),
+        };
+        match pushed {
+            Ok(()) => {}
+            Err(_) if !piece.is_empty() => break,
             Err(error) => return Err(error.at("read", format!("{topic}/{}", request.partition))),
         }
     }
-    Ok(records)
+    piece.into_records()
 }
 
-fn from_row(row: &Row<'_>, partition: Partition) -> Result<Record> {
-    let offset = Offset(offset_of(row.get(0).map_err(from_sqlite)?));
-    let stored: RowParts =
-        row_parts(row).map_err(|error| damaged(offset, "a column has another type").because(error))?;
-    let headers = stored.headers.unwrap_or_default();
-    if checksum(&stored.key, &headers, &stored.body) != stored.checksum {
-        return Err(damaged(offset, "its checksum does not fit"));
-    }
-    Ok(Record {
-        partition,
-        offset,
-        time: Timestamp::from_nanosecond(i128::from(stored.time)).unwrap_or(Timestamp::UNIX_EPOCH),
-        key: stored.key.into(),
-        headers: Headers::decode(Bytes::from(headers))?,
-        body: stored.body.into(),
-    })
+/// Records that share buffers: reading one costs no allocation of its own.
+struct Piece {
+    partition: Partition,
+    records: Vec<Record>,
+    taken: usize,
+    bytes: Vec<u8>,
+    parts: Vec<Part>,
 }
 
-struct RowParts {
+/// Size from which on a buffer takes no further record. A record that is kept for long keeps its whole buffer, so it must
+/// not be large.
+const BUFFER_BYTES: usize = 32 * 1024;
+
+/// Where one record lies in the buffer: key, header block and body, one behind the other.
+struct Part {
+    offset: Offset,
     time: i64,
-    key: Vec<u8>,
-    headers: Option<Vec<u8>>,
-    body: Vec<u8>,
-    checksum: u32,
+    key_end: usize,
+    header_end: usize,
+    body_end: usize,
 }
 
-fn row_parts(row: &Row<'_>) -> rusqlite::Result<RowParts> {
-    Ok(RowParts { time: row.get(1)?, key: row.get(2)?, headers: row.get(3)?, body: row.get(4)?, checksum: row.get(5)? })
+impl Piece {
+    fn new(partition: Partition) -> Self {
+        Self { partition, records: Vec::new(), taken: 0, bytes: Vec::new(), parts: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.parts.is_empty()
+    }
+
+    /// Adds the row of this place if it is the one and its checksum fits.
+    fn push(&mut self, row: &Row<'_>, place: i64) -> Result<()> {
+        if row.get::<_, i64>(0).map_err(from_sqlite)? != place {
+            return Err(missing(place));
+        }
+        let offset = Offset(offset_of(place));
+        let start = self.bytes.len();
+        let (part, stored) =
+            self.copy(row, offset).map_err(|error| damaged(offset, "a column has another type").because(error))?;
+        let (key, rest) = self.bytes[start..].split_at(part.key_end - start);
+        let (headers, body) = rest.split_at(part.header_end - part.key_end);
+        if checksum(key, headers, body) != stored {
+            self.bytes.truncate(start);
+            return Err(damaged(offset, "its checksum does not fit"));
+        }
+        self.taken += self.bytes.len() - start;
+        self.parts.push(part);
+        if self.bytes.len() >= BUFFER_BYTES {
+            self.seal()?;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, row: &Row<'_>, offset: Offset) -> rusqlite::Result<(Part, u32)> {
+        let mut append = |blob: &[u8]| {
+            self.bytes.extend_from_slice(blob);
+            self.bytes.len()
+        };
+        let key_end = append(row.get_ref(2)?.as_blob()?);
+        let header_end = append(row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default());
+        let body_end = append(row.get_ref(4)?.as_blob()?);
+        Ok((Part { offset, time: row.get(1)?, key_end, header_end, body_end }, row.get(5)?))
+    }
+
+    /// Turns the buffer into records that share it.
+    fn seal(&mut self) -> Result<()> {
+        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        let mut start = 0;
+        for part in self.parts.drain(..) {
+            self.records.push(Record {
+                partition: self.partition,
+                offset: part.offset,
+                time: Timestamp::from_nanosecond(i128::from(part.time)).unwrap_or(Timestamp::UNIX_EPOCH),
+                key: bytes.slice(start..part.key_end),
+                headers: Headers::decode(bytes.slice(part.key_end..part.header_end))?,
+                body: bytes.slice(part.header_end..part.body_end),
+            });
+            start = part.body_end;
+        }
+        Ok(())
+    }
+
+    fn into_records(mut self) -> Result<Vec<Record>> {
+        self.seal()?;
+        Ok(self.records)
+    }
+}
+
+/// Offsets are dense, so a hole is damage.
+fn missing(place: i64) -> Error {
+    topics::damaged(format!("the record at offset {} is missing", offset_of(place)))
 }
 
 fn damaged(offset: Offset, how: &str) -> Error {

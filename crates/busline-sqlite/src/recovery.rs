@@ -1,62 +1,93 @@
-//! After a failed `COMMIT`: whether the records stand in the file.
+//! After a failed `COMMIT`: what a definite outcome may be based on.
 //!
-//! `SQLITE_IOERR` from a commit says nothing about what a restart will find: the frames may be in the `-wal` or not. So
-//! the file is opened anew and a full checkpoint moves whatever is there into the main file and syncs that. If this
-//! succeeds, what is found is durable and what is not found will never appear. If not, the outcome stays unknown.
+//! An error from `COMMIT` says nothing about what a restart will find: the frames may stand in the `-wal` or not, on the
+//! disk or in the page cache alone. So the file is opened anew, asked, and the old `-wal` done away with.
+//!
+//! What is *found* is never acked. The system marks pages clean whose write-back failed, so they are read as if they
+//! were there, no later sync writes them, and a checkpoint may copy them into the main file in part: the next power loss
+//! takes them. Such records are indeterminate. What is *not found* will never appear, once the log that may hold it is
+//! gone for good. A checkpoint with `TRUNCATE` empties the log but does not sync that, and a removed log can come back
+//! in the same way; the commit that follows writes a log of another salt and syncs it, with its folder if it is new.
+//!
+//! # Source
+//! Fault F17; SQLite's file format, section 4.1 (a frame counts only with the salt of the log's header); the tests on
+//! failed syncs in `tests/power`.
 
-use busline_core::Result;
+use std::time::Instant;
+
+use busline_core::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 use crate::config::SqliteConfig;
-use crate::connection::open_writer;
+use crate::connection::{open_existing, retried};
 use crate::error::from_sqlite;
-use crate::group::{Filled, Publish};
+use crate::fill::Filled;
+use crate::group::Publish;
+use crate::identity::Identity;
 use crate::records::stands_at;
+use crate::schema::SCHEMA_VERSION;
 
-/// What is known of a batch whose commit failed.
+/// What a failed commit has left of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// All of it stands in the file, synced.
-    Stored,
-    /// Nothing of it does, and nothing will.
-    NotStored,
-    /// The file cannot say.
+pub(crate) enum Left {
+    /// Nothing stands in the file, and nothing of it will.
+    Nothing,
+    /// Something does, or the file cannot say.
     Unknown,
 }
 
 /// Opens the file anew and looks for each batch at the positions it was given.
-pub(crate) fn look_up(config: &SqliteConfig, group: &[Publish], filled: &[Filled]) -> Vec<Settled> {
-    let connection = match reopen(config) {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::error!("look up a failed commit in {}: {error}", config.path.display());
-            return vec![Settled::Unknown; group.len()];
+pub(crate) fn look_up(
+    config: &SqliteConfig,
+    identity: Option<&Identity>,
+    group: &[Publish],
+    filled: &[Filled],
+) -> Vec<Left> {
+    let looked_up = look_up_all(config, identity, group, filled);
+    looked_up.unwrap_or_else(|error| {
+        tracing::error!("look up a failed commit in {}: {error}", config.path.display());
+        vec![Left::Unknown; group.len()]
+    })
+}
+
+fn look_up_all(
+    config: &SqliteConfig,
+    identity: Option<&Identity>,
+    group: &[Publish],
+    filled: &[Filled],
+) -> Result<Vec<Left>> {
+    let connection = open_existing(config)?;
+    for (publish, filled) in group.iter().zip(filled) {
+        if is_there(&connection, publish, filled).map_err(from_sqlite)? {
+            // One transaction held them all. Its log stays as it is: copying it would tear the main file if it goes.
+            return Ok(vec![Left::Unknown; group.len()]);
         }
-    };
-    group.iter().zip(filled).map(|(publish, filled)| look_up_batch(&connection, publish, filled)).collect()
-}
-
-/// Another process may own the offsets by now, so the whole record is compared, not only its place.
-fn look_up_batch(connection: &Connection, publish: &Publish, filled: &Filled) -> Settled {
-    let Filled::Appended(positions) = filled else { return Settled::NotStored };
-    let found: rusqlite::Result<Vec<bool>> =
-        publish.batch.records().zip(positions).map(|(record, place)| stands_at(connection, *place, &record)).collect();
-    match found {
-        Ok(found) if found.iter().all(|stands| *stands) => Settled::Stored,
-        Ok(found) if found.iter().all(|stands| !stands) => Settled::NotStored,
-        // A transaction is stored whole or not at all; anything else is damage.
-        _ => Settled::Unknown,
     }
+    retried(Instant::now() + config.patience, || forget_log(&connection))?;
+    identity.map_or(Ok(()), Identity::check_database)?;
+    Ok(vec![Left::Nothing; group.len()])
 }
 
-fn reopen(config: &SqliteConfig) -> Result<Connection> {
-    let connection = open_writer(config)?;
-    let busy: i64 =
+/// Whether any record of the batch stands in the file. Another process may own the offsets by now, so the whole record
+/// is compared, not only its place.
+fn is_there(connection: &Connection, publish: &Publish, filled: &Filled) -> rusqlite::Result<bool> {
+    let Filled::Appended(positions) = filled else { return Ok(false) };
+    for (record, place) in publish.batch.records().zip(positions) {
+        if stands_at(connection, *place, &record)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Empties the `-wal`, and makes that last by a commit of its own.
+fn forget_log(connection: &Connection) -> Result<()> {
+    let busy: bool =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(from_sqlite)?;
-    if busy != 0 {
-        return Err(busline_core::Error::new(busline_core::ErrorKind::Unavailable, "Locked")
+    if busy {
+        return Err(Error::new(ErrorKind::Unavailable, "Locked")
             .cause("readers keep the -wal from being checkpointed")
             .next("look the envelopes up before publishing them again"));
     }
-    Ok(connection)
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(from_sqlite)
 }

@@ -17,6 +17,9 @@ const OFFSET_BITS: u32 = 40;
 /// The first offset that a partition can no longer hold: about 10¹².
 pub(crate) const OFFSET_END: u64 = 1 << OFFSET_BITS;
 
+/// The last id of a partition whose positions are positive. Ids are never given twice.
+pub(crate) const PARTITION_ID_MAX: i64 = (1 << (63 - OFFSET_BITS)) - 1;
+
 /// Where a record stands in the table: partition and offset in one integer, so that an append goes to the right edge
 /// of its partition and a read is a range. Measured against four other layouts: a composite key inserts at 0.75 × its
 /// speed, an index beside the key reads at half of it.
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn positions_hold_partition_and_offset() {
-        let last = position(8_388_607, OFFSET_END - 1);
+        let last = position(PARTITION_ID_MAX, OFFSET_END - 1);
         assert!(last > 0);
         assert_eq!(offset_of(last), OFFSET_END - 1);
         assert!(position(1, OFFSET_END - 1) < position(2, 0));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::from_sqlite;
 use crate::groups;
-use crate::schema::{offset_of, position};
+use crate::schema::{PARTITION_ID_MAX, offset_of, position};
 
 /// The ids of a topic's partitions, by number.
 pub(crate) type PartitionIds = Vec<i64>;
@@ -33,7 +33,12 @@ pub(crate) fn create(connection: &Connection, name: &TopicName, spec: &TopicSpec
     let mut insert =
         connection.prepare_cached("INSERT INTO partitions (topic_id, number) VALUES (?1, ?2)").map_err(from_sqlite)?;
     for number in 0..spec.partitions {
-        insert.execute(params![topic_id, number]).map_err(from_sqlite)?;
+        let id = insert.insert(params![topic_id, number]).map_err(from_sqlite)?;
+        if id > PARTITION_ID_MAX {
+            return Err(Error::new(ErrorKind::Unavailable, "PartitionIds")
+                .cause(format!("a file numbers {PARTITION_ID_MAX} partitions in all its life"))
+                .next("make further topics in a new file"));
+        }
     }
     Ok(TopicInfo { name: name.clone(), spec: spec.clone(), incarnation })
 }
@@ -88,14 +93,15 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<TopicRow> {
 
 impl TopicRow {
     fn into_info(self) -> Result<TopicInfo> {
-        let spec = serde_json::from_str(&self.spec).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, "Store")
-                .cause(format!("the spec of topic {} cannot be read", self.name))
-                .because(error)
-                .next("restore the file from a copy made with VACUUM INTO")
-        })?;
+        let spec = serde_json::from_str(&self.spec)
+            .map_err(|error| damaged(format!("the spec of topic {} cannot be read", self.name)).because(error))?;
         Ok(TopicInfo { name: TopicName::new(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
     }
+}
+
+/// The file contradicts itself.
+pub(crate) fn damaged(how: String) -> Error {
+    Error::new(ErrorKind::Corrupt, "Store").cause(how).next("restore the file from a copy made with VACUUM INTO")
 }
 
 fn to_json(spec: &TopicSpec) -> Result<String> {
@@ -150,7 +156,13 @@ pub(crate) fn partition_ids(connection: &Connection, topic: &TopicInfo) -> Resul
         .query_map(params![topic.name.as_str(), topic.incarnation.as_bytes()], |row| row.get(0))
         .map_err(from_sqlite)?;
     let ids = rows.collect::<rusqlite::Result<PartitionIds>>().map_err(from_sqlite)?;
-    if ids.is_empty() { Err(topic_not_found(&topic.name)) } else { Ok(ids) }
+    match ids.len() {
+        0 => Err(topic_not_found(&topic.name)),
+        found if found == topic.spec.partitions as usize => Ok(ids),
+        found => {
+            Err(damaged(format!("{found} partitions of {} where its spec says {}", topic.name, topic.spec.partitions)))
+        }
+    }
 }
 
 /// The id and the bounds of one partition.
@@ -177,17 +189,17 @@ pub(crate) fn partition(connection: &Connection, topic: &TopicName, number: Part
 /// Most records deleted in one transaction: about 14 ms.
 pub(crate) const DELETE_CHUNK: u64 = 1_000;
 
-/// Deletes at most [`DELETE_CHUNK`] records below this offset; gives their number, and whether more are left.
+/// Deletes at most [`DELETE_CHUNK`] records below this offset; gives the start afterwards, and whether more are left.
 pub(crate) fn trim_chunk(
     connection: &Connection,
     topic: &TopicName,
     number: Partition,
     below: Offset,
-) -> Result<(u64, bool)> {
+) -> Result<(Offset, bool)> {
     let (id, bounds) = partition(connection, topic, number)?;
     let below = below.0.clamp(bounds.start.0, bounds.end.0);
     let to = below.min(bounds.start.0 + DELETE_CHUNK);
-    let gone = connection
+    connection
         .execute(
             "DELETE FROM records WHERE position >= ?1 AND position < ?2",
             [position(id, bounds.start.0), position(id, to)],
@@ -196,7 +208,15 @@ pub(crate) fn trim_chunk(
     connection
         .execute("UPDATE partitions SET start_offset = ?1 WHERE partition_id = ?2", params![to, id])
         .map_err(from_sqlite)?;
-    Ok((gone as u64, to < below))
+    Ok((Offset(to), to < below))
+}
+
+/// Shortens the file by at most 256 pages. The statement gives a row for each page, so it must be read to its end.
+fn give_pages_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+    let mut pages = vacuum.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(())
 }
 
 /// Deletes at most [`DELETE_CHUNK`] records of deleted topics; gives whether more are left.
@@ -220,6 +240,6 @@ pub(crate) fn sweep_chunk(connection: &Connection) -> Result<bool> {
                 .map_err(from_sqlite)?
         }
     };
-    connection.execute_batch("PRAGMA incremental_vacuum(256)").map_err(from_sqlite)?;
+    give_pages_back(connection).map_err(from_sqlite)?;
     Ok(true)
 }

@@ -5,7 +5,7 @@
 //! the next one already waits when it ends. Correctness does not depend on it: after a short wait it is passed anyway,
 //! so a stopped holder blocks nobody.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,12 +20,15 @@ pub(crate) struct Turnstile {
 }
 
 impl Turnstile {
-    /// The turnstile beside this database; without a side file (a read-only folder) nobody takes turns.
+    /// The turnstile beside this database; where the side file cannot be used, nobody takes turns.
     pub(crate) fn beside(database: &Path) -> Self {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).ok();
+        // Opening a pipe would wait for its other end, and a link leads who knows where.
+        let usable = std::fs::symlink_metadata(&path).map_or(true, |found| found.is_file());
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+        let file = if usable { options.open(&path).ok() } else { None };
         Self { file, path }
     }
 
@@ -38,13 +41,14 @@ impl Turnstile {
     pub(crate) fn pass(&self) -> Turn<'_> {
         let Some(file) = &self.file else { return Turn(None) };
         let start = Instant::now();
-        while file.try_lock().is_err() {
-            if start.elapsed() >= WAIT_MAX {
-                return Turn(None);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Turn(Some(file)),
+                Err(TryLockError::WouldBlock) if start.elapsed() < WAIT_MAX => pause(Duration::from_micros(50)),
+                // Not worth more waiting, or a file system without locks.
+                Err(_) => return Turn(None),
             }
-            pause(Duration::from_micros(50));
         }
-        Turn(Some(file))
     }
 
     /// Removes the side file unless another process is at the turnstile. One that opens it at this moment takes turns

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -64,6 +65,9 @@ pub(crate) fn log_failure(failure: Failure) {
     );
 }
 
+/// Time that a sink has to end in which nothing is unsettled any more.
+const SINK_CLOSE: Duration = Duration::from_secs(5);
+
 pub(crate) struct Keeper {
     line: Arc<Line>,
     handler: FailureHandler,
@@ -87,7 +91,7 @@ impl Keeper {
                 None => stirred.await,
             }
         }
-        if let Err(error) = self.line.sink().close().await {
+        if let Err(error) = self.line.sink().close(Instant::now() + SINK_CLOSE).await {
             tracing::warn!("close the sink of {}: {error}", self.line.subject());
         }
     }

@@ -352,6 +352,9 @@ impl Inner {
             && timeout_at(start + deadline, &mut keeper).await.is_err()
         {
             keeper.abort();
+            // The keeper closes the sink when everything is settled, which it will not be any more.
+            let end = Instant::now() + UNSETTLED_SINK_CLOSE;
+            drop(timeout_at(end, line.sink().close(end)).await);
             left.push(match line.is_reporting() {
                 true => format!("the failure handler of {}", line.subject()),
                 false => format!("the sink of {}", line.subject()),
@@ -360,6 +363,9 @@ impl Inner {
         Closed { stats: line.stats(), left }
     }
 }
+
+/// Time beyond the deadline for a sink that still holds batches which were given up.
+const UNSETTLED_SINK_CLOSE: Duration = Duration::from_millis(20);
 
 /// What became of an envelope that could not wait.
 enum Acceptance {

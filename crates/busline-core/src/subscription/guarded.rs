@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -60,15 +59,14 @@ impl Slot {
         since != 0 && tick > since + POLL_TICKS_MAX && !self.blocked.swap(true, Ordering::Relaxed)
     }
 
-    /// Runs the handler's future to one of its ends. `tick` is the watchdog's count, from 1.
+    /// Runs the handler's future to one of its ends, at the latest at `until`. `tick` is the watchdog's count, from 1.
     pub(crate) async fn run(
         &self,
         tick: &AtomicU64,
-        timeout: Duration,
+        until: Instant,
         handler: impl Future<Output = Result<(), HandlerError>>,
     ) -> Ran {
         let mut handler = pin!(handler);
-        let start = Instant::now();
         // Most handlers of a quick kind end in their first poll and never need the timer.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|context| {
@@ -82,7 +80,7 @@ impl Slot {
             if self.cancelled.load(Ordering::Acquire) {
                 return Poll::Ready(Ran::Cancelled);
             }
-            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(start + timeout)));
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
             timer.as_mut().poll(context).map(|()| Ran::TimedOut)
         })
         .await

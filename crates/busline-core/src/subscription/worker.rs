@@ -50,11 +50,12 @@ async fn attempt<H: Handler>(engine: &Engine, handler: &H, worker: usize, work: 
     };
     let offset = record.offset;
     let delivery = Delivery { envelope, partition, offset, attempt, place: Arc::clone(&engine.place) };
+    let start = Instant::now();
     let run = async {
-        hold(engine).await;
+        hold(engine, start).await;
         handler.handle(delivery).await
     };
-    let ran = engine.slots[worker].run(&engine.tick, engine.settings.handler_timeout, run).await;
+    let ran = engine.slots[worker].run(&engine.tick, start + engine.settings.handler_timeout, run).await;
     let (end, note) = judge(engine, record, attempt, ran);
     Ended { lane, ordinal, bytes, end, note }
 }
@@ -63,9 +64,10 @@ async fn attempt<H: Handler>(engine: &Engine, handler: &H, worker: usize, work: 
 ///
 /// # Source
 /// Promise C2.
-async fn hold(engine: &Engine) {
-    while engine.source.holds_until().is_some_and(|until| until <= Instant::now()) {
+async fn hold(engine: &Engine, mut now: Instant) {
+    while engine.source.holds_until().is_some_and(|until| until <= now) {
         tokio::time::sleep(HOLD_LOOK).await;
+        now = Instant::now();
     }
 }
 

@@ -53,3 +53,8 @@ fn a25_looks_alike_closed_twice_alike_and_killed_in_a_close() {
     let story = story().close_begins("p", SECOND).close_ends("p", "ok").close_begins("p", SECOND);
     story.close_ends("p", "ok").close_begins("m", SECOND).killed().is_clean();
 }
+
+#[test]
+fn a25_accepted_after_the_close_whatever_its_outcome() {
+    story().close_begins("p", SECOND).close_ends("p", "ok").call("a", "k").accept("a").info("a").shows(&["A25"]);
+}

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use busline_history::{Action, Commit, Crash, Deduplication, Effects};
+use busline_history::{Action, Commit, Crash, Deduplication, Effects, Tolerance};
 
 use crate::story::{Story, story};
 
@@ -135,4 +135,30 @@ fn a8_looks_alike_delivered_twice_and_handled_once() {
 #[test]
 fn a8_looks_alike_twice_is_legal_where_nothing_else_is_promised() {
     delivered_once().killed().process(2).member("n").assign(2).handle("a").is_clean();
+}
+
+#[test]
+fn a7_a_cut_or_an_earlier_fault_or_the_death_of_another_excuses_nothing() {
+    delivered_once().fault(Crash::Nothing).handle("a").shows(&["A7"]);
+    story().fault(Crash::Process).publish("a", "k", 0).handle("a").handle("a").shows(&["A7"]);
+    delivered_once().process(3).publish("x", "l", 1).killed().process(1).handle("a").shows(&["A7"]);
+}
+
+#[test]
+fn a7_looks_alike_the_broker_is_still_failing_over() {
+    delivered_once().fault_begins(Crash::Process, Tolerance::Within).handle("a").is_clean();
+}
+
+#[test]
+fn a7_neither_the_close_nor_the_revoke_of_another_member_excuses() {
+    let closed = delivered_once().close_begins("n", Duration::from_secs(1)).close_ends("n", "ok");
+    closed.handle("a").shows(&["A7"]);
+    delivered_once().process(2).member("n").revoke(1).process(1).member("m").handle("a").shows(&["A7"]);
+    delivered_once().member("n").revoke(1).member("m").handle("a").shows(&["A7"]);
+    delivered_once().process(2).revoke(1).process(1).handle("a").shows(&["A7"]);
+}
+
+#[test]
+fn a7_looks_alike_its_own_partition_was_taken() {
+    delivered_once().revoke(1).handle("a").is_clean();
 }

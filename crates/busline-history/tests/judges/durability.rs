@@ -89,3 +89,10 @@ fn a23_looks_alike_more_than_asked_for() {
     let story = story().call("a", "k").accept("a").store("a", 0);
     story.ack_as("a", |acked| (acked.durability, acked.offset) = (got, Some(0))).is_clean();
 }
+
+#[test]
+fn a2_looks_alike_the_fault_that_took_it_never_ended() {
+    let memory = durability(Medium::Memory, 1);
+    let story = story().call_as("a", "k", |sent| sent.durability = memory).accept("a").ack("a", 0);
+    story.fault_begins(Crash::Process, busline_history::Tolerance::Within).is_clean();
+}

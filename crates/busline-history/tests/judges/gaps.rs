@@ -1,4 +1,4 @@
-use busline_history::{Action, Gaps};
+use busline_history::{Action, Gaps, GroupPlan};
 
 use crate::story::{Story, story};
 
@@ -51,4 +51,12 @@ fn a13_looks_alike_parked_behind_its_key_without_a_delivery() {
 #[test]
 fn a13_looks_alike_a_filter_passes_over() {
     three().plan(|plan| plan.gaps = Gaps::Legal).handle("a").handle("c").is_clean();
+}
+
+#[test]
+fn a13_a_group_from_the_beginning_must_get_everything_and_one_from_later_on_only_that() {
+    let stored = || story().call("a", "k").accept("a").info("a").store("a", 0);
+    let from_beginning = GroupPlan::from_beginning("billing", "orders");
+    stored().plan(|plan| plan.groups.push(from_beginning)).drained().shows(&["A13"]);
+    stored().billing_from(1).drained().is_clean();
 }

@@ -96,3 +96,28 @@ fn a10_looks_alike_a_killed_handler_has_ended() {
     let story = two().assign(1).deliver("a").start("a").killed();
     story.process(2).member("n").assign(1).handle("a").is_clean();
 }
+
+#[test]
+fn a9_looks_alike_the_group_was_sent_far_ahead_afterwards() {
+    two().handle("a").handle("b").seek(5).is_clean();
+}
+
+#[test]
+fn a10_looks_alike_two_generations_whose_members_have_one_name() {
+    let story = two().assign(1).deliver("a").process(2).assign(2).process(1).start("a");
+    story.process(2).handle("a").process(1).ok("a").is_clean();
+}
+
+#[test]
+fn a9_every_record_that_overtook_is_told() {
+    let story = two().publish("c", "k", 2).deliver("a").start("a").handle("b").handle("c").ok("a");
+    let said = story.shows(&["A9", "A10"]);
+    assert!(said.contains("A9 key reorder: group billing, key k: c at orders/0@2 started"), "{said}");
+}
+
+#[test]
+fn a10_the_end_of_the_frozen_owner_s_handler_is_not_that_of_the_new_one() {
+    let story = two().assign(1).deliver("a").start("a").process(2).member("n").assign(2).deliver("a").start("a");
+    let story = story.process(1).member("m").ok("a").process(2).member("n").handle("b");
+    story.ok("a").shows(&["A10"]);
+}

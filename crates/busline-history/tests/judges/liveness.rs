@@ -53,3 +53,21 @@ fn a18_looks_alike_other_records_kept_starting() {
     let story = two().publish("x", "l", 2).publish("y", "l", 3).deliver("a").start("a").seconds(20);
     story.handle("x").seconds(20).handle("y").ok("a").handle("b").is_clean();
 }
+
+#[test]
+fn a18_one_member_left_and_the_other_was_stuck() {
+    let story = two().process(2).member("n").assign(1).handle("a").close_begins("n", Duration::from_secs(1));
+    story.close_ends("n", "ok").seconds(60).process(3).publish("x", "l", 2).shows(&["A18"]);
+}
+
+#[test]
+fn a18_stuck_before_the_fault_began() {
+    let story = two().handle("a").seconds(35).fault_begins(Crash::Nothing, Tolerance::Beyond);
+    story.fault_ends(Some("all brokers gone")).handle("b").shows(&["A18"]);
+}
+
+#[test]
+fn a18_looks_alike_the_member_had_left_long_before_its_process_died() {
+    let story = two().handle("a").close_begins("m", Duration::from_secs(1)).close_ends("m", "ok").seconds(100);
+    story.publish("x", "l", 2).killed().is_clean();
+}

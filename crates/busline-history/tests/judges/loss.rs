@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use busline_history::{Action, Crash, Life, Reached};
+use busline_history::{Action, Crash, GroupPlan, Life, Reached};
 
 use crate::story::{Story, story};
 
@@ -107,4 +107,20 @@ fn a19_looks_alike_all_was_finished_within_the_limit() {
 fn a19_looks_alike_an_indeterminate_envelope_is_not_waited_for() {
     let story = story().billing_from(0).call("a", "k").accept("a").info("a").op(Life::DrainBegin).seconds(60);
     story.op(Life::DrainEnd { reached: Reached::Limit }).is_clean();
+}
+
+#[test]
+fn a1_an_ack_without_a_position_counts_after_a_drain_and_not_before() {
+    let story = story().plan(|plan| plan.groups.push(GroupPlan::from_beginning("billing", "orders")));
+    let story = story.call("a", "k").accept("a").ack_as("a", |_| {});
+    story.shows(&["A2"]);
+    story.drained().shows(&["A1", "A2"]);
+}
+
+#[test]
+fn a1_looks_alike_without_a_position_nobody_can_say_that_it_was_the_group_s() {
+    let story = || story().call("a", "k").accept("a").ack_as("a", |_| {});
+    story().billing_from(5).drained().shows(&["A2"]);
+    let story = story().plan(|plan| plan.groups.push(GroupPlan::from_beginning("billing", "orders")));
+    story.trimmed_below(1).drained().is_clean();
 }

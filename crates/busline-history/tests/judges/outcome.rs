@@ -81,3 +81,9 @@ fn p6_looks_alike_an_itemwise_batch_may_be_stored_in_part() {
     let results = vec![ItemEnd::Ok(acked), ItemEnd::Fail(not)];
     story.store("a", 0).op(Batch::Ok(BatchResults { batch: "x".into(), results })).is_clean();
 }
+
+#[test]
+fn p6_looks_alike_the_stored_one_may_be_of_another_publish_of_its_id() {
+    let story = story().publish("a", "k", 0).batch("x", BatchMode::Atomic, &[("a", "k"), ("b", "l")]);
+    story.killed().is_clean();
+}

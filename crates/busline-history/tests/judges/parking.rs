@@ -122,3 +122,8 @@ fn a21_looks_alike_complete_and_undecodable() {
     let raw = ParkedRow { content: Content::Undecodable, key: None, id: None, attempts: None, ..complete() };
     story().parked_row(complete()).parked_row(raw).is_clean();
 }
+
+#[test]
+fn a20_looks_alike_the_group_stands_at_the_record_that_is_to_be_parked() {
+    used_up().commit(0).is_clean();
+}

@@ -1,4 +1,4 @@
-use busline_history::{Action, Commit, Crash};
+use busline_history::{Action, Commit, Crash, GroupPlan};
 
 use crate::story::{Story, story};
 
@@ -107,4 +107,36 @@ fn a15_looks_alike_everything_before_was_parked_skipped_or_below_the_start() {
 #[test]
 fn a15_looks_alike_positions_that_nothing_holds() {
     story().publish("a", "k", 5).publish("b", "k", 9).handle("a").commit(9).handle("b").commit(12).is_clean();
+}
+
+#[test]
+fn a15_the_start_of_another_group_of_the_topic_does_not_count() {
+    let mut audit = GroupPlan::from_beginning("audit", "orders");
+    audit.start.insert(0, 9);
+    let story = story().plan(|plan| plan.groups.push(audit)).billing_from(0).publish("a", "k", 0).publish("x", "l", 1);
+    story.handle("x").commit(2).shows(&["A15"]);
+}
+
+#[test]
+fn a15_looks_alike_the_refusal_is_that_of_the_old_owner() {
+    let story = two().handle("a").deliver("b").start("b");
+    let (old, new) = (story.progress(2), story.progress(1));
+    let story = story.op(Commit::Invoke(old.clone())).process(2).op(Commit::Invoke(new));
+    story.process(1).op(Commit::Fail(old)).is_clean();
+}
+
+#[test]
+fn a14_the_change_of_another_member_is_none_of_its_own() {
+    two().deliver("b").member("n").revoke(1).member("m").deliver("a").shows(&["A14"]);
+}
+
+#[test]
+fn a15_looks_alike_foreign_bytes_are_passed_over() {
+    story()
+        .billing_from(0)
+        .publish("a", "k", 0)
+        .store_as("foreign", 1, |row| row.id = None)
+        .handle("a")
+        .commit(2)
+        .is_clean();
 }

@@ -92,3 +92,15 @@ fn a11_looks_alike_the_ones_before_and_beside_the_hole_are_acked() {
     let story = story.store("a", 0).ack("a", 0).store("b", 1).ack("b", 1);
     story.fail("x").is_clean();
 }
+
+#[test]
+fn a11_the_hole_that_is_open_longest_counts() {
+    let story = story().call("a", "k").accept("a").call("x", "k").accept("x").fail("x");
+    story.call("b", "k").accept("b").store("b", 0).ack("b", 0).info("a").shows(&["A11"]);
+}
+
+#[test]
+fn a11_looks_alike_published_again_it_keeps_the_place_of_its_first_call() {
+    let story = story().call("b", "k").accept("b").info("b").store("b", 1).publish("c", "k", 2);
+    story.call("b", "k").accept("b").info("b").is_clean();
+}

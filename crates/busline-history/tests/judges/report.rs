@@ -1,4 +1,4 @@
-use busline_history::{Action, Crash, Tolerance, Verdict};
+use busline_history::{Action, Crash, Fault, FaultStart, Target, Tolerance, Verdict};
 
 use crate::story::story;
 
@@ -72,4 +72,28 @@ fn a_broken_rule_is_red_however_small_the_run() {
 fn what_is_only_counted_keeps_a_run_green() {
     let report = story().publish("a", "k", 0).publish("a", "k", 1).report();
     assert_eq!((report.verdict, report.violations.len()), (Verdict::Green, 1));
+}
+
+#[test]
+fn the_open_publishes_of_a_killed_process_are_indeterminate() {
+    let story = story().call("a", "k").accept("a").store("a", 0).killed().process(2).call("b", "l").accept("b");
+    let summary = story.report().summary;
+    assert_eq!((summary.attempted, summary.indeterminate, summary.recovered), (2, 1, 1));
+}
+
+#[test]
+fn a_stop_ends_the_fault_of_its_own_kind_and_target() {
+    let fault = |kind: &str, broker: &str| FaultStart {
+        kind: kind.to_owned(),
+        target: Target::Broker(broker.to_owned()),
+        seed: 1,
+        parameter: "once".to_owned(),
+        crash: Crash::Nothing,
+        copies: 1,
+        tolerance: Tolerance::Within,
+    };
+    let story = story().fault_begins(Crash::Nothing, Tolerance::Within).op(Fault::Start(fault("F1", "b2")));
+    let story = story.op(Fault::Start(fault("F2", "b1"))).fault_ends(Some("cut")).fault_ends(Some("cut"));
+    let faults = story.report().summary.faults;
+    assert_eq!((faults["F1"].effective, faults["F2"].effective), (1, 0), "the second stop has nothing to end");
 }

@@ -36,3 +36,12 @@ fn a26_looks_alike_equal_times_unknown_times_and_other_partitions() {
     let story = story.store_as("c", 2, |row| row.time_ns = Some(1_000)).partition(1).call("d", "l").accept("d");
     story.store_as("d", 0, |row| row.time_ns = Some(5)).ack("d", 0).is_clean();
 }
+
+#[test]
+fn a26_looks_alike_each_delay_counts_for_its_own_retry() {
+    let retry = Action::Retry { delay: Duration::from_millis(10) };
+    let story = story().publish("a", "k", 0).deliver("a").start("a").err("a");
+    let story = story.settle("a", Action::Retry { delay: Duration::from_millis(500) }).wait(Duration::from_millis(500));
+    let story = story.attempt(2).deliver("a").start("a").err("a").settle("a", retry);
+    story.attempt(3).handle("a").is_clean();
+}

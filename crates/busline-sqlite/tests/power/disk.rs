@@ -47,6 +47,8 @@ pub(crate) struct Disk {
     /// The last operation with power.
     power_off_at: Option<u64>,
     sync_failures: BTreeMap<FileKind, usize>,
+    /// A sync that fails has written all the same.
+    failed_syncs_write: bool,
     /// Bytes that all named files may hold together.
     capacity: Option<usize>,
 }
@@ -62,6 +64,7 @@ impl Disk {
             ops: 0,
             power_off_at: None,
             sync_failures: BTreeMap::new(),
+            failed_syncs_write: false,
             capacity: None,
         }
     }
@@ -79,6 +82,13 @@ impl Disk {
     /// Lets the next syncs of a kind of file fail.
     pub(crate) fn fail_syncs(&mut self, kind: FileKind, count: usize) {
         self.sync_failures.insert(kind, count);
+        self.failed_syncs_write = false;
+    }
+
+    /// Lets the next syncs of a kind of file fail although they write.
+    pub(crate) fn fail_syncs_after_writing(&mut self, kind: FileKind, count: usize) {
+        self.sync_failures.insert(kind, count);
+        self.failed_syncs_write = true;
     }
 
     /// Leaves room for this many bytes more; `None` takes the limit away.
@@ -151,13 +161,14 @@ impl Disk {
         let failures = self.sync_failures.entry(kind).or_default();
         let fails = *failures > 0;
         *failures = failures.saturating_sub(1);
+        let writes = !fails || self.failed_syncs_write;
         let content = self.content_mut(file)?;
-        if fails {
-            content.fail_sync();
-            return Err(Fault::SyncFailed);
+        if writes {
+            content.sync()
+        } else {
+            content.fail_sync()
         }
-        content.sync();
-        Ok(())
+        if fails { Err(Fault::SyncFailed) } else { Ok(()) }
     }
 
     /// Makes the names in the folder of `name` durable.

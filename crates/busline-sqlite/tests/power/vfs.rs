@@ -83,6 +83,12 @@ impl PowerDisk {
         self.machine.state().disk.fail_syncs(kind, count);
     }
 
+    /// As [`Self::fail_syncs`], but the changes do reach the medium, in whole: the harshest case for whoever says that
+    /// nothing was stored.
+    pub(crate) fn fail_syncs_after_writing(&self, kind: FileKind, count: usize) {
+        self.machine.state().disk.fail_syncs_after_writing(kind, count);
+    }
+
     /// Lets writes fail with `SQLITE_FULL` once the named files have grown by `bytes` in all; the last write before
     /// that may be cut short. Overwriting needs no room, and truncation and deletion give room back.
     pub(crate) fn full_after(&self, bytes: usize) {

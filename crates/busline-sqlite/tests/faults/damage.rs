@@ -1,0 +1,174 @@
+//! Damage inside a file of ours: seen on reading or writing, named with its place, never handed over as a record.
+
+use std::time::Duration;
+
+use busline_core::{Bus, Offset, Partition, ReadRequest, Result};
+
+use crate::ledger::{dump, envelope};
+use crate::stage::{Stage, TOPIC, close, publisher, read, topic};
+
+/// A file with ten records of one key; gives their partition.
+async fn ten_records(stage: &Stage) -> Result<u32> {
+    let bus = stage.open().await?;
+    let orders = publisher(&bus, Duration::from_secs(10)).await?;
+    let mut partition = 0;
+    for number in 0..10 {
+        partition = orders.publish_sync(envelope("p", "key", number, 400)).await?.partition.0;
+    }
+    close(&bus).await;
+    Ok(partition)
+}
+
+/// Number 57.
+#[tokio::test]
+async fn a_flipped_byte_of_a_payload_is_named_with_topic_partition_and_offset() -> Result<()> {
+    let stage = Stage::new();
+    let partition = ten_records(&stage).await?;
+    let mut bytes = std::fs::read(stage.path()).expect("a file");
+    let id = br#""p:key:4""#;
+    let place = bytes.windows(id.len()).position(|window| window == id).expect("the fifth record");
+    bytes[place + 3] ^= 1;
+    std::fs::write(stage.path(), bytes).expect("a writable file");
+
+    let bus = stage.open().await?;
+    assert_eq!(read(&bus, partition).await?.len(), 4, "the whole ones before it");
+    let error = read_from(&bus, partition, 4).await.expect_err("damaged");
+    assert_eq!(error.code(), "Corrupt/Checksum");
+    let text = error.to_string();
+    assert!(text.contains(&format!("{TOPIC}/{partition}")) && text.contains("offset 4"), "{text}");
+    assert!(!text.contains("xxx"), "a payload in an error: {text}");
+    assert_eq!(read_from(&bus, partition, 5).await?.len(), 5, "whoever decides so can read on behind it");
+    close(&bus).await;
+    Ok(())
+}
+
+/// Number 85.
+#[tokio::test]
+async fn a_missing_record_is_damage_and_not_skipped() -> Result<()> {
+    let stage = Stage::new();
+    let partition = ten_records(&stage).await?;
+    for (gone, first_error) in [(4, 4), (9, 9), (0, 0)] {
+        stage
+            .plain()
+            .execute("DELETE FROM records WHERE position & 0xffffffffff = ?1", [gone])
+            .expect("a writable file");
+        let bus = stage.open().await?;
+        let error = read_from(&bus, partition, first_error).await.expect_err("a hole");
+        assert_eq!(error.code(), "Corrupt/Store");
+        assert!(error.to_string().contains(&format!("offset {gone} is missing")), "{error}");
+        close(&bus).await;
+    }
+    Ok(())
+}
+
+/// Number 85.
+#[tokio::test]
+async fn a_record_past_the_end_refuses_the_publish_definitely() -> Result<()> {
+    let stage = Stage::new();
+    let partition = ten_records(&stage).await?;
+    let ends = "UPDATE partitions SET end_offset = end_offset - 1 WHERE number = ?1";
+    stage.plain().execute(ends, [partition]).expect("a writable file");
+    let bus = stage.open().await?;
+    let orders = publisher(&bus, Duration::from_secs(10)).await?;
+    let error = orders.publish_sync(envelope("p", "key", 10, 10)).await.expect_err("the place is taken");
+    assert_eq!(error.code(), "Corrupt/Store");
+    assert!(error.is_definite(), "{error}");
+    close(&bus).await;
+    let count: i64 =
+        stage.plain().query_row("SELECT count(*) FROM records", [], |row| row.get(0)).expect("a file of ours");
+    assert_eq!(count, 10);
+    Ok(())
+}
+
+/// Number 85.
+#[tokio::test]
+async fn a_topic_without_one_of_its_partitions_opens_no_publisher() -> Result<()> {
+    let stage = Stage::new();
+    ten_records(&stage).await?;
+    stage.plain().execute("DELETE FROM partitions WHERE number = 3", []).expect("a writable file");
+    let bus = stage.open().await?;
+    let error = publisher(&bus, Duration::from_secs(10)).await.expect_err("damaged");
+    assert_eq!(error.code(), "Corrupt/Store");
+    assert!(error.to_string().contains("3 partitions of orders where its spec says 4"), "{error}");
+    close(&bus).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_partition_never_grows_into_the_next_one() -> Result<()> {
+    let stage = Stage::new();
+    let partition = ten_records(&stage).await?;
+    let last = (1_u64 << 40) - 20;
+    let ends = "UPDATE partitions SET start_offset = ?1, end_offset = ?1 WHERE number = ?2";
+    let connection = stage.plain();
+    connection.execute("DELETE FROM records", []).expect("a writable file");
+    connection.execute(ends, (last, partition)).expect("a writable file");
+    drop(connection);
+    let bus = stage.open().await?;
+    let mut publishers = Vec::new();
+    for _ in 0..4 {
+        publishers.push(publisher(&bus, Duration::from_secs(10)).await?);
+    }
+    let mut receipts = Vec::new();
+    for number in 0..40 {
+        for orders in &publishers {
+            receipts.push(orders.publish(envelope("p", "key", number, 10)).await?);
+        }
+    }
+    let mut acked = 0;
+    for receipt in receipts {
+        match receipt.await {
+            Ok(ack) => {
+                acked += 1;
+                assert!(ack.offset.is_some_and(|offset| offset.0 < 1 << 40));
+            }
+            Err(error) => assert!(matches!(error.reason(), "PartitionFull" | "BehindFailed"), "{error}"),
+        }
+    }
+    assert!(acked < 20, "{acked} acked");
+    close(&bus).await;
+    let elsewhere: i64 = stage
+        .plain()
+        .query_row("SELECT count(DISTINCT position >> 40) FROM records", [], |row| row.get(0))
+        .expect("a file of ours");
+    assert!(elsewhere <= 1, "records stand in {elsewhere} partitions");
+    Ok(())
+}
+
+#[tokio::test]
+async fn records_and_bounds_fit_together_while_others_trim() -> Result<()> {
+    let stage = Stage::new();
+    let bus = stage.open().await?;
+    let orders = publisher(&bus, Duration::from_secs(10)).await?;
+    let mut partition = 0;
+    for number in 0..300 {
+        partition = orders.publish_sync(envelope("p", "key", number, 10)).await?.partition.0;
+    }
+    let trims = async {
+        for below in 0..=300 {
+            bus.driver().trim(&topic(), Partition(partition), Offset(below)).await.expect("a trim");
+        }
+    };
+    let reads = async {
+        for _ in 0..300 {
+            let records = read_from(&bus, partition, 0).await.expect("no hole");
+            let Some(first) = records.first() else { break };
+            assert_eq!(first.offset.0 + records.len() as u64, 300);
+        }
+    };
+    tokio::join!(trims, reads);
+    close(&bus).await;
+    assert!(dump(&stage.plain(), TOPIC).is_empty());
+    Ok(())
+}
+
+async fn read_from(bus: &Bus, partition: u32, from: u64) -> Result<Vec<busline_core::Record>> {
+    let request = ReadRequest {
+        partition: Partition(partition),
+        from: Offset(from),
+        to: Offset(u64::MAX),
+        records_max: 10_000,
+        bytes_max: 1 << 30,
+    };
+    bus.driver().read(&topic(), request).await
+}
