@@ -1,2 +1,114 @@
-//! The busline command.
-fn main() {}
+//! The `busline` command: publishes, reads and looks after topics of a bus, for people and for scripts.
+//!
+//! ```text
+//! args ─→ commands ─→ busline
+//!   │        │  ↑
+//! usage      │  input (bounded lines) ─→ event (line ↔ envelope)
+//!            ↓
+//!         output: data to stdout, talk to stderr
+//! ```
+
+mod args;
+mod commands;
+mod event;
+#[cfg(feature = "history")]
+mod history;
+#[cfg(not(feature = "history"))]
+#[path = "no_history.rs"]
+mod history;
+mod input;
+mod interrupt;
+mod output;
+mod printable;
+mod target;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use busline::{Error, ErrorKind, Result};
+use clap::{CommandFactory, FromArgMatches};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::args::Cli;
+use crate::commands::{Ended, Job};
+use crate::interrupt::Interrupts;
+use crate::output::{Form, Output};
+use crate::target::{Target, UrlSource};
+
+fn main() -> ExitCode {
+    let (cli, url_source) = match parse(std::env::args_os().collect()) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    match run(cli, url_source) {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::SomeFailed) => ExitCode::FAILURE,
+        Err(error) => {
+            output::say_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const WRONG_USAGE: u8 = 2;
+
+fn parse(arguments: Vec<OsString>) -> std::result::Result<(Cli, UrlSource), ExitCode> {
+    if let Some(error) = usage::repeated_global(&arguments) {
+        output::say_error(&error);
+        return Err(WRONG_USAGE.into());
+    }
+    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
+        let source = match matches.value_source("bus") {
+            Some(clap::parser::ValueSource::CommandLine) => UrlSource::Argument,
+            _ => UrlSource::Elsewhere,
+        };
+        Ok((Cli::from_arg_matches(&matches)?, source))
+    });
+    parsed.map_err(|error| {
+        match usage::explain(&error) {
+            Some(explained) => output::say_error(&explained),
+            None => output::print_help(&error),
+        }
+        u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE).into()
+    })
+}
+
+/// Runs the command on a thread of its own, so that a second Ctrl-C ends the process even while stdout blocks.
+fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
+    let form = if cli.global.json { Form::Json } else { Form::Text };
+    let job = Job::new(cli.command, Target::new(cli.global.bus, url_source)?)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Unavailable, "Runtime").because(error).next("raise the limits"))?;
+    let ended = runtime.block_on(async {
+        let mut interrupts = Interrupts::listen()?;
+        let (sender, outcome) = oneshot::channel();
+        let (handle, stop) = (Handle::current(), interrupts.stop());
+        let command = std::thread::spawn(move || {
+            let mut output = Output::new(form);
+            let outcome = handle.block_on(job.run(&mut output, stop));
+            drop(output);
+            drop(sender.send(outcome));
+        });
+        tokio::select! {
+            error = interrupts.twice() => Err(error),
+            outcome = outcome => match outcome {
+                Ok(outcome) => outcome,
+                Err(_) => Err(panicked(command)),
+            },
+        }
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+fn panicked(command: std::thread::JoinHandle<()>) -> Error {
+    drop(command.join());
+    Error::new(ErrorKind::Internal, "Panic")
+        .cause("the command ended by a panic")
+        .next("report this with the text above")
+}

@@ -71,7 +71,8 @@ impl Bus {
         for publisher in publishers {
             ends.push(publisher.close(end.saturating_duration_since(Instant::now())).await);
         }
-        match timeout_at(end.max(Instant::now() + DRIVER_CLOSE_MIN), self.0.driver.close()).await {
+        let end = end.max(Instant::now() + DRIVER_CLOSE_MIN);
+        match timeout_at(end, self.0.driver.close(end)).await {
             Ok(closed) => closed.map(|()| ends),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "CloseDeadline")
                 .cause("the driver did not end in time")

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::ack::Durability;
 use crate::batch::Batch;
 use crate::capabilities::{AckPositions, Capabilities};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
 
@@ -67,11 +67,11 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// `NotFound/Topic`; `Unavailable/GroupActive` while a group with members reads it.
     fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>>;
 
-    /// Deletes the records of a partition below this offset, and gives their number.
+    /// Deletes the records of a partition below this offset, and gives the partition's start afterwards.
     ///
     /// # Errors
     /// `NotFound/Topic`, `NotFound/Partition`.
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<u64>>;
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>>;
 
     /// Opens the writing end of a topic.
     ///
@@ -121,7 +121,14 @@ pub trait Driver: Send + Sync + fmt::Debug {
         topic: &'a TopicName,
     ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>>;
 
-    /// Moves committed offsets of a group that has no members.
+    /// How far the group is behind in each partition, in order. Counted by what is really there to be read, so it is 0
+    /// once everything was finished, whatever numbers the backend gives to its records.
+    ///
+    /// # Errors
+    /// `NotFound/Topic`; `Unsupported/Groups`.
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>>;
+
+    /// Moves committed offsets of a group that has no members. Not atomic over partitions where the backend is not.
     ///
     /// # Errors
     /// `Unavailable/GroupActive` with the members' names; `NotFound/Topic`; `Unsupported/Groups`.
@@ -156,8 +163,9 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// What keeps it from answering.
     fn probe(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Ends every thread, connection and descriptor of the driver. Idempotent. Sinks and sources were closed before.
-    fn close(&self) -> BoxFuture<'_, Result<()>>;
+    /// Ends every thread, connection and descriptor of the driver by this instant. Idempotent. Sinks and sources were
+    /// closed before.
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>>;
 }
 
 /// The writing end of a topic.
@@ -168,10 +176,10 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// Takes a batch; its outcomes come by [`Batch::settle`].
     ///
     /// - Shape: 1 to [`SinkOffer::batch_records_max`] records of this topic; outcome `i` belongs to record `i`.
-    /// - Order: per partition in call order, no holes. After a record that is not acked none of its key behind it is
-    ///   acked, in this batch and in those taken before its outcome was given: not handed to the backend =
-    ///   `Unavailable/BehindFailed`, else indeterminate.
-    /// - Waiting: returns at once and never blocks; may settle before it returns. At its deadline an unsettled record is
+    /// - Order: per key in call order. After a record that is not acked none of its key behind it is acked, in this batch
+    ///   and in those taken before its outcome was given: not handed to the backend = `Unavailable/BehindFailed`, else
+    ///   indeterminate.
+    /// - Waiting: never waits, but may use the processor in proportion to the batch; may settle before it returns. At its deadline an unsettled record is
     ///   reported as indeterminate, or as failed if it was certainly not stored; the sink goes on settling what it
     ///   handed over and sends nothing newer of its key until then. Transient failures are resent here; callers never
     ///   resend.
@@ -187,8 +195,13 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// Promises P1, P2, P4, P5 and P6.
     fn publish(&self, batch: Batch);
 
-    /// Ends the sink: what it holds unsettled is settled, and nothing of it is left. Idempotent.
-    fn close(&self) -> BoxFuture<'_, Result<()>>;
+    /// What keeps this sink from moving at the moment, for health; `None` if nothing does. Never blocks.
+    fn trouble(&self) -> Option<Error>;
+
+    /// Ends the sink by this instant: what it holds unsettled is settled, and nothing of it is left. Idempotent.
+    ///
+    /// Called at the end of a publisher, also of one that gave up on batches which are still unsettled.
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>>;
 }
 
 /// What a publisher asks of its sink.
@@ -229,8 +242,8 @@ pub struct SinkOffer {
 
 /// The reading end of a topic: one member of a group.
 ///
-/// A partition is assigned under a *generation*, which rises with each owner. Whoever commits names the generation it
-/// was given, so that a member that lost a partition without noticing cannot move its offset.
+/// A partition is assigned under a *generation*, which differs for each assignment; only equality means anything. Whoever
+/// commits names the generation it was given, so that a member that lost a partition without noticing cannot move its offset.
 pub trait Source: Send + Sync + fmt::Debug {
     /// The next records, or a change of the assignment.
     ///
@@ -256,11 +269,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// in time, and then it is not known whether it was.
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>>;
 
-    /// Stops giving records of these partitions; the member keeps them.
-    fn pause(&self, partitions: &[Partition]);
+    /// Stops giving records of partitions assigned under these generations; the member keeps them.
+    fn pause(&self, partitions: &[(Partition, u64)]);
 
     /// Gives records of these partitions again.
-    fn resume(&self, partitions: &[Partition]);
+    fn resume(&self, partitions: &[(Partition, u64)]);
 
     /// Goes on at this offset in a partition that is assigned under this generation; the committed offset stays.
     ///
@@ -276,8 +289,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Gives partitions up after their work has ended, so that others may take them at once.
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>>;
 
-    /// Leaves the group: gives up what is held and ends the member. Idempotent.
-    fn close(&self) -> BoxFuture<'_, Result<()>>;
+    /// What keeps this source from moving at the moment, for health; `None` if nothing does. Never blocks.
+    fn trouble(&self) -> Option<Error>;
+
+    /// Leaves the group by this instant: gives up what is held and ends the member. Idempotent.
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>>;
 }
 
 /// What a subscription asks of its source.
@@ -345,7 +361,7 @@ pub enum SourceEvent {
 pub struct Assignment {
     /// The partition.
     pub partition: Partition,
-    /// Rises with each owner.
+    /// Differs for each assignment.
     pub generation: u64,
     /// The committed offset, where reading begins.
     pub committed: Offset,
@@ -360,6 +376,19 @@ pub struct Commit {
     pub generation: u64,
     /// The first offset that is not finished.
     pub offset: Offset,
+}
+
+/// How far a group is behind in one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition.
+    pub partition: Partition,
+    /// The group's committed offset, if it has one.
+    pub committed: Option<Offset>,
+    /// One after the last record.
+    pub end: Offset,
+    /// Records that are there and not finished.
+    pub records: u64,
 }
 
 /// A live member of a group.

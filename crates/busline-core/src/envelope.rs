@@ -261,12 +261,47 @@ impl OccurredAt {
     /// # Errors
     /// `Invalid/Time` for anything else, a time without an offset included.
     pub fn parse(text: &str) -> Result<Self> {
+        if let Some(time) = parse_in_last_second(text) {
+            return Ok(time);
+        }
         let instant: Timestamp =
             text.parse().map_err(|_| not_a_time(format!("'{}' is no such time", crate::error::escaped(text))))?;
         let offset = offset_of(text).ok_or_else(|| not_a_time("its offset is malformed"))?;
         let time = Self { instant, offset };
-        check_time(time).map(|()| time)
+        check_time(time)?;
+        remember_second(text, time);
+        Ok(time)
     }
+}
+
+// Events come in runs of the same second, so its calendar is read once. In UTC only, and only as we write it: then
+// the text of a second names one instant.
+thread_local!(static LAST_READ: Cell<Option<([u8; 19], i64)>> = const { Cell::new(None) });
+
+fn parse_in_last_second(text: &str) -> Option<OccurredAt> {
+    let (head, tail) = text.as_bytes().split_first_chunk::<19>()?;
+    let (last, second) = LAST_READ.get()?;
+    let nanos = fraction_of(tail.strip_suffix(b"Z")?)?;
+    (*head == last).then(|| Timestamp::new(second, nanos).ok()).flatten().map(OccurredAt::utc)
+}
+
+fn remember_second(text: &str, time: OccurredAt) {
+    let second = time.instant.as_nanosecond().div_euclid(1_000_000_000) as i64;
+    let written = civil_seconds(second, UtcOffset::UTC);
+    if time.offset == UtcOffset::UTC && text.as_bytes().starts_with(&written) {
+        LAST_READ.set(Some((written, second)));
+    }
+}
+
+/// The nanoseconds of nothing, or of a point and 1 to 9 digits.
+fn fraction_of(text: &[u8]) -> Option<i32> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let digits = text.strip_prefix(b".").filter(|digits| (1..=9).contains(&digits.len()))?;
+    let number = |sum: i32, byte: &u8| byte.is_ascii_digit().then(|| sum * 10 + i32::from(byte - b'0'));
+    let nanos = digits.iter().try_fold(0, number)?;
+    Some(nanos * 10_i32.pow(9 - digits.len() as u32))
 }
 
 fn not_a_time(cause: impl Into<String>) -> Error {
@@ -665,6 +700,23 @@ mod tests {
             time_round_trips(text);
         }
         assert_eq!(OccurredAt::parse("2026-11-25T08:00:00+00:00").expect("legal").to_string(), "2026-11-25T08:00:00Z");
+    }
+
+    #[test]
+    fn a_time_is_read_the_same_whatever_was_read_before() {
+        let seconds = ["1969-12-31T23:59:59", "2026-11-25T08:00:00", "2026-11-25t08:00:00", "2016-12-31T23:59:60"];
+        let tails =
+            ["", "Z", "z", ".Z", ".5Z", ".000000001Z", ".1234567891Z", ".5", ".-5Z", "+00:00", ".5-01:00", ",5Z"];
+        let texts: Vec<String> =
+            seconds.iter().flat_map(|second| tails.iter().map(move |tail| format!("{second}{tail}"))).collect();
+        for before in &texts {
+            for text in &texts {
+                LAST_READ.set(None);
+                let alone = OccurredAt::parse(text).map_err(|error| error.to_string());
+                let _ = OccurredAt::parse(before);
+                assert_eq!(OccurredAt::parse(text).map_err(|error| error.to_string()), alone, "{before} {text}");
+            }
+        }
     }
 
     #[test]

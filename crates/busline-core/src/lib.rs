@@ -25,7 +25,7 @@ pub use bus::Bus;
 pub use capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 pub use clock::{Clock, SystemClock};
 pub use driver::{
-    Assignment, BoxFuture, Commit, Driver, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
+    Assignment, BoxFuture, Commit, Driver, Lag, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
     SourceEvent, SourceRequest, Start,
 };
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};

@@ -57,6 +57,7 @@ pub(crate) struct Queue {
 struct QueueState {
     jobs: VecDeque<Job>,
     stopping: bool,
+    trouble: Option<Error>,
 }
 
 /// The next thing to do.
@@ -78,6 +79,11 @@ impl Queue {
         drop(state);
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// Says what keeps the file from being written, or that nothing does.
+    pub(crate) fn set_trouble(&self, trouble: Option<Error>) {
+        self.lock().trouble = trouble;
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -227,6 +233,11 @@ impl Committer {
         });
         self.queue.push(Job::Write(Write { until, run })).map_err(|_| driver_closed())?;
         Ok(answered)
+    }
+
+    /// What keeps the file from being written at the moment.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.queue.lock().trouble.clone()
     }
 
     /// Ends the thread after what is queued. Blocks until it has ended.

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use busline_core::{
-    AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Member,
-    Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
+    AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag,
+    Member, Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
     SystemClock, TopicInfo, TopicName, TopicSpec,
 };
 use jiff::Timestamp;
@@ -135,16 +135,14 @@ impl Driver for SqliteDriver {
         self.write_with(move |connection| topics::delete(connection, &name))
     }
 
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
         Box::pin(async move {
-            let mut gone = 0;
             loop {
                 let name = topic.clone();
                 let chunk = move |connection: &Connection| topics::trim_chunk(connection, &name, partition, below);
-                let (deleted, more) = self.committer.write(chunk).await?;
-                gone += deleted;
+                let (start, more) = self.committer.write(chunk).await?;
                 if !more {
-                    return Ok(gone);
+                    return Ok(start);
                 }
             }
         })
@@ -203,6 +201,11 @@ impl Driver for SqliteDriver {
         self.read_with(move |connection| groups::committed(connection, &group, &topic))
     }
 
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        let (group, topic) = (group.clone(), topic.clone());
+        self.read_with(move |connection| groups::lag(connection, &group, &topic))
+    }
+
     fn move_committed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -231,7 +234,7 @@ impl Driver for SqliteDriver {
         self.read_with(|connection| topics::infos(connection).map(drop))
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn close(&self, _deadline: tokio::time::Instant) -> BoxFuture<'_, Result<()>> {
         let (committer, readers) = (Arc::clone(&self.committer), Arc::clone(&self.readers));
         Box::pin(blocking(move || {
             readers.close();

@@ -94,11 +94,13 @@ impl Store {
     /// Stores batches in one transaction and settles each record of them.
     pub(crate) fn publish(&mut self, mut group: Vec<Publish>, queue: &Queue) {
         if let Err(error) = self.check_usable() {
-            return settle_all(group, &error);
+            settle_all(group, &error);
+            return queue.set_trouble(Some(error));
         }
         if !self.begin_group(&mut group, queue) {
             return;
         }
+        queue.set_trouble(None);
         match self.fill(&group) {
             Ok(filled) => self.commit_group(group, filled),
             Err(error) => {
@@ -133,6 +135,7 @@ impl Store {
             *group = rest;
             settle_all(overdue, &locked);
             queue.refuse_overdue(now, &locked);
+            queue.set_trouble(Some(locked.clone()));
             if group.is_empty() { Err(locked) } else { Ok(()) }
         });
         if let Err(error) = outcome {
@@ -256,9 +259,11 @@ impl Store {
             } else if now >= until {
                 Err(locked)
             } else {
+                queue.set_trouble(Some(locked));
                 Ok(())
             }
         })?;
+        queue.set_trouble(None);
         let changed = self.connection().and_then(change);
         match changed {
             Ok(value) => {

@@ -6,8 +6,8 @@
 //! row.
 
 use busline_core::{
-    Assignment, Bounds, Commit, GroupName, Member, Offset, Partition, Result, SourceRequest, Start, TopicName, assign,
-    group_active, group_not_found, not_owner,
+    Assignment, Bounds, Commit, GroupName, Lag, Member, Offset, Partition, Result, SourceRequest, Start, TopicName,
+    assign, group_active, group_not_found, not_owner,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -221,6 +221,19 @@ pub(crate) fn committed(connection: &Connection, group: &GroupName, topic: &Topi
         }
     }
     Ok(committed)
+}
+
+/// How far the group is behind in each partition, by number.
+pub(crate) fn lag(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
+    let committed = committed(connection, group, topic)?;
+    let mut lags = Vec::with_capacity(committed.len());
+    for (number, committed) in committed.into_iter().enumerate() {
+        let partition = Partition(number as u32);
+        let (_, Bounds { start, end }) = topics::partition(connection, topic, partition)?;
+        let records = end.0 - committed.map_or(start.0, |offset| offset.0.clamp(start.0, end.0));
+        lags.push(Lag { partition, committed, end, records });
+    }
+    Ok(lags)
 }
 
 /// Moves committed offsets of a group without members.

@@ -7,6 +7,8 @@ use busline_core::{
     AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Result, Sink, SinkOffer, TopicName,
 };
 
+use tokio::time::Instant;
+
 use crate::committer::Committer;
 use crate::topics::PartitionIds;
 
@@ -47,7 +49,11 @@ impl Sink for SqliteSink {
     }
 
     /// A batch that was handed over is settled by the committer, which outlives the sink.
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn trouble(&self) -> Option<Error> {
+        self.committer.trouble()
+    }
+
+    fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.closed.store(true, Ordering::Release);
         Box::pin(async { Ok(()) })
     }

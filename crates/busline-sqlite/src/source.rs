@@ -287,10 +287,10 @@ impl MemberState {
         Ok(event)
     }
 
-    fn set_paused(&self, partitions: &[Partition], paused: bool) {
+    fn set_paused(&self, partitions: &[(Partition, u64)], paused: bool) {
         let mut state = self.state();
-        for partition in partitions {
-            if let Some(reading) = state.reading.get_mut(partition) {
+        for (partition, generation) in partitions {
+            if let Some(reading) = state.reading.get_mut(partition).filter(|held| held.generation == *generation) {
                 reading.paused = paused;
             }
         }
@@ -398,11 +398,11 @@ impl Source for SqliteSource {
         })
     }
 
-    fn pause(&self, partitions: &[Partition]) {
+    fn pause(&self, partitions: &[(Partition, u64)]) {
         self.member.set_paused(partitions, true);
     }
 
-    fn resume(&self, partitions: &[Partition]) {
+    fn resume(&self, partitions: &[(Partition, u64)]) {
         self.member.set_paused(partitions, false);
     }
 
@@ -436,7 +436,11 @@ impl Source for SqliteSource {
         Box::pin(async move { self.member.committer.change_group(release).await })
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn trouble(&self) -> Option<Error> {
+        self.member.committer.trouble()
+    }
+
+    fn close(&self, _deadline: tokio::time::Instant) -> BoxFuture<'_, Result<()>> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             let Some(thread) = thread else { return Ok(()) };

@@ -189,17 +189,17 @@ pub(crate) fn partition(connection: &Connection, topic: &TopicName, number: Part
 /// Most records deleted in one transaction: about 14 ms.
 pub(crate) const DELETE_CHUNK: u64 = 1_000;
 
-/// Deletes at most [`DELETE_CHUNK`] records below this offset; gives their number, and whether more are left.
+/// Deletes at most [`DELETE_CHUNK`] records below this offset; gives the start afterwards, and whether more are left.
 pub(crate) fn trim_chunk(
     connection: &Connection,
     topic: &TopicName,
     number: Partition,
     below: Offset,
-) -> Result<(u64, bool)> {
+) -> Result<(Offset, bool)> {
     let (id, bounds) = partition(connection, topic, number)?;
     let below = below.0.clamp(bounds.start.0, bounds.end.0);
     let to = below.min(bounds.start.0 + DELETE_CHUNK);
-    let gone = connection
+    connection
         .execute(
             "DELETE FROM records WHERE position >= ?1 AND position < ?2",
             [position(id, bounds.start.0), position(id, to)],
@@ -208,7 +208,7 @@ pub(crate) fn trim_chunk(
     connection
         .execute("UPDATE partitions SET start_offset = ?1 WHERE partition_id = ?2", params![to, id])
         .map_err(from_sqlite)?;
-    Ok((gone as u64, to < below))
+    Ok((Offset(to), to < below))
 }
 
 /// Shortens the file by at most 256 pages. The statement gives a row for each page, so it must be read to its end.

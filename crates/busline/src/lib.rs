@@ -36,11 +36,13 @@ pub use connect::connect;
 
 pub use busline_core::{
     Ack, AckPositions, Assignment, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Delivery, Driver, Durability,
-    Envelope, Error, ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName, Handler, HandlerError, Header,
-    Headers, Integrity, Left, Medium, MemoryDriver, OccurredAt, Offset, Partition, Payload, Positions, Provision,
-    Publisher, PublisherBuilder, PublisherSettings, PublisherStats, RawJson, ReadRequest, Receipt, Record, Result,
-    Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, SystemClock,
-    TopicInfo, TopicName, TopicSpec, TryPublishError, Verdict, Wire, escaped,
+    Envelope, Error, ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName, HEADER_BYTES_MAX, HEADERS_MAX,
+    Handler, HandlerError, Header, Headers, ID_BYTES_MAX, Integrity, JSON_CONTENT_TYPE, KEY_BYTES_MAX, Lag, Left,
+    Medium, Member, MemoryDriver, NAME_BYTES_MAX, OccurredAt, Offset, PARTITIONS_MAX, Partition, Payload, Positions,
+    Provision, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, RECORD_BYTES_MAX, RawJson, ReadRequest,
+    Receipt, Record, Result, Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings,
+    SubscriptionStats, SystemClock, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, TryPublishError,
+    Verdict, Wire, decode, escaped, topic_not_found,
 };
 #[cfg(feature = "sqlite")]
 pub use busline_sqlite::{SqliteConfig, SqliteDriver};

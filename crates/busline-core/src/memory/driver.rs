@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::groups::Group;
 use super::sink::MemorySink;
@@ -13,7 +14,7 @@ use super::source::MemorySource;
 use super::store::Store;
 use crate::capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 use crate::clock::{Clock, SystemClock};
-use crate::driver::{BoxFuture, Driver, Member, ReadRequest, Sink, SinkRequest, Source, SourceRequest};
+use crate::driver::{BoxFuture, Driver, Lag, Member, ReadRequest, Sink, SinkRequest, Source, SourceRequest};
 use crate::error::Result;
 use crate::record::{RECORD_BYTES_MAX, Record};
 use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
@@ -113,7 +114,7 @@ impl Driver for MemoryDriver {
         self.answer(|store| store.delete(name))
     }
 
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
         self.answer(|store| store.trim(topic, partition, below))
     }
 
@@ -156,6 +157,10 @@ impl Driver for MemoryDriver {
         })
     }
 
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        self.answer(|store| store.lag(group, topic))
+    }
+
     fn move_committed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -187,7 +192,7 @@ impl Driver for MemoryDriver {
         self.answer(|_| Ok(()))
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.changed.notify_waiters();
         Box::pin(async { Ok(()) })

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::time::Instant;
+
 use super::driver::Shared;
 use crate::ack::{Durability, Medium};
 use crate::batch::Batch;
@@ -50,7 +52,11 @@ impl Sink for MemorySink {
         }
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
+
+    fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.closed.store(true, Ordering::Release);
         Box::pin(async { Ok(()) })
     }

@@ -124,10 +124,10 @@ impl MemorySource {
         Ok(None)
     }
 
-    fn set_paused(&self, partitions: &[Partition], paused: bool) {
+    fn set_paused(&self, partitions: &[(Partition, u64)], paused: bool) {
         let mut held = self.held();
-        for partition in partitions {
-            if let Some(reading) = held.reading.get_mut(partition) {
+        for (partition, generation) in partitions {
+            if let Some(reading) = held.reading.get_mut(partition).filter(|held| held.generation == *generation) {
                 reading.paused = paused;
             }
         }
@@ -176,11 +176,11 @@ impl Source for MemorySource {
         Box::pin(async move { outcomes })
     }
 
-    fn pause(&self, partitions: &[Partition]) {
+    fn pause(&self, partitions: &[(Partition, u64)]) {
         self.set_paused(partitions, true);
     }
 
-    fn resume(&self, partitions: &[Partition]) {
+    fn resume(&self, partitions: &[(Partition, u64)]) {
         self.set_paused(partitions, false);
     }
 
@@ -210,7 +210,11 @@ impl Source for MemorySource {
         Box::pin(async move { released })
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
+
+    fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.leave();
         Box::pin(async { Ok(()) })
     }

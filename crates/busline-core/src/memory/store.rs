@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::groups::Group;
 use crate::ack::{Ack, Durability, Medium};
 use crate::batch::RecordRef;
-use crate::driver::ReadRequest;
+use crate::driver::{Lag, ReadRequest};
 use crate::error::Result;
 use crate::headers::Headers;
 use crate::record::Record;
@@ -92,12 +92,12 @@ impl Store {
         Ok(Ack { partition: record.partition, offset: Some(offset), duplicate: false, durability })
     }
 
-    pub(super) fn trim(&mut self, topic: &TopicName, partition: Partition, below: Offset) -> Result<u64> {
+    pub(super) fn trim(&mut self, topic: &TopicName, partition: Partition, below: Offset) -> Result<Offset> {
         let log = self.log_mut(topic, partition)?;
         let gone = (below.0.clamp(log.start, log.end()) - log.start) as usize;
         log.records.drain(..gone);
         log.start += gone as u64;
-        Ok(gone as u64)
+        Ok(Offset(log.start))
     }
 
     pub(super) fn read(&self, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
@@ -136,6 +136,18 @@ impl Store {
     pub(super) fn find_group(&self, group: &GroupName, topic: &TopicName) -> Result<Option<&Group>> {
         let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
         Ok(stored.groups.get(group))
+    }
+
+    pub(super) fn lag(&self, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
+        let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
+        let committed = stored.groups.get(group).map_or_else(|| vec![None; stored.partitions.len()], Group::committed);
+        let of = |((number, log), committed): ((usize, &Log), Option<Offset>)| Lag {
+            partition: Partition(number as u32),
+            committed,
+            end: Offset(log.end()),
+            records: log.end() - committed.map_or(log.start, |offset| offset.0.clamp(log.start, log.end())),
+        };
+        Ok(stored.partitions.iter().enumerate().zip(committed).map(of).collect())
     }
 
     pub(super) fn delete_group(&mut self, group: &GroupName, topic: &TopicName) -> Result<()> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::encoded::Encoder;
 use super::keeper::{Failure, FailureHandler, Keeper, log_failure};
@@ -150,7 +151,7 @@ impl PublisherBuilder {
             settings.window_bytes_max,
         ));
         let keeper = Keeper::spawn(Arc::clone(&line), self.handler, runtime);
-        Publisher::new(line, encoder, topic, offer, atomic, keeper)
+        Publisher::new(line, encoder, topic, offer, atomic, keeper, runtime.clone())
     }
 }
 
@@ -178,7 +179,7 @@ async fn open_sink(driver: &dyn Driver, topic: &TopicInfo, settings: &PublisherS
         SinkRequest { topic: topic.clone(), positions: settings.positions, deduplicate: settings.deduplicate };
     let sink = driver.sink(request).await?;
     if let Err(error) = check_offer(&*sink, settings) {
-        sink.close().await?;
+        sink.close(Instant::now() + driver.patience()).await?;
         return Err(error);
     }
     Ok(sink)

@@ -390,13 +390,14 @@ impl Lanes {
 
     /// Partitions whose source has to pause because too much is delivered ahead of the first unfinished record, and
     /// those that may go on.
-    pub(crate) fn pauses(&mut self) -> (Vec<Partition>, Vec<Partition>) {
+    pub(crate) fn pauses(&mut self) -> (Vec<(Partition, u64)>, Vec<(Partition, u64)>) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (partition, held) in &mut self.partitions {
             let full = held.progress.ahead() >= self.bounds.ahead_max || matches!(held.stop, Some(Stop::Undecodable));
             if full != held.source_paused {
                 held.source_paused = full;
-                if full { pause.push(*partition) } else { resume.push(*partition) }
+                let list = if full { &mut pause } else { &mut resume };
+                list.push((*partition, held.generation));
             }
         }
         (pause, resume)
@@ -432,25 +433,31 @@ impl Lanes {
         self.partitions.iter().filter_map(drained).collect()
     }
 
-    /// Starts nothing of these partitions until they are resumed.
-    pub(crate) fn pause(&mut self, partitions: &[Partition]) {
+    /// Starts nothing of these partitions until they are resumed; gives those that are ours, with their generations.
+    pub(crate) fn pause(&mut self, partitions: &[Partition]) -> Vec<(Partition, u64)> {
+        let mut paused = Vec::new();
         for partition in partitions {
             if let Some(held) = self.partitions.get_mut(partition) {
                 held.stop.get_or_insert(Stop::Paused);
+                paused.push((*partition, held.generation));
             }
         }
+        paused
     }
 
-    /// Lets paused partitions go on.
-    pub(crate) fn resume(&mut self, partitions: &[Partition]) {
+    /// Lets paused partitions go on; gives them with their generations.
+    pub(crate) fn resume(&mut self, partitions: &[Partition]) -> Vec<(Partition, u64)> {
+        let mut resumed = Vec::new();
         for partition in partitions {
             if let Some(held) = self.partitions.get_mut(partition)
                 && held.stop == Some(Stop::Paused)
             {
                 held.stop = None;
                 self.ready.extend(held.set_aside.drain(..));
+                resumed.push((*partition, held.generation));
             }
         }
+        resumed
     }
 
     /// The partition is not ours any more, or begins again elsewhere: its lanes go, running attempts count for nothing.

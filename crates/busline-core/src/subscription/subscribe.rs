@@ -103,14 +103,14 @@ impl Subscription {
 
     /// Starts no further handler for these partitions, and keeps them.
     pub fn pause(&self, partitions: &[Partition]) {
-        self.inner.engine.with_lanes(|lanes| lanes.pause(partitions));
-        self.inner.engine.source.pause(partitions);
+        let held = self.inner.engine.with_lanes(|lanes| lanes.pause(partitions));
+        self.inner.engine.source.pause(&held);
     }
 
     /// Lets paused partitions go on.
     pub fn resume(&self, partitions: &[Partition]) {
-        self.inner.engine.with_lanes(|lanes| lanes.resume(partitions));
-        self.inner.engine.source.resume(partitions);
+        let held = self.inner.engine.with_lanes(|lanes| lanes.resume(partitions));
+        self.inner.engine.source.resume(&held);
         self.inner.engine.room.notify_one();
     }
 
@@ -172,7 +172,7 @@ impl SubscriptionCore {
         }
         let end = async {
             tender::commit(engine).await;
-            engine.source.close().await
+            engine.source.close(start + deadline).await
         };
         match timeout_at(start + deadline, end).await {
             Ok(Ok(())) => {}

@@ -1,0 +1,344 @@
+//! What can be written on the command line; this module only parses.
+
+use busline::{Format, OccurredAt, Offset, Partition, Start, Wire};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// An event bus for domain events: durable, in order per key, on a local file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "busline",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{CONTRACT}")
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  busline pub orders --key order-42 --type OrderPlaced --data '{\"total\":12}'
+  busline pub orders --file events.ndjson
+  busline sub orders --from earliest --until-end --json
+  busline sub orders --until-end --json | busline pub orders-copy --file -
+  busline topic list
+  busline doctor";
+
+const CONTRACT: &str = "\
+Data goes to stdout, everything else to stderr. Errors are one line with a stable name, Kind/Reason.
+
+Exit status:
+  0  done
+  1  something failed: each error says what, and what to do next
+  2  the command line cannot be parsed
+
+Ctrl-C once stops in order: what was accepted gets its outcome. Ctrl-C twice stops at once.";
+
+/// Flags that stand before or after the command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The bus: sqlite:PATH is a durable log in one file, memory: ends with the process
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "BUSLINE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:busline.db"
+    )]
+    pub(crate) bus: String,
+    /// Print data as JSON, one object a line [default: readable lines]
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish events: one by flags, or many from a file
+    Pub(Box<Publish>),
+    /// Print the records of a topic
+    Sub(Subscribe),
+    /// Create, show, list and delete topics
+    #[command(subcommand, after_help = TOPIC_EXAMPLES)]
+    Topic(Topic),
+    /// Show the backend, what it can do, every limit, and whether the file is well
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor,
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print a manual page
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The command to explain, such as pub or topic create [default: busline itself]
+        command: Vec<String>,
+    },
+}
+
+const TOPIC_EXAMPLES: &str = "\
+Examples:
+  busline topic create orders --partitions 8
+  busline topic show orders --json
+  busline topic delete orders --dry-run";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  busline doctor
+  busline doctor --json --bus sqlite:shop.db";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  busline completions bash > ~/.local/share/bash-completion/completions/busline";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  busline man | man -l -
+  busline man topic create | man -l -";
+
+/// Flags of `pub`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = PUB_EXAMPLES,
+    after_long_help = format!("{PUB_EXAMPLES}\n\n{PUB_CONTRACT}"),
+    group(ArgGroup::new("events").required(true).args(["file", "key"]))
+)]
+pub(crate) struct Publish {
+    /// The topic; a missing one is made with 4 partitions, and stderr says so
+    pub(crate) topic: String,
+    /// NDJSON file, one event a line; - is stdin. A line has at most 2 MiB; blank lines are passed over
+    #[arg(long, value_name = "FILE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) file: Option<String>,
+    /// What the lines are; auto tells the forms apart, and takes lines of 'sub --json' too
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = PossibleValuesParser::new(["auto", "cloudevents", "flat"]).try_map(|name| name.parse::<Format>()),
+        default_value_t = Format::Auto,
+        conflicts_with = "key"
+    )]
+    pub(crate) format: Format,
+    /// The form that is stored
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_parser = PossibleValuesParser::new(["cloudevents", "flat"]).try_map(|name| name.parse::<Wire>()),
+        default_value_t = Wire::CloudEvents
+    )]
+    pub(crate) wire: Wire,
+    #[command(flatten)]
+    pub(crate) event: Event,
+}
+
+/// Flags that make one event.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One event by flags")]
+pub(crate) struct Event {
+    /// The aggregate id, for which order is kept: 1 to 256 bytes
+    #[arg(long, requires = "event_type")]
+    pub(crate) key: Option<String>,
+    /// What happened, such as OrderPlaced
+    #[arg(long = "type", value_name = "TYPE", requires = "key")]
+    pub(crate) event_type: Option<String>,
+    /// The payload; JSON unless --content-type says otherwise [default: no payload]
+    #[arg(long, requires = "key")]
+    pub(crate) data: Option<String>,
+    /// The payload's media type [default: application/json]
+    #[arg(long, value_name = "TYPE", requires = "data")]
+    pub(crate) content_type: Option<String>,
+    /// The event's place in its aggregate's history, counted from 1 [default: 1]
+    #[arg(long, value_name = "N", requires = "key")]
+    pub(crate) version: Option<u64>,
+    /// The event's id: 1 to 128 bytes [default: a new UUIDv7]
+    #[arg(long, requires = "key")]
+    pub(crate) id: Option<String>,
+    /// When it happened, RFC 3339 with an offset [default: now, in UTC]
+    #[arg(long, requires = "key")]
+    pub(crate) time: Option<String>,
+    /// Who published it, a URI reference [default: /busline/TOPIC]
+    #[arg(long, value_name = "URI", requires = "key")]
+    pub(crate) source: Option<String>,
+    /// The shape of the payload, a URI [default: none]
+    #[arg(long, value_name = "URI", requires = "key")]
+    pub(crate) schema: Option<String>,
+    /// Whose event it is [default: none]
+    #[arg(long, requires = "key")]
+    pub(crate) tenant: Option<String>,
+    /// The larger piece of work it belongs to [default: none]
+    #[arg(long, value_name = "ID", requires = "key")]
+    pub(crate) correlation_id: Option<String>,
+    /// The id of the event that caused it [default: none]
+    #[arg(long, value_name = "ID", requires = "key")]
+    pub(crate) causation_id: Option<String>,
+    /// W3C trace context, version 00 [default: none]
+    #[arg(long, value_name = "CONTEXT", requires = "key")]
+    pub(crate) traceparent: Option<String>,
+    /// A further attribute: 1 to 20 of a-z and 0-9, = and a text; may be repeated [default: none]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = name_and_text, requires = "key")]
+    pub(crate) attribute: Vec<(String, String)>,
+    /// A header of the transport; may be repeated [default: none]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = name_and_text, requires = "key")]
+    pub(crate) header: Vec<(String, String)>,
+}
+
+const PUB_EXAMPLES: &str = "\
+Examples:
+  busline pub orders --key order-42 --type OrderPlaced --version 1 --data '{\"total\":12}'
+  busline pub orders --file events.ndjson --json > outcomes.ndjson
+  zcat events.ndjson.gz | busline pub orders --file - --format flat
+  busline sub orders --until-end --json | busline pub orders-copy --file -";
+
+const PUB_CONTRACT: &str = "\
+With --json there is one line for each event, in input order:
+  {\"line\":1,\"id\":\"…\",\"outcome\":\"acked\",\"partition\":0,\"offset\":12,
+   \"duplicate\":false,\"durability\":\"synced\",\"copies\":1}
+  {\"line\":2,\"id\":\"…\",\"outcome\":\"invalid\",\"error\":\"Kind/Reason\",\"message\":\"…\"}
+
+  acked          stored, with the durability stated
+  failed         certainly not stored
+  indeterminate  perhaps stored: look it up before publishing it again
+  invalid        refused before anything was sent; it holds no other line back
+
+The exit status is 1 if any event was not acked. Memory stays the same for inputs of any size.";
+
+/// Flags of `sub`.
+#[derive(Debug, Args)]
+#[command(after_help = SUB_EXAMPLES, after_long_help = format!("{SUB_EXAMPLES}\n\n{SUB_CONTRACT}"))]
+pub(crate) struct Subscribe {
+    /// The topic; it must exist
+    pub(crate) topic: String,
+    /// Where to begin: earliest, latest, P:OFFSET[,P:OFFSET…] or an RFC 3339 time. Partitions not named begin at the
+    /// earliest; the time is when a record was stored
+    #[arg(long, value_name = "POSITION", value_parser = position, default_value = "earliest")]
+    pub(crate) from: Start,
+    /// End at the end that each partition has at the start [default: wait for more]
+    #[arg(long)]
+    pub(crate) until_end: bool,
+    /// End after this many records [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+}
+
+const SUB_EXAMPLES: &str = "\
+Examples:
+  busline sub orders
+  busline sub orders --from latest --json
+  busline sub orders --from 0:120,1:80 --until-end
+  busline sub orders --from 2026-11-25T08:00:00Z --count 10";
+
+const SUB_CONTRACT: &str = "\
+With --json each record is a line:
+  {\"topic\":\"orders\",\"partition\":0,\"offset\":12,\"attempt\":1,\"envelope\":{…CloudEvents…}}
+
+\"headers\" stand before the envelope where a record has some. A record that cannot be decoded has
+\"error\" and \"message\" in place of the envelope, and makes the exit status 1.
+
+Records of a partition, and so of a key, come in order; partitions are interleaved.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Make a topic
+    #[command(after_help = "Examples:\n  busline topic create orders --partitions 8")]
+    Create {
+        /// The topic: 1 to 200 of letters, digits, '.', '_' and '-'
+        topic: String,
+        /// Number of partitions, 1 to 1024; it cannot be changed later
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        partitions: u32,
+    },
+    /// Show a topic and what its partitions hold
+    #[command(after_help = "Examples:\n  busline topic show orders --json")]
+    Show {
+        /// The topic
+        topic: String,
+    },
+    /// List all topics
+    #[command(after_help = "Examples:\n  busline topic list --json")]
+    List,
+    /// Delete a topic with its records
+    #[command(after_help = "Examples:\n  busline topic delete orders --dry-run\n  busline topic delete orders")]
+    Delete {
+        /// The topic
+        topic: String,
+        /// Only say what would be deleted [default: delete it]
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn name_and_text(text: &str) -> Result<(String, String), String> {
+    let (name, text) = text.split_once('=').ok_or("write NAME=TEXT")?;
+    Ok((name.into(), text.into()))
+}
+
+fn position(text: &str) -> Result<Start, String> {
+    match text {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        _ if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b',')) => offsets(text),
+        _ => match OccurredAt::parse(text) {
+            Ok(time) => Ok(Start::Time(time.instant)),
+            Err(_) => Err(POSITIONS.into()),
+        },
+    }
+}
+
+const POSITIONS: &str = "use earliest, latest, P:OFFSET[,P:OFFSET…] or a time such as 2026-11-25T08:00:00Z";
+
+fn offsets(text: &str) -> Result<Start, String> {
+    let mut offsets: Vec<(Partition, Offset)> = Vec::new();
+    for part in text.split(',') {
+        let (partition, offset) = part.split_once(':').ok_or(POSITIONS)?;
+        let partition = Partition(partition.parse().map_err(|_| POSITIONS)?);
+        if offsets.iter().any(|(known, _)| *known == partition) {
+            return Err(format!("partition {partition} is given twice"));
+        }
+        offsets.push((partition, Offset(offset.parse().map_err(|_| POSITIONS)?)));
+    }
+    Ok(Start::Offsets(offsets))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn begins(text: &str, expected: Start) {
+        assert_eq!(position(text), Ok(expected), "{text}");
+    }
+
+    #[test]
+    fn positions_of_every_form_are_read() {
+        begins("earliest", Start::Earliest);
+        begins("latest", Start::Latest);
+        begins("0:12", Start::Offsets(vec![(Partition(0), Offset(12))]));
+        begins("0:12,3:0", Start::Offsets(vec![(Partition(0), Offset(12)), (Partition(3), Offset(0))]));
+        let time = OccurredAt::parse("2026-11-25T08:00:00+01:00").expect("legal").instant;
+        begins("2026-11-25T08:00:00+01:00", Start::Time(time));
+    }
+
+    #[test]
+    fn other_positions_are_refused_with_the_forms() {
+        for text in ["", "first", "0", "0:", ":0", "0:1,", "0:1,0:2", "0:-1", "4294967296:0", "2026-11-25", "2026"] {
+            position(text).expect_err(text);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the command line asks for, checked and ready to run.
+
+use std::time::Duration;
+
+use busline::{Bus, Result};
+
+use super::{doctor, manual, publish, subscribe, topic};
+use crate::args::Command;
+use crate::interrupt::Stop;
+use crate::output::Output;
+use crate::target::Target;
+
+/// One request.
+pub(crate) enum Job {
+    Publish(publish::Request),
+    Subscribe(subscribe::Request),
+    Topic(topic::Request),
+    Doctor(doctor::Request),
+    Manual(manual::Request),
+}
+
+/// How a command ended that did what it could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All is done.
+    Done,
+    /// Something failed, and was told.
+    SomeFailed,
+}
+
+impl Job {
+    /// Turns arguments into a request.
+    ///
+    /// # Errors
+    /// What can be seen to be wrong before anything is opened: names, times, payloads.
+    pub(crate) fn new(command: Command, bus: Target) -> Result<Self> {
+        Ok(match command {
+            Command::Pub(args) => Self::Publish(publish::Request::new(*args, bus)?),
+            Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
+            Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
+            Command::Doctor => Self::Doctor(doctor::Request { bus }),
+            Command::Completions { shell } => Self::Manual(manual::Request::Completions(shell)),
+            Command::Man { command } => Self::Manual(manual::Request::Page(command)),
+        })
+    }
+
+    pub(crate) async fn run(self, output: &mut Output, stop: Stop) -> Result<Ended> {
+        match self {
+            Self::Publish(request) => publish::run(request, output, stop).await,
+            Self::Subscribe(request) => subscribe::run(request, output, stop).await,
+            Self::Topic(request) => topic::run(request, output).await,
+            Self::Doctor(request) => doctor::run(request, output).await,
+            Self::Manual(request) => manual::run(&request, output),
+        }
+    }
+}
+
+/// Time that a bus without anything unsettled gets to end.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Closes the bus behind a command; the command's own error goes before one of closing.
+pub(super) async fn close<T>(bus: &Bus, outcome: Result<T>) -> Result<T> {
+    let closed = bus.close(CLOSE_MAX).await;
+    let value = outcome?;
+    closed.map(|_| value)
+}

@@ -1,0 +1,12 @@
+//! The commands: arguments become one plain request, and the request runs.
+
+mod doctor;
+mod job;
+mod manual;
+mod outcome;
+mod publish;
+mod subscribe;
+mod topic;
+
+pub(crate) use job::{Ended, Job};
+pub(crate) use outcome::Outcome;

@@ -1,0 +1,175 @@
+//! `busline topic`: create, show, list and delete.
+
+use std::fmt;
+
+use busline::{Bounds, Driver, Partition, Result, TopicInfo, TopicName, TopicSpec, topic_not_found};
+use serde::Serialize;
+
+use super::Ended;
+use super::job::close;
+use crate::args::Topic;
+use crate::output::Output;
+use crate::target::Target;
+
+pub(crate) struct Request {
+    bus: Target,
+    action: Action,
+}
+
+enum Action {
+    Create(TopicName, TopicSpec),
+    Show(TopicName),
+    List,
+    Delete(TopicName, Mode),
+}
+
+enum Mode {
+    DryRun,
+    ForGood,
+}
+
+impl Request {
+    pub(crate) fn new(args: Topic, bus: Target) -> Result<Self> {
+        let action = match args {
+            Topic::Create { topic, partitions } => {
+                let spec = TopicSpec { partitions, ..TopicSpec::default() };
+                let topic = TopicName::new(&topic)?;
+                spec.validate().map_err(|error| error.at("create topic", &topic))?;
+                Action::Create(topic, spec)
+            }
+            Topic::Show { topic } => Action::Show(TopicName::new(&topic)?),
+            Topic::List => Action::List,
+            Topic::Delete { topic, dry_run } => {
+                Action::Delete(TopicName::new(&topic)?, if dry_run { Mode::DryRun } else { Mode::ForGood })
+            }
+        };
+        Ok(Self { bus, action })
+    }
+}
+
+pub(crate) async fn run(request: Request, output: &mut Output) -> Result<Ended> {
+    let bus = match (&request.action, request.bus.connect_existing().await?) {
+        (_, Some(bus)) => bus,
+        (Action::Create(..), None) => request.bus.connect().await?,
+        (Action::List, None) => return Ok(Ended::Done),
+        (Action::Show(topic) | Action::Delete(topic, _), None) => return Err(topic_not_found(topic)),
+    };
+    let outcome = act(&**bus.driver(), request.action, output).await;
+    close(&bus, outcome).await
+}
+
+async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result<Ended> {
+    match action {
+        Action::Create(name, spec) => {
+            output.data(&TopicView::of(&driver.create_topic(&name, &spec).await?))?;
+        }
+        Action::Show(name) => {
+            let info = driver.topic(&name).await?;
+            output.data(&TopicContents { topic: TopicView::of(&info), partitions: contents(driver, &info).await? })?;
+        }
+        Action::List => {
+            for info in driver.topics().await? {
+                output.data(&TopicView::of(&info))?;
+            }
+        }
+        Action::Delete(name, mode) => {
+            let info = driver.topic(&name).await?;
+            let partitions = contents(driver, &info).await?;
+            let deleted = matches!(mode, Mode::ForGood);
+            if deleted {
+                driver.delete_topic(&name).await?;
+            }
+            output.data(&Deletion { topic: name.to_string(), deleted, partitions })?;
+        }
+    }
+    Ok(Ended::Done)
+}
+
+async fn contents(driver: &dyn Driver, info: &TopicInfo) -> Result<Vec<PartitionView>> {
+    let mut contents = Vec::with_capacity(info.spec.partitions as usize);
+    for partition in (0..info.spec.partitions).map(Partition) {
+        contents.push(PartitionView::of(partition, driver.bounds(&info.name, partition).await?));
+    }
+    Ok(contents)
+}
+
+/// A topic as it is printed.
+#[derive(Serialize)]
+struct TopicView {
+    topic: String,
+    partitions: u32,
+    replicas: u8,
+    retention: String,
+    incarnation: String,
+}
+
+impl TopicView {
+    fn of(info: &TopicInfo) -> Self {
+        Self {
+            topic: info.name.to_string(),
+            partitions: info.spec.partitions,
+            replicas: info.spec.replicas,
+            retention: info.spec.retention.to_string(),
+            incarnation: info.incarnation.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for TopicView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partitions, replicas, retention, .. } = self;
+        write!(f, "{topic}  {partitions} partitions, {replicas} replicas, retention {retention}")
+    }
+}
+
+/// What a partition holds: from `start` up to, not including, `end`.
+#[derive(Serialize)]
+struct PartitionView {
+    partition: Partition,
+    start: u64,
+    end: u64,
+}
+
+impl PartitionView {
+    fn of(partition: Partition, bounds: Bounds) -> Self {
+        Self { partition, start: bounds.start.0, end: bounds.end.0 }
+    }
+}
+
+impl fmt::Display for PartitionView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n  partition {}  offsets {} to {}", self.partition, self.start, self.end)?;
+        if self.start == self.end { write!(f, " (empty)") } else { Ok(()) }
+    }
+}
+
+#[derive(Serialize)]
+struct TopicContents {
+    #[serde(flatten)]
+    topic: TopicView,
+    #[serde(rename = "contents")]
+    partitions: Vec<PartitionView>,
+}
+
+impl fmt::Display for TopicContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.topic.fmt(f)?;
+        self.partitions.iter().try_for_each(|partition| partition.fmt(f))
+    }
+}
+
+/// A topic that was deleted, or would be.
+#[derive(Serialize)]
+struct Deletion {
+    topic: String,
+    deleted: bool,
+    #[serde(rename = "contents")]
+    partitions: Vec<PartitionView>,
+}
+
+impl fmt::Display for Deletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", if self.deleted { "deleted" } else { "would delete" }, self.topic)?;
+        self.partitions.iter().try_for_each(|partition| partition.fmt(f))
+    }
+}

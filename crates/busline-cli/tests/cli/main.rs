@@ -1,0 +1,6 @@
+//! The real binary, run as people and scripts run it.
+
+mod harness;
+mod publish;
+mod subscribe;
+mod topics;

@@ -1,0 +1,189 @@
+//! `busline topic`, `doctor`, `completions` and `man`, and what is refused before a command runs.
+
+use crate::harness::Shop;
+use serde_json::json;
+
+#[test]
+fn topics_are_created_shown_listed_and_deleted() {
+    let shop = Shop::new();
+    assert_eq!(shop.run("topic list").stdout, "");
+    assert!(!shop.path("busline.db").exists(), "listing makes no file");
+    let made = shop.run("topic create orders --partitions 2");
+    assert_eq!(
+        (made.code, made.stdout.as_str()),
+        (Some(0), "orders  2 partitions, 1 replicas, retention none\n"),
+        "{}",
+        made.stderr
+    );
+    assert_eq!(shop.run("topic create a.b --json").json()[0]["partitions"], 4);
+    assert_eq!(shop.run("pub orders --key a --type T").code, Some(0));
+    assert_eq!(
+        shop.run("topic list").stdout,
+        "a.b  4 partitions, 1 replicas, retention none\norders  2 partitions, 1 replicas, retention none\n"
+    );
+    let contents = shop.run("topic show orders --json").json().remove(0)["contents"].clone();
+    assert_eq!(contents, json!([{"partition": 0, "start": 0, "end": 1}, {"partition": 1, "start": 0, "end": 0}]));
+    assert_eq!(
+        shop.run("topic delete orders --dry-run").stdout,
+        "would delete orders\n  partition 0  offsets 0 to 1\n  partition 1  offsets 0 to 0 (empty)\n"
+    );
+    assert_eq!(shop.run("topic show orders").code, Some(0), "a dry run deletes nothing");
+    assert_eq!(shop.run("topic delete orders --json").json()[0]["deleted"], true);
+    let gone = shop.run("topic show orders");
+    assert_eq!(gone.code, Some(1));
+    assert!(gone.stderr.contains("NotFound/Topic"), "{}", gone.stderr);
+}
+
+#[test]
+fn topics_that_cannot_be_are_named() {
+    let shop = Shop::new();
+    assert_eq!(shop.run("topic create a_b").code, Some(0));
+    for (line, code) in [
+        ("topic create a_b", "AlreadyExists/Topic"),
+        ("topic create a.b", "AlreadyExists/CollidingName"),
+        ("topic create x --partitions 0", "Invalid/Range"),
+        ("topic create x --partitions 1025", "Invalid/Range"),
+        ("topic create __x", "Invalid/ReservedName"),
+        ("topic delete x", "NotFound/Topic"),
+    ] {
+        let ran = shop.run(line);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{line}");
+        assert!(ran.stderr.contains(code), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_names_the_nearest() {
+    let shop = Shop::new();
+    for (line, says) in [
+        ("pub orders --flie x", "usage: Invalid/UnknownFlag: no flag '--flie'; did you mean --file?"),
+        ("subb orders", "usage: Invalid/UnknownCommand: no command 'subb'; did you mean sub?"),
+        ("sub orders --count 1 --count 2", "usage: Invalid/RepeatedFlag: --count <N> is given twice; give it once"),
+        ("--json sub orders --json", "usage: Invalid/RepeatedFlag: --json is given twice; give it once"),
+        ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it"),
+        ("pub orders", "usage: Invalid/MissingArgument: <--file <FILE>|--key <KEY>> is missing; give it"),
+        ("sub orders --count many", "usage: Invalid/Argument: 'many' for --count <N>; use a whole number"),
+        (
+            "pub orders --file x --key k --type T",
+            "usage: Invalid/Contradiction: --file <FILE> does not go with --key <KEY>; leave one of them out",
+        ),
+    ] {
+        let ran = shop.run(line);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{line}");
+        assert_eq!(ran.stderr, format!("busline: {says}\n"), "{line}");
+    }
+}
+
+#[test]
+fn flags_for_all_commands_stand_on_either_side() {
+    let shop = Shop::new();
+    for line in ["--bus sqlite:x.db --json topic create a", "topic create b --bus sqlite:x.db --json"] {
+        assert_eq!(shop.run(line).json()[0]["partitions"], 4, "{line}");
+    }
+    let listed = shop.command("topic list").env("BUSLINE_URL", "sqlite:x.db").output().expect("runs");
+    assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 2);
+}
+
+#[test]
+fn a_bad_url_is_named_and_its_secret_is_not_shown() {
+    let shop = Shop::new();
+    for (url, code) in [
+        ("nats://shop:hunter2@localhost:4222", "Unsupported/Feature"),
+        ("kafka://shop:hunter2@localhost", "Unsupported/Feature"),
+        ("http://shop:hunter2@localhost", "Invalid/UrlScheme"),
+        ("hunter2", "Invalid/UrlScheme"),
+        ("", "Invalid/UrlScheme"),
+        ("sqlite://hunter2@x.db", "Invalid/Url"),
+        ("sqlite:no/folder/x.db", "NotFound/Folder"),
+        ("sqlite:.", "Invalid/"),
+    ] {
+        for line in ["topic list", "sub orders", "pub orders --key k --type T"] {
+            let ran = shop.command(line).env("BUSLINE_URL", url).output().expect("runs");
+            let stderr = String::from_utf8_lossy(&ran.stderr);
+            assert_eq!(ran.status.code(), Some(1), "{url} {line}");
+            assert!(stderr.contains(code) && !stderr.contains("hunter2"), "{url}: {stderr}");
+        }
+        for line in ["doctor", "--help"] {
+            let ran = shop.command(line).env("BUSLINE_URL", url).output().expect("runs");
+            let text = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+            assert!(!text.contains("hunter2") || url.starts_with("sqlite"), "{url} {line}: {text}");
+        }
+    }
+    let ran = shop.run("topic list --bus nats://shop:hunter2@localhost");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("Invalid/SecretInArguments") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_no_file_of_ours_is_refused_by_name() {
+    let shop = Shop::new();
+    shop.file("text", "no database at all, but long enough to be read as one ".repeat(100));
+    std::os::unix::fs::symlink(shop.path("text"), shop.path("link")).expect("link");
+    std::fs::create_dir(shop.path("folder")).expect("folder");
+    for (name, code) in
+        [("text", "Invalid/NotABuslineFile"), ("link", "Denied/Symlink"), ("folder", "Invalid/NotARegularFile")]
+    {
+        for command in ["topic list", "doctor"] {
+            let ran = shop.run(&format!("{command} --bus sqlite:{name}"));
+            assert_eq!(ran.code, Some(1), "{name}");
+            assert!(format!("{}{}", ran.stdout, ran.stderr).contains(code), "{name}: {}{}", ran.stdout, ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn doctor_reports_checks_capabilities_and_limits() {
+    let shop = Shop::new();
+    let early = shop.run("doctor --json").json().remove(0);
+    assert_eq!((&early["healthy"], &early["capabilities"]), (&json!(true), &json!(null)));
+    assert!(!shop.path("busline.db").exists(), "doctor makes no file");
+    assert_eq!(shop.run("pub orders --key k --type T").code, Some(0));
+    let report = shop.run("doctor --json").json().remove(0);
+    assert_eq!((&report["bus"], &report["healthy"]), (&json!("sqlite:busline.db"), &json!(true)));
+    assert_eq!(report["capabilities"]["backend"], "sqlite");
+    let limits = report["limits"].as_array().expect("limits");
+    assert!(limits.iter().all(|limit| limit["unit"].is_string() && limit.get("default").is_some()));
+    assert!(
+        limits.contains(
+            &json!({"of": "publisher", "name": "window_envelopes_max", "default": 8192, "unit": "envelopes"})
+        )
+    );
+    let text = shop.run("doctor").stdout;
+    assert!(text.contains("  ok    topic            orders: 1 offsets\n"), "{text}");
+}
+
+#[test]
+fn help_manual_and_completions_come_from_one_table() {
+    let shop = Shop::new();
+    for (line, part) in [
+        ("man", ".TH busline 1"),
+        ("man topic create", "busline\\-topic\\-create"),
+        ("completions bash", "_busline()"),
+        ("completions zsh", "#compdef busline"),
+        ("--version", "busline 0."),
+    ] {
+        let ran = shop.run(line);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{line}");
+        assert!(ran.stdout.contains(part), "{line}: {}", ran.stdout);
+    }
+    assert_eq!(shop.run("man nothing").code, Some(1));
+    let none = shop.run("");
+    assert_eq!((none.code, none.stdout.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn the_help_is_the_manual() {
+    let shop = Shop::new();
+    for (name, line) in [
+        ("busline", "--help"),
+        ("pub", "pub --help"),
+        ("sub", "sub --help"),
+        ("topic", "topic --help"),
+        ("topic_create", "topic create --help"),
+        ("doctor", "doctor --help"),
+    ] {
+        let ran = shop.run(line);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{line}");
+        insta::assert_snapshot!(name, ran.stdout);
+    }
+}
