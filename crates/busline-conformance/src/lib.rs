@@ -1,1 +1,27 @@
 //! The promises of Busline as tests that every driver runs.
+
+mod cases;
+mod envelopes;
+mod failures;
+mod faulty;
+mod harness;
+mod judged;
+pub mod meaning;
+pub mod publish_batch;
+pub mod publish_cancel;
+pub mod publish_close;
+pub mod publish_duplicates;
+pub mod publish_durability;
+pub mod publish_order;
+pub mod publish_outcome;
+pub mod publish_window;
+mod residue;
+mod stage;
+mod stepping;
+mod stored;
+pub mod topics;
+
+#[doc(hidden)]
+pub use cases::{run_case, run_case_alone};
+pub use faulty::{Faults, Faulty, Shape};
+pub use harness::{Harness, Interruption};

@@ -64,8 +64,9 @@ fn one_file(dice: &mut StdRng, seed: u64, totals: &mut Totals) -> Outcome {
     let (mut life, mut kills) = (0, 0);
     while kills < KILLS_PER_FILE {
         let together = if life % 3 == 2 { 2 } else { 1 };
-        let publishers =
-            (0..together).map(|number| Publisher::start(folder.path(), life * 2 + number)).collect::<Outcome<Vec<_>>>()?;
+        let publishers = (0..together)
+            .map(|number| Publisher::start(folder.path(), life * 2 + number))
+            .collect::<Outcome<Vec<_>>>()?;
         for publisher in publishers {
             let after = KILL_WITHIN.mul_f64(dice.random_range(0.0..1.0));
             let killed = publisher.kill_after(after)?;

@@ -43,7 +43,7 @@ impl Publisher {
         let stdin = child.stdin.take().ok_or("no stdin")?;
         let (begin, began) = channel();
         let feeder = std::thread::spawn(move || {
-            drop(begin.send(()));
+            let _ = begin.send(());
             feed(stdin, life)
         });
         Ok(Self { child, feeder, began })

@@ -151,7 +151,7 @@ impl PublisherBuilder {
             settings.window_bytes_max,
         ));
         let keeper = Keeper::spawn(Arc::clone(&line), self.handler, runtime);
-        Publisher::new(line, encoder, topic, offer, atomic, keeper)
+        Publisher::new(line, encoder, topic, offer, atomic, keeper, runtime.clone())
     }
 }
 

@@ -18,7 +18,23 @@ pub(crate) struct Cell(Mutex<Outcomes>);
 struct Outcomes {
     early: HashMap<u32, Error>,
     settled: Option<Vec<Result<Ack>>>,
-    wakers: Vec<Waker>,
+    wakers: Vec<Waiting>,
+    /// How often `wakers` was emptied: a place from before then is somebody else's by now.
+    round: u32,
+}
+
+/// A task that waits for outcomes.
+struct Waiting {
+    waker: Waker,
+    /// Whether several receipts of the task rely on it, so that none of them may replace it.
+    shared: bool,
+}
+
+/// A receipt's own place among the wakers of its cell.
+#[derive(Clone, Copy)]
+pub(crate) struct Registered {
+    round: u32,
+    place: usize,
 }
 
 impl Cell {
@@ -26,17 +42,14 @@ impl Cell {
     pub(crate) fn poll(
         &self,
         slot: u32,
-        registered: &mut Option<usize>,
+        registered: &mut Option<Registered>,
         context: &mut Context<'_>,
     ) -> Poll<Result<Ack>> {
         let mut outcomes = self.lock();
         if let Some(outcome) = outcomes.of(slot) {
             return Poll::Ready(outcome);
         }
-        match registered.and_then(|place| outcomes.wakers.get_mut(place)) {
-            Some(waker) => waker.clone_from(context.waker()),
-            None => outcomes.register(registered, context.waker()),
-        }
+        outcomes.register(registered, context.waker());
         Poll::Pending
     }
 
@@ -57,7 +70,7 @@ impl Cell {
             return None;
         }
         outcomes.early.insert(slot, error);
-        Some(std::mem::take(&mut outcomes.wakers))
+        Some(outcomes.take_wakers())
     }
 
     /// Whether any slot was settled before the rest.
@@ -72,7 +85,7 @@ impl Cell {
             all[slot as usize] = Err(error);
         }
         outcomes.settled = Some(all);
-        std::mem::take(&mut outcomes.wakers)
+        outcomes.take_wakers()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Outcomes> {
@@ -89,12 +102,30 @@ impl Outcomes {
     }
 
     /// A task that awaits many receipts one after another registers once.
-    fn register(&mut self, registered: &mut Option<usize>, waker: &Waker) {
-        let known = self.wakers.last().is_some_and(|last| last.will_wake(waker));
-        if !known {
-            self.wakers.push(waker.clone());
+    fn register(&mut self, registered: &mut Option<Registered>, waker: &Waker) {
+        let own = registered.filter(|known| known.round == self.round);
+        if let Some(waiting) = own.and_then(|known| self.wakers.get_mut(known.place)) {
+            if waiting.waker.will_wake(waker) {
+                return;
+            }
+            if !waiting.shared {
+                return waiting.waker.clone_from(waker);
+            }
         }
-        // A shared place must not be overwritten by one of its owners later on.
-        *registered = (!known).then(|| self.wakers.len() - 1);
+        match self.wakers.last_mut() {
+            Some(last) if last.waker.will_wake(waker) => {
+                last.shared = true;
+                *registered = None;
+            }
+            _ => {
+                self.wakers.push(Waiting { waker: waker.clone(), shared: false });
+                *registered = Some(Registered { round: self.round, place: self.wakers.len() - 1 });
+            }
+        }
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        self.round = self.round.wrapping_add(1);
+        std::mem::take(&mut self.wakers).into_iter().map(|waiting| waiting.waker).collect()
     }
 }

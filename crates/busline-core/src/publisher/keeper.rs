@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -65,9 +64,6 @@ pub(crate) fn log_failure(failure: Failure) {
     );
 }
 
-/// Time that a sink has to end in which nothing is unsettled any more.
-const SINK_CLOSE: Duration = Duration::from_secs(5);
-
 pub(crate) struct Keeper {
     line: Arc<Line>,
     handler: FailureHandler,
@@ -79,11 +75,19 @@ impl Keeper {
     }
 
     async fn run(self) {
+        self.tend_until(Line::is_settled).await;
+        // Before the handler has heard everything: a handler that never returns must not keep the sink.
+        self.line.end_sink().await;
+        self.tend_until(Line::is_idle).await;
+    }
+
+    /// Keeps deadlines and feeds the handler until the publisher is closed and this holds of it.
+    async fn tend_until(&self, holds: impl Fn(&Line) -> bool) {
         loop {
             let next = self.line.tend(Instant::now());
             self.feed_handler();
-            if self.line.is_closed() && self.line.is_idle() {
-                break;
+            if self.line.is_closed() && holds(&self.line) {
+                return;
             }
             let stirred = self.line.stir.notified();
             match next {
@@ -91,20 +95,18 @@ impl Keeper {
                 None => stirred.await,
             }
         }
-        if let Err(error) = self.line.sink().close(Instant::now() + SINK_CLOSE).await {
-            tracing::warn!("close the sink of {}: {error}", self.line.subject());
-        }
     }
 
     /// Starts a job of the handler if there is something for it and it is not busy.
     fn feed_handler(&self) {
-        if let Some(failures) = self.line.start_reporting() {
-            let (line, handler) = (Arc::clone(&self.line), Arc::clone(&self.handler));
-            Handle::current().spawn_blocking(move || {
-                report(&line, &handler, failures);
-                line.end_reporting();
-            });
+        if self.line.start_reporting() {
+            let job = self.report();
+            Handle::current().spawn_blocking(move || job.run());
         }
+    }
+
+    fn report(&self) -> Report {
+        Report { line: Arc::clone(&self.line), handler: Arc::clone(&self.handler), begun: false }
     }
 }
 
@@ -120,24 +122,54 @@ impl Drop for Keeper {
             .at("publish", self.line.subject());
         self.line.refuse_further(gone.clone());
         self.line.give_up(&gone);
-        report(&self.line, &self.handler, self.line.take_failures());
+        // A handler that is busy gets the rest on its own thread when it returns.
+        if self.line.start_reporting() {
+            self.report().run();
+        }
     }
 }
 
-fn report(line: &Line, handler: &FailureHandler, failures: Vec<FailedItem>) {
-    for failed in failures {
-        line.failure_handed_over(&failed);
+/// One job of the failure handler: everything that waits for it, also what comes meanwhile.
+struct Report {
+    line: Arc<Line>,
+    handler: FailureHandler,
+    begun: bool,
+}
+
+impl Report {
+    fn run(mut self) {
+        self.run_here();
+    }
+
+    fn run_here(&mut self) {
+        self.begun = true;
+        while let Some(failures) = self.line.next_failures() {
+            failures.into_iter().for_each(|failed| self.tell(failed));
+        }
+    }
+
+    fn tell(&self, failed: FailedItem) {
+        self.line.failure_handed_over(&failed);
         let envelope = match failed.envelope() {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::error!("a failed envelope cannot be read back for its handler: {error}");
-                continue;
+                return;
             }
         };
         let failure = Failure { envelope, error: failed.error };
-        if catch_unwind(AssertUnwindSafe(|| handler(failure))).is_err() {
-            line.count_handler_panic();
-            tracing::error!("the failure handler of {} panicked", line.subject());
+        if catch_unwind(AssertUnwindSafe(|| (self.handler)(failure))).is_err() {
+            self.line.count_handler_panic();
+            tracing::error!("the failure handler of {} panicked", self.line.subject());
+        }
+    }
+}
+
+impl Drop for Report {
+    /// A runtime that ends drops jobs that no thread has begun.
+    fn drop(&mut self) {
+        if !self.begun {
+            self.run_here();
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::broken::{BrokenKeys, behind_failed, id_of};
 use super::cell::Cell;
 use super::encoded::Encoded;
 use super::keeper::FailedItem;
@@ -56,6 +57,7 @@ pub(crate) struct Line {
 struct State {
     /// Batches not handed over; only the last one grows.
     open: VecDeque<OpenBatch>,
+    /// Batches handed over, oldest first.
     in_flight: Vec<InFlight>,
     /// A thread is handing batches over, so that they reach the sink in order.
     handing_over: bool,
@@ -68,6 +70,11 @@ struct State {
     failures: Vec<FailedItem>,
     /// The failure handler runs.
     reporting: bool,
+    /// Nothing is waited for any more: what the sink holds has its outcome.
+    given_up: bool,
+    /// By when the sink is to end, if somebody closes the publisher and waits.
+    ends_by: Option<Instant>,
+    sink_ended: bool,
     stats: PublisherStats,
 }
 
@@ -83,10 +90,23 @@ struct InFlight {
     cell: Arc<Cell>,
     body: Arc<BatchBody>,
     slots: u32,
+    /// Keys that broke in an earlier batch after this one was accepted: their records are not acked, whatever the sink
+    /// says. It may have taken the batch after it gave the failure.
+    behind: HashMap<Vec<u8>, Error>,
+}
+
+/// An earlier envelope of the same key in the same call.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) receipt: &'a Receipt,
 }
 
 /// Grace beyond the deadline in which the sink, which knows more, may still report the outcome itself.
 const DEADLINE_GRACE: Duration = Duration::from_millis(400);
+
+/// Time that a sink has to end after the last handle of its publisher went away.
+const SINK_CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Line {
     pub(crate) fn new(
@@ -106,10 +126,6 @@ impl Line {
             stir: Notify::new(),
             state: Mutex::default(),
         }
-    }
-
-    pub(crate) fn sink(&self) -> &Arc<dyn Sink> {
-        &self.sink
     }
 
     pub(crate) fn subject(&self) -> &str {
@@ -152,11 +168,11 @@ impl Line {
         self.bytes.add_permits(bytes);
     }
 
-    /// Accepts one record for which room was taken, unless `behind`, an earlier one of its key, has failed by then.
-    pub(crate) fn accept(self: &Arc<Self>, record: &Encoded, behind: Option<&Receipt>) -> Result<Receipt> {
+    /// Accepts one record for which room was taken, unless the one before it of its key has failed by then.
+    pub(crate) fn accept(self: &Arc<Self>, record: &Encoded, before: Option<Before<'_>>) -> Result<Receipt> {
         let now = Instant::now();
         let mut state = self.lock();
-        let failed = || behind.and_then(Receipt::error).map(|error| behind_failed(&error));
+        let failed = || before.and_then(|before| Some(behind_failed(before.id, &before.receipt.error()?)));
         if let Some(refused) = state.closed.clone().or_else(failed) {
             drop(state);
             self.give_room_back(1, record.len());
@@ -237,16 +253,41 @@ impl Line {
         self.lock().closed.is_some()
     }
 
-    /// Whether every accepted envelope has its outcome, also from the sink's side, and the failure handler has them.
+    /// Whether every accepted envelope has its outcome, and the sink's answer is not waited for.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lock().is_settled()
+    }
+
+    /// Whether everything is settled, and the failure handler has its part.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.open.is_empty() && state.in_flight.is_empty() && state.failures.is_empty() && !state.reporting
+        state.is_settled() && state.failures.is_empty() && !state.reporting
     }
 
     /// Whether the failure handler runs, or has failures to come.
     pub(crate) fn is_reporting(&self) -> bool {
         let state = self.lock();
         state.reporting || !state.failures.is_empty()
+    }
+
+    /// Ends the sink; after that the publisher needs no memory for further batches.
+    pub(crate) async fn end_sink(&self) {
+        let ends_by = self.lock().ends_by.unwrap_or_else(|| Instant::now() + SINK_CLOSE_MAX);
+        if let Err(error) = self.sink.close(ends_by).await {
+            tracing::warn!("close the sink of {}: {error}", self.subject);
+        }
+        let mut state = self.lock();
+        state.sink_ended = true;
+        state.spare = None;
+    }
+
+    /// Says by when the sink is to end.
+    pub(crate) fn end_by(&self, instant: Instant) {
+        self.lock().ends_by.get_or_insert(instant);
+    }
+
+    pub(crate) fn is_sink_ended(&self) -> bool {
+        self.lock().sink_ended
     }
 
     /// Settles everything now: what was not handed over with this definite error, the rest as indeterminate.
@@ -257,8 +298,10 @@ impl Line {
             state.fail_open_batch(batch, error, &mut wake);
         }
         state.give_up_in_flight(&error.clone().indeterminate(), |_| true, &mut wake);
+        state.given_up = true;
         drop(state);
         wake.into_iter().for_each(Waker::wake);
+        self.stir.notify_one();
     }
 
     /// Reports what is past its deadline. Gives when to look again, or `None` if nothing is outstanding.
@@ -278,24 +321,24 @@ impl Line {
         next
     }
 
-    /// Failed items that the handler has not seen, if there are some and it is not busy; it then counts as busy.
-    pub(crate) fn start_reporting(&self) -> Option<Vec<FailedItem>> {
+    /// Whether the handler has something to do and is not busy; it then counts as busy.
+    pub(crate) fn start_reporting(&self) -> bool {
         let mut state = self.lock();
-        if state.reporting || state.failures.is_empty() {
-            return None;
+        let starts = !state.reporting && !state.failures.is_empty();
+        state.reporting |= starts;
+        starts
+    }
+
+    /// Failed items that the handler has not seen; `None` ends its work.
+    pub(crate) fn next_failures(&self) -> Option<Vec<FailedItem>> {
+        let mut state = self.lock();
+        if !state.failures.is_empty() {
+            return Some(std::mem::take(&mut state.failures));
         }
-        state.reporting = true;
-        Some(std::mem::take(&mut state.failures))
-    }
-
-    pub(crate) fn end_reporting(&self) {
-        self.lock().reporting = false;
+        state.reporting = false;
+        drop(state);
         self.stir.notify_one();
-    }
-
-    /// Failed items that the handler has not seen, busy or not.
-    pub(crate) fn take_failures(&self) -> Vec<FailedItem> {
-        std::mem::take(&mut self.lock().failures)
+        None
     }
 
     /// A failed item goes to its handler: its room is free.
@@ -315,12 +358,14 @@ impl Line {
 }
 
 impl Settlement for Line {
-    fn settle(self: Arc<Self>, id: u64, outcomes: Vec<Result<Ack>>) {
+    fn settle(self: Arc<Self>, id: u64, mut outcomes: Vec<Result<Ack>>) {
         let mut wake = Vec::new();
         let mut state = self.lock();
         let Some(place) = state.in_flight.iter().position(|batch| batch.id == id) else { return };
-        let batch = state.in_flight.swap_remove(place);
-        let freed = if outcomes.iter().all(Result::is_ok) && !batch.cell.has_early() {
+        // Not `swap_remove`: the batches stay in the order in which they were handed over.
+        let batch = state.in_flight.remove(place);
+        outcomes.resize(batch.body.items.len(), Err(outcome_forgotten()));
+        let freed = if outcomes.iter().all(Result::is_ok) && batch.behind.is_empty() && !batch.cell.has_early() {
             state.settle_acked(batch, outcomes, &mut wake)
         } else {
             state.settle_mixed(batch, outcomes, &mut wake)
@@ -343,10 +388,11 @@ struct Freed {
     bytes: usize,
 }
 
-/// Keys behind which nothing may be stored, each with the error that names the first failed envelope.
-type BrokenKeys = HashMap<Vec<u8>, Error>;
-
 impl State {
+    fn is_settled(&self) -> bool {
+        self.open.is_empty() && (self.in_flight.is_empty() || self.given_up)
+    }
+
     fn push(&mut self, record: &Encoded, now: Instant, offer: &SinkOffer) -> Receipt {
         let fits = self.open.back().is_some_and(|last| {
             !last.atomic
@@ -384,7 +430,7 @@ impl State {
         let id = self.next_id;
         self.next_id += 1;
         self.stats.batches += 1;
-        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots });
+        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots, behind: HashMap::new() });
         Some(Batch::new(id, body, atomic, deadline, Arc::clone(line) as Arc<dyn Settlement>))
     }
 
@@ -400,15 +446,18 @@ impl State {
     /// Settles a batch in which something failed, and in the same step everything behind it.
     fn settle_mixed(&mut self, batch: InFlight, outcomes: Vec<Result<Ack>>, wake: &mut Vec<Waker>) -> Freed {
         let mut freed = Freed::default();
-        let mut broken = BrokenKeys::new();
-        let absent = Error::new(ErrorKind::Internal, "OutcomeForgotten");
-        let mut by_slot = vec![Err(absent); batch.slots as usize];
+        let mut broken = BrokenKeys::default();
+        let mut by_slot = vec![Err(outcome_forgotten()); batch.slots as usize];
         for (item, outcome) in batch.body.items.iter().zip(outcomes) {
             if batch.cell.is_settled(item.slot) {
                 // It was reported at its deadline, and counted then; its room was kept until the sink let go of it.
                 freed.add(item);
                 continue;
             }
+            let outcome = outcome.and_then(|ack| match batch.behind.get(batch.body.key(item)) {
+                Some(behind) => Err(behind.clone().indeterminate()),
+                None => Ok(ack),
+            });
             match &outcome {
                 Ok(ack) => {
                     self.stats.acked += 1;
@@ -417,14 +466,31 @@ impl State {
                 }
                 Err(error) => {
                     self.note_failure(&batch.body, item, error, true);
-                    broken.entry(batch.body.key(item).to_vec()).or_insert_with(|| behind_failed(error));
+                    broken.break_at(&batch.body, item, error);
                 }
             }
             by_slot[item.slot as usize] = outcome;
         }
         wake.append(&mut batch.cell.settle(by_slot));
+        self.break_in_flight(batch.id, &mut broken);
         self.fail_behind(broken, wake);
         freed
+    }
+
+    /// Marks the records of broken keys in the batches that were handed over after this one. They keep the sink's
+    /// outcome unless it is an ack.
+    fn break_in_flight(&mut self, id: u64, broken: &mut BrokenKeys) {
+        if broken.is_empty() {
+            return;
+        }
+        for batch in self.in_flight.iter_mut().filter(|batch| batch.id > id) {
+            for item in &batch.body.items {
+                let key = batch.body.key(item);
+                if let Some(behind) = broken.behind(key) {
+                    batch.behind.entry(key.to_vec()).or_insert(behind);
+                }
+            }
+        }
     }
 
     /// Takes the later envelopes of broken keys out of the open batches. An atomic batch goes as a whole, and then its
@@ -434,10 +500,15 @@ impl State {
             return;
         }
         for mut batch in std::mem::take(&mut self.open) {
-            let error_of = |item: &Item| broken.get(batch.body.key(item)).cloned();
-            let of_all = batch.body.items.iter().find_map(error_of).filter(|_| batch.atomic);
-            let errors: Vec<Option<Error>> =
-                batch.body.items.iter().map(|item| error_of(item).or_else(|| of_all.clone())).collect();
+            let mut errors: Vec<Option<Error>> =
+                batch.body.items.iter().map(|item| broken.behind(batch.body.key(item))).collect();
+            if batch.atomic
+                && let Some(of_all) = errors.iter().flatten().next().cloned()
+            {
+                for error in &mut errors {
+                    error.get_or_insert_with(|| of_all.clone());
+                }
+            }
             if errors.iter().all(Option::is_none) {
                 self.open.push_back(batch);
                 continue;
@@ -449,7 +520,7 @@ impl State {
                     batch.body.items.push(item);
                     continue;
                 };
-                broken.entry(batch.body.key(&item).to_vec()).or_insert_with(|| error.clone());
+                broken.break_behind(batch.body.key(&item), &error);
                 gone.push(item);
                 gone_errors.push(error);
             }
@@ -492,19 +563,19 @@ impl State {
 
     /// Reports as indeterminate what the sink holds and `which` picks, with all later ones of its keys.
     fn give_up_in_flight(&mut self, error: &Error, which: impl Fn(&Item) -> bool, wake: &mut Vec<Waker>) -> BrokenKeys {
-        let mut broken = BrokenKeys::new();
+        let mut broken = BrokenKeys::default();
         let mut reported = Vec::new();
         for batch in &self.in_flight {
             for item in &batch.body.items {
                 let key = batch.body.key(item);
-                let behind = broken.get(key).cloned();
+                let behind = broken.behind(key);
                 if !which(item) && behind.is_none() {
                     continue;
                 }
                 let error = behind.map_or_else(|| error.clone(), Error::indeterminate);
                 if let Some(mut woken) = batch.cell.settle_early(item.slot, error.clone()) {
                     wake.append(&mut woken);
-                    broken.entry(key.to_vec()).or_insert_with(|| behind_failed(&error));
+                    broken.break_at(&batch.body, item, &error);
                     reported.push((Arc::clone(&batch.body), *item, error));
                 }
             }
@@ -519,15 +590,20 @@ impl State {
         let overdue = |item: &Item| item.accepted <= limit;
         let mut broken = self.give_up_in_flight(&error.clone().indeterminate(), overdue, wake);
         for mut batch in std::mem::take(&mut self.open) {
-            let (gone, kept): (Vec<Item>, Vec<Item>) = batch.body.items.iter().partition(|item| overdue(item));
+            let (mut gone, mut kept) = (Vec::new(), Vec::new());
+            for item in std::mem::take(&mut batch.body.items) {
+                // The first overdue one of each key names the deadline; those behind it name the first.
+                let is_first = overdue(&item) && !broken.contains(batch.body.key(&item));
+                if is_first {
+                    broken.break_behind(batch.body.key(&item), &behind_failed(&id_of(&batch.body, &item), error));
+                }
+                if is_first { gone.push(item) } else { kept.push(item) }
+            }
+            batch.body.items = kept;
             if gone.is_empty() {
                 self.open.push_back(batch);
                 continue;
             }
-            for item in &gone {
-                broken.entry(batch.body.key(item).to_vec()).or_insert_with(|| behind_failed(error));
-            }
-            batch.body.items = kept;
             let errors = vec![error.clone(); gone.len()];
             self.take_out(batch, gone, errors, wake);
         }
@@ -550,14 +626,11 @@ impl Freed {
     }
 }
 
-/// The error of an envelope behind one of its key that was not acked.
-pub(crate) fn behind_failed(first: &Error) -> Error {
-    if first.reason() == "BehindFailed" {
-        return first.clone();
-    }
-    Error::new(ErrorKind::Unavailable, "BehindFailed")
-        .cause(format!("an earlier envelope of this key was not acked: {first}"))
-        .next("settle the earlier one first, then publish again in order")
+fn outcome_forgotten() -> Error {
+    Error::new(ErrorKind::Internal, "OutcomeForgotten")
+        .cause("the driver gave too few outcomes")
+        .next("look the envelope up before publishing it again, and report this")
+        .indeterminate()
 }
 
 fn deadline_error(subject: &str, deadline: Duration) -> Error {

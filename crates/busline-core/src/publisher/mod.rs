@@ -7,6 +7,7 @@
 //!                                          └─→ Keeper: deadlines, failure handler
 //! ```
 
+mod broken;
 mod builder;
 mod cell;
 mod encoded;

@@ -2,15 +2,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::broken::behind_failed;
 use super::encoded::{Encoded, Encoder};
-use super::line::{Line, PublisherStats, behind_failed, publisher_closed};
+use super::line::{Before, Line, PublisherStats, publisher_closed};
 use super::receipt::Receipt;
 use crate::ack::Ack;
 use crate::driver::SinkOffer;
@@ -19,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::topic::TopicInfo;
 
 /// Most envelopes of one call of [`Publisher::publish_batch`].
-pub const BATCH_ITEMS_MAX: usize = 1_000_000;
+const BATCH_ITEMS_MAX: usize = 1_000_000;
 
 /// Publishes envelopes to one topic, in order per key.
 ///
@@ -51,7 +56,9 @@ pub(crate) struct Inner {
     topic: TopicInfo,
     offer: SinkOffer,
     atomic: AtomicLimits,
+    /// `None` once its end was seen.
     keeper: Mutex<Option<JoinHandle<()>>>,
+    runtime: Handle,
     closed: OnceCell<Closed>,
 }
 
@@ -99,10 +106,11 @@ impl Publisher {
         offer: SinkOffer,
         atomic: AtomicLimits,
         keeper: JoinHandle<()>,
+        runtime: Handle,
     ) -> Self {
         let keeper = Mutex::new(Some(keeper));
         let handles = Arc::new(LastHandle(Arc::clone(&line)));
-        let inner = Arc::new(Inner { line, encoder, topic, offer, atomic, keeper, closed: OnceCell::new() });
+        let inner = Arc::new(Inner { line, encoder, topic, offer, atomic, keeper, runtime, closed: OnceCell::new() });
         Self { inner, _handles: handles }
     }
 
@@ -266,10 +274,10 @@ impl Publisher {
         let mut receipts: Vec<Result<Receipt>> = Vec::with_capacity(envelopes.len());
         let mut last_of_key: HashMap<&str, usize> = HashMap::new();
         for (index, envelope) in envelopes.iter().enumerate() {
-            let before = last_of_key.insert(&envelope.aggregate_id, index).map(|place| &receipts[place]);
-            let receipt = match before {
-                Some(Err(error)) => Err(behind_failed(error)),
-                Some(Ok(receipt)) => self.publish_behind(envelope, Some(receipt)).await,
+            let before = last_of_key.insert(&envelope.aggregate_id, index);
+            let receipt = match before.map(|place| (&envelopes[place].id, &receipts[place])) {
+                Some((id, Err(error))) => Err(behind_failed(id, error)),
+                Some((id, Ok(receipt))) => self.publish_behind(envelope, Some(Before { id, receipt })).await,
                 None => self.publish_behind(envelope, None).await,
             };
             receipts.push(receipt);
@@ -277,20 +285,20 @@ impl Publisher {
         receipts
     }
 
-    async fn publish_behind(&self, envelope: &Envelope, behind: Option<&Receipt>) -> Result<Receipt> {
-        let record = match self.accept_now(envelope, behind)? {
+    async fn publish_behind(&self, envelope: &Envelope, before: Option<Before<'_>>) -> Result<Receipt> {
+        let record = match self.accept_now(envelope, before)? {
             Acceptance::Accepted(receipt) => return Ok(receipt),
             Acceptance::NoRoom(record) => record,
         };
         self.inner.line.take_room(1, record.len()).await?;
-        self.inner.line.accept(&record, behind)
+        self.inner.line.accept(&record, before)
     }
 
-    fn accept_now(&self, envelope: &Envelope, behind: Option<&Receipt>) -> Result<Acceptance> {
+    fn accept_now(&self, envelope: &Envelope, before: Option<Before<'_>>) -> Result<Acceptance> {
         let line = &self.inner.line;
         let accept = |record: &Encoded| {
             if line.try_take_room(1, record.len())? {
-                line.accept(record, behind).map(Acceptance::Accepted)
+                line.accept(record, before).map(Acceptance::Accepted)
             } else {
                 Ok(Acceptance::NoRoom(record.clone()))
             }
@@ -324,8 +332,9 @@ impl Inner {
     }
 
     pub(crate) async fn close(&self, deadline: Duration) -> Closed {
-        let start = Instant::now();
-        self.closed.get_or_init(|| self.shut_down(start, deadline)).await.clone()
+        let (start, deadline) = (Instant::now(), deadline.min(CLOSE_DEADLINE_MAX));
+        let closed = pin!(self.closed.get_or_init(|| self.shut_down(start, deadline)));
+        with_timers(&self.runtime, closed).await.clone()
     }
 
     /// Accepts nothing more; [`Publisher::close`] does the rest.
@@ -335,37 +344,71 @@ impl Inner {
 
     /// Whether nothing of it is left.
     pub(crate) fn has_ended(&self) -> bool {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_none_or(JoinHandle::is_finished)
+        self.keeper().as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     async fn shut_down(&self, start: Instant, deadline: Duration) -> Closed {
         let line = &self.line;
+        line.end_by(start + deadline);
         self.refuse_further();
-        // A twentieth of the time is kept for ending what did not end by itself.
-        if timeout_at(start + deadline.mul_f32(0.95), self.flush()).await.is_err() {
+        if timeout_at(start + deadline - kept_for_ending(deadline), self.flush()).await.is_err() {
             line.give_up(&close_deadline(line.subject(), deadline));
-            line.stir.notify_one();
         }
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut left = Vec::new();
-        if let Some(mut keeper) = keeper
-            && timeout_at(start + deadline, &mut keeper).await.is_err()
-        {
-            keeper.abort();
-            // The keeper closes the sink when everything is settled, which it will not be any more.
-            let end = Instant::now() + UNSETTLED_SINK_CLOSE;
-            drop(timeout_at(end, line.sink().close(end)).await);
-            left.push(match line.is_reporting() {
-                true => format!("the failure handler of {}", line.subject()),
-                false => format!("the sink of {}", line.subject()),
-            });
+        if timeout_at(start + deadline, self.end_all()).await.is_err() {
+            if line.is_reporting() {
+                left.push(format!("the failure handler of {}", line.subject()));
+            }
+            if !line.is_sink_ended() {
+                left.push(format!("the sink of {}", line.subject()));
+            }
+            if let Some(keeper) = &*self.keeper() {
+                keeper.abort();
+            }
         }
         Closed { stats: line.stats(), left }
     }
+
+    /// Waits for the keeper, which ends the sink; where its runtime took it away, the sink is ended here.
+    async fn end_all(&self) {
+        self.keeper_end().await;
+        if !self.line.is_sink_ended() {
+            self.line.end_sink().await;
+        }
+    }
+
+    /// Leaves the keeper in its place until it has ended, so that a close that is dropped and called again still waits.
+    async fn keeper_end(&self) {
+        poll_fn(|context| {
+            let mut keeper = self.keeper();
+            let Some(handle) = keeper.as_mut() else { return Poll::Ready(()) };
+            Pin::new(handle).poll(context).map(|_| *keeper = None)
+        })
+        .await;
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Time beyond the deadline for a sink that still holds batches which were given up.
-const UNSETTLED_SINK_CLOSE: Duration = Duration::from_millis(20);
+/// The part of a close's time that is kept for ending what did not end by itself: a twentieth, at least 100 ms, at most
+/// half.
+fn kept_for_ending(deadline: Duration) -> Duration {
+    (deadline / 20).max(Duration::from_millis(100)).min(deadline / 2)
+}
+
+/// Longer deadlines of a close count as this one: no instant is further away.
+const CLOSE_DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Polls with the timers of this runtime where there is no other, so that any executor may await a close.
+async fn with_timers<F: Future>(runtime: &Handle, mut future: Pin<&mut F>) -> F::Output {
+    poll_fn(|context| {
+        let _entered = Handle::try_current().is_err().then(|| runtime.enter());
+        future.as_mut().poll(context)
+    })
+    .await
+}
 
 /// What became of an envelope that could not wait.
 enum Acceptance {

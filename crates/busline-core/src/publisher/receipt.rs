@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::cell::Cell;
+use super::cell::{Cell, Registered};
 use crate::ack::Ack;
 use crate::error::{Error, Result};
 
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 pub struct Receipt {
     cell: Arc<Cell>,
     slot: u32,
-    registered: Option<usize>,
+    registered: Option<Registered>,
 }
 
 impl Receipt {

@@ -84,7 +84,7 @@ impl<'a> Faults<'a> {
         self.spans.iter().any(|span| {
             matches!(span.start.target, Target::Broker(_))
                 && span.start.crash != Crash::Nothing
-                && span.overlaps(from, to)
+                || span.overlaps(from, to)
         })
     }
 

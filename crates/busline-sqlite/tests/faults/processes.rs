@@ -234,7 +234,10 @@ fn publishing_processes_share_a_file_fairly() {
         prepare(&stage);
         let mut children: Vec<_> =
             (0..count).map(|number| PublishingChild::start(&stage, format!("process-{number}"))).collect();
-        until("every process publishes", || children.iter().all(|child| child.acked() > 0));
+        until("every process publishes", || {
+            assert!(children.iter_mut().all(|child| child.process.is_running()), "a process failed");
+            children.iter().all(|child| child.acked() > 0)
+        });
         let before: Vec<usize> = children.iter().map(PublishingChild::acked).collect();
         let acked_since = |children: &[PublishingChild]| -> Vec<usize> {
             children.iter().zip(&before).map(|(child, before)| child.acked() - before).collect()

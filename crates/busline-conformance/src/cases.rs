@@ -1,0 +1,217 @@
+//! The list of cases, and how one is run.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
+use std::time::Duration;
+
+/// Makes one test of each case of the suite for a driver.
+///
+/// Takes an expression that makes a fresh [`Harness`](crate::Harness). The tests are named `<group>::<clause>`; put two
+/// calls into modules of their own.
+///
+/// # Examples
+/// ```ignore
+/// busline_conformance::conformance!(MemoryHarness::default());
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    ($harness:expr) => {
+        $crate::case_list!($crate::case_tests, $harness);
+    };
+}
+
+/// Hands the list of all cases to the macro `$with`. Cases behind `alone` count what their process holds, so they run in
+/// a process of their own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! case_list {
+    ($with:path, $harness:expr) => {
+        $with! { $harness;
+            publish_order {
+                a_quiet_run_keeps_the_order_of_each_key,
+                a_disturbed_run_keeps_the_order_of_each_key,
+                a_disturbed_run_with_many_batches_in_flight_keeps_the_order,
+                nothing_behind_a_failed_envelope_is_acked,
+                a_key_flows_again_after_its_failure_was_reported,
+                what_waits_behind_an_unanswered_envelope_fails,
+                an_unanswered_record_breaks_its_own_key_only,
+                an_overdue_envelope_breaks_its_key_in_all_batches_in_flight,
+                a_batch_on_its_way_to_the_sink_is_behind_a_failure_too,
+            } alone {}
+            publish_outcome {
+                an_unanswered_envelope_is_indeterminate_by_its_deadline,
+                what_was_never_handed_over_fails_by_its_deadline,
+                a_late_answer_changes_nothing,
+                a_forgotten_batch_is_indeterminate,
+                each_failure_reaches_the_handler_once_with_its_envelope,
+                a_failure_of_any_size_reaches_the_handler,
+                a_busy_handler_loses_no_outcome,
+                a_panicking_handler_is_counted,
+                every_waiting_receipt_is_woken,
+                a_receipt_that_moves_leaves_the_others_awake,
+                a_receipt_outlives_the_runtime_of_its_publisher,
+            } alone {}
+            publish_window {
+                any_burst_passes_any_window,
+                a_full_window_waits_and_gives_back,
+                the_window_counts_bytes,
+                all_room_comes_back,
+                waiting_publishers_are_served_in_order,
+                waiting_for_room_has_no_deadline,
+            } alone {}
+            publish_durability {
+                an_ack_says_where_and_how_safely,
+                an_impossible_durability_is_refused_at_open,
+                required_positions_are_given_or_refused,
+                what_was_acked_is_there_after_reopening,
+                an_interrupted_backend_goes_on,
+            } alone {}
+            publish_duplicates {
+                two_publishes_of_one_id_are_two_records,
+                an_accepted_envelope_is_stored_at_most_once,
+                deduplication_is_offered_or_refused,
+            } alone {}
+            publish_batch {
+                an_empty_batch_sends_nothing,
+                a_large_batch_keeps_its_order,
+                a_batch_over_the_byte_window_is_split,
+                a_bad_envelope_holds_back_its_own_key,
+                a_failure_in_the_middle_leaves_no_hole,
+                one_id_twice_in_a_batch_is_two_records,
+                a_batch_over_the_limit_is_refused_whole,
+                an_atomic_batch_is_seen_whole,
+                a_bad_atomic_batch_stores_none,
+                an_atomic_batch_behind_a_failure_fails_whole,
+                an_atomic_batch_has_one_outcome,
+            } alone {}
+            publish_cancel {
+                a_dropped_publish_was_accepted_whole_or_not_at_all,
+                a_dropped_wait_passes_its_room_on,
+                a_dropped_receipt_changes_nothing,
+                a_dropped_batch_call_keeps_a_beginning,
+                a_dropped_atomic_call_is_all_or_nothing,
+                a_dropped_close_goes_on_when_called_again,
+                a_close_dropped_while_the_sink_ends_waits_again,
+                a_dropped_open_leaves_nothing,
+            } alone {}
+            publish_close {
+                flush_waits_for_what_was_accepted_before_it,
+                close_in_the_middle_settles_everything,
+                close_refuses_who_waits_for_room,
+                close_returns_by_its_deadline_when_nothing_answers,
+                a_sink_that_does_not_end_is_named,
+                a_stuck_failure_handler_is_named,
+                close_is_idempotent,
+                close_takes_any_deadline,
+                the_end_of_the_last_handle_settles_what_was_accepted,
+                closing_the_bus_closes_its_publishers,
+                close_needs_no_runtime,
+            } alone {
+                nothing_is_left_after_close,
+                two_buses_leave_nothing_in_either_order,
+                the_end_of_the_runtime_leaves_nothing,
+            }
+            topics {
+                bad_names_are_refused_with_their_reason,
+                legal_names_are_topics_of_their_own,
+                names_that_collide_are_refused,
+                a_missing_topic_is_made_only_when_told,
+                the_default_topic_has_four_partitions_and_no_retention,
+                mismatches_are_listed_field_by_field,
+                an_update_never_changes_the_partition_count,
+                a_spec_out_of_range_is_refused,
+                a_topic_made_again_is_another_one,
+            } alone {}
+            meaning {
+                what_is_published_is_read_back,
+                the_record_limit_is_exact,
+                the_largest_record_is_stored,
+                bad_envelopes_are_refused_by_name,
+                bad_settings_are_refused_at_open,
+                opening_needs_a_runtime,
+                an_offer_agrees_with_the_capabilities,
+                groups_are_offered_or_unsupported,
+                a_read_keeps_its_bounds,
+                trim_deletes_below_its_offset,
+                a_time_leads_to_an_offset,
+                no_payload_is_printed,
+                errors_say_what_the_caller_can_do,
+            } alone {}
+        }
+    };
+}
+
+/// The tests of a list of cases.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! case_tests {
+    ($harness:expr; $($group:ident { $($case:ident),* $(,)? } alone { $($lone:ident),* $(,)? })*) => {
+        $(
+            mod $group {
+                #[allow(unused_imports, reason = "the harness is named in the caller's words")]
+                use super::*;
+
+                $(
+                    #[test]
+                    fn $case() {
+                        $crate::run_case(async { $crate::$group::$case($harness).await });
+                    }
+                )*
+                $(
+                    #[test]
+                    fn $lone() {
+                        let name = concat!(module_path!(), "::", stringify!($lone));
+                        $crate::run_case_alone(name, async { $crate::$group::$lone($harness).await });
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+/// Longest time of one case; one that takes longer is stuck.
+const CASE_MAX: Duration = Duration::from_secs(60);
+
+/// Runs a case on a runtime of its own.
+#[doc(hidden)]
+pub fn run_case(case: impl Future<Output = ()>) {
+    // Idle threads of the blocking pool are the runtime's own; they must not look like something that was left.
+    let keep_alive = Duration::from_millis(10);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_keep_alive(keep_alive)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let run = || runtime.block_on(async { tokio::time::timeout(CASE_MAX, case).await });
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    // A case that failed may have left a thread that waits for ever; the end of the runtime must not wait for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(ended) => ended.expect("a case ends within a minute"),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Says in the child that it is the child.
+const ALONE: &str = "BUSLINE_CONFORMANCE_ALONE";
+
+/// Runs a case in a process of its own, where nothing else opens or ends threads and descriptors.
+#[doc(hidden)]
+pub fn run_case_alone(name: &str, case: impl Future<Output = ()>) {
+    if std::env::var_os(ALONE).is_some() {
+        return run_case(case);
+    }
+    let (_, test) = name.split_once("::").expect("a test's path begins with its crate");
+    let program = std::env::current_exe().expect("the path of this program");
+    let output = Command::new(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()
+        .expect("this test can run itself");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{out}\n{err}");
+    assert!(output.status.success(), "{test} failed in its own process");
+    assert!(out.contains("1 passed"), "{test} did not run in its own process");
+}
