@@ -1,6 +1,6 @@
 //! One domain event as a user publishes it.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -137,9 +137,7 @@ impl Envelope {
     fn check_fields(&self) -> Result<()> {
         check_key(&self.aggregate_id)?;
         check_id(&self.id)?;
-        if self.event_type.is_empty() {
-            return Err(empty_field("event_type"));
-        }
+        check_type(&self.event_type)?;
         if self.event_version == 0 {
             return Err(Error::invalid("EventVersion")
                 .cause("event_version is 0")
@@ -148,7 +146,8 @@ impl Envelope {
         if let Some(traceparent) = &self.traceparent {
             check_traceparent(traceparent)?;
         }
-        self.attributes.keys().try_for_each(|name| check_attribute_name(name))?;
+        check_time(self.occurred_at)?;
+        self.attributes.iter().try_for_each(|(name, value)| check_attribute(name, value))?;
         self.headers.validate()
     }
 }
@@ -167,7 +166,7 @@ fn empty_field(field: &str) -> Error {
     Error::invalid("EmptyField").cause(format!("{field} is empty")).next(format!("give {field} at least one character"))
 }
 
-fn check_key(key: &str) -> Result<()> {
+pub(crate) fn check_key(key: &str) -> Result<()> {
     if key.is_empty() {
         return Err(Error::invalid("EmptyKey").next("give the envelope the id of its aggregate"));
     }
@@ -181,7 +180,7 @@ fn check_key(key: &str) -> Result<()> {
     })
 }
 
-fn check_id(id: &str) -> Result<()> {
+pub(crate) fn check_id(id: &str) -> Result<()> {
     if id.is_empty() {
         return Err(empty_field("id"));
     }
@@ -194,6 +193,10 @@ fn check_id(id: &str) -> Result<()> {
         .map_err(|cause| Error::invalid("IdCharacter").cause(cause).next("use an id without control characters"))
 }
 
+pub(crate) fn check_type(event_type: &str) -> Result<()> {
+    if event_type.is_empty() { Err(empty_field("event_type")) } else { Ok(()) }
+}
+
 fn no_control_character(text: &str) -> std::result::Result<(), String> {
     // Most keys are ASCII: one look at each byte settles them without decoding.
     if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
@@ -203,6 +206,12 @@ fn no_control_character(text: &str) -> std::result::Result<(), String> {
         Some((at, character)) => Err(format!("'{}' at byte {at}", character.escape_default())),
         None => Ok(()),
     }
+}
+
+fn check_attribute(name: &str, value: &Attribute) -> Result<()> {
+    check_attribute_name(name)?;
+    let Attribute::Json(json) = value else { return Ok(()) };
+    crate::wire::check_json(json).map_err(|error| error.cause(format!("attribute '{name}' could not be read back")))
 }
 
 fn check_attribute_name(name: &str) -> Result<()> {
@@ -252,16 +261,61 @@ impl OccurredAt {
     /// # Errors
     /// `Invalid/Time` for anything else, a time without an offset included.
     pub fn parse(text: &str) -> Result<Self> {
-        let malformed = |cause: String| {
-            Error::invalid("Time")
-                .cause(cause)
-                .next("write an RFC 3339 time with an offset, such as 2026-11-25T08:00:00Z")
-        };
+        if let Some(time) = parse_in_last_second(text) {
+            return Ok(time);
+        }
         let instant: Timestamp =
-            text.parse().map_err(|_| malformed(format!("'{}' is no such time", crate::error::escaped(text))))?;
-        let offset = offset_of(text).ok_or_else(|| malformed("its offset is malformed".into()))?;
-        Ok(Self { instant, offset })
+            text.parse().map_err(|_| not_a_time(format!("'{}' is no such time", crate::error::escaped(text))))?;
+        let offset = offset_of(text).ok_or_else(|| not_a_time("its offset is malformed"))?;
+        let time = Self { instant, offset };
+        check_time(time)?;
+        remember_second(text, time);
+        Ok(time)
     }
+}
+
+// Events come in runs of the same second, so its calendar is read once. In UTC only, and only as we write it: then
+// the text of a second names one instant.
+thread_local!(static LAST_READ: Cell<Option<([u8; 19], i64)>> = const { Cell::new(None) });
+
+fn parse_in_last_second(text: &str) -> Option<OccurredAt> {
+    let (head, tail) = text.as_bytes().split_first_chunk::<19>()?;
+    let (last, second) = LAST_READ.get()?;
+    let nanos = fraction_of(tail.strip_suffix(b"Z")?)?;
+    (*head == last).then(|| Timestamp::new(second, nanos).ok()).flatten().map(OccurredAt::utc)
+}
+
+fn remember_second(text: &str, time: OccurredAt) {
+    let second = time.instant.as_nanosecond().div_euclid(1_000_000_000) as i64;
+    let written = civil_seconds(second, UtcOffset::UTC);
+    if time.offset == UtcOffset::UTC && text.as_bytes().starts_with(&written) {
+        LAST_READ.set(Some((written, second)));
+    }
+}
+
+/// The nanoseconds of nothing, or of a point and 1 to 9 digits.
+fn fraction_of(text: &[u8]) -> Option<i32> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let digits = text.strip_prefix(b".").filter(|digits| (1..=9).contains(&digits.len()))?;
+    let number = |sum: i32, byte: &u8| byte.is_ascii_digit().then(|| sum * 10 + i32::from(byte - b'0'));
+    let nanos = digits.iter().try_fold(0, number)?;
+    Some(nanos * 10_i32.pow(9 - digits.len() as u32))
+}
+
+fn not_a_time(cause: impl Into<String>) -> Error {
+    Error::invalid("Time").cause(cause).next("write an RFC 3339 time with an offset, such as 2026-11-25T08:00:00Z")
+}
+
+/// Whether the time can be written in RFC 3339 and read back: a year from 1 to 9999 and an offset below a day.
+fn check_time(time: OccurredAt) -> Result<()> {
+    let offset = whole_minutes(time.offset);
+    if offset.seconds().unsigned_abs() >= 86_400 {
+        return Err(not_a_time("its offset is a day or more"));
+    }
+    let year = offset.to_datetime(time.instant).year();
+    if year < 1 { Err(not_a_time(format!("year {year} is before year 1"))) } else { Ok(()) }
 }
 
 /// The offset at the end of an RFC 3339 time.
@@ -296,37 +350,46 @@ impl fmt::Debug for OccurredAt {
 
 impl OccurredAt {
     /// Appends the RFC 3339 text: UTC as `Z`, and as many digits of the fraction as it has.
+    ///
+    /// An offset is written in whole minutes, as RFC 3339 has it; the instant stays exact.
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
         // Events come in runs of the same second, so the calendar is asked once a second and thread.
-        thread_local!(static LAST: RefCell<Option<(i64, UtcOffset, Vec<u8>)>> = const { RefCell::new(None) });
+        thread_local!(static LAST: Cell<Option<(i64, UtcOffset, [u8; 19])>> = const { Cell::new(None) });
         let second = self.instant.as_nanosecond().div_euclid(1_000_000_000) as i64;
         let nanos = self.instant.as_nanosecond().rem_euclid(1_000_000_000) as u32;
-        LAST.with_borrow_mut(|last| match last {
-            Some((s, o, text)) if *s == second && *o == self.offset => out.extend_from_slice(text),
-            _ => {
-                let text = civil_seconds(second, self.offset);
-                out.extend_from_slice(&text);
-                *last = Some((second, self.offset, text));
-            }
-        });
+        let offset = whole_minutes(self.offset);
+        let text = match LAST.get() {
+            Some((s, o, text)) if s == second && o == offset => text,
+            _ => civil_seconds(second, offset),
+        };
+        LAST.set(Some((second, offset, text)));
+        out.extend_from_slice(&text);
         write_fraction(nanos, out);
-        write_offset(self.offset, out);
+        write_offset(offset, out);
     }
 }
 
-fn civil_seconds(second: i64, offset: UtcOffset) -> Vec<u8> {
-    let instant = Timestamp::from_second(second).unwrap_or(Timestamp::MIN);
-    let civil = offset.to_datetime(instant);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        civil.year(),
-        civil.month(),
-        civil.day(),
-        civil.hour(),
-        civil.minute(),
-        civil.second()
-    )
-    .into_bytes()
+fn whole_minutes(offset: UtcOffset) -> UtcOffset {
+    UtcOffset::from_seconds(offset.seconds() / 60 * 60).unwrap_or(offset)
+}
+
+/// `2026-11-25T08:00:00`, of a year from 0 to 9999.
+fn civil_seconds(second: i64, offset: UtcOffset) -> [u8; 19] {
+    let civil = offset.to_datetime(Timestamp::from_second(second).unwrap_or(Timestamp::MIN));
+    let mut text = *b"0000-00-00T00:00:00";
+    write_digits(civil.year().unsigned_abs(), &mut text[..4]);
+    let pairs = [civil.month(), civil.day(), civil.hour(), civil.minute(), civil.second()];
+    for (pair, place) in pairs.into_iter().zip(text[5..].chunks_mut(3)) {
+        write_digits(u16::from(pair.unsigned_abs()), &mut place[..2]);
+    }
+    text
+}
+
+fn write_digits(mut number: u16, place: &mut [u8]) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 fn write_fraction(nanos: u32, out: &mut Vec<u8>) {
@@ -350,9 +413,12 @@ fn write_offset(offset: UtcOffset, out: &mut Vec<u8>) {
         out.push(b'Z');
         return;
     }
-    let minutes = seconds.unsigned_abs() / 60;
-    out.push(if seconds < 0 { b'-' } else { b'+' });
-    out.extend_from_slice(format!("{:02}:{:02}", minutes / 60, minutes % 60).as_bytes());
+    let minutes = (seconds.unsigned_abs() / 60) as u16;
+    let mut text = *b"+00:00";
+    text[0] = if seconds < 0 { b'-' } else { b'+' };
+    write_digits(minutes / 60, &mut text[1..3]);
+    write_digits(minutes % 60, &mut text[4..]);
+    out.extend_from_slice(&text);
 }
 
 /// The value of a further attribute.
@@ -365,6 +431,9 @@ pub enum Attribute {
     /// A truth value.
     Boolean(bool),
     /// What another program wrote and CloudEvents has no type for, as the JSON it was.
+    ///
+    /// At most 64 levels, no number beyond 64-bit floating point. JSON that is a text, a truth value or a whole
+    /// number of 64 bits is read back as that type, and null as no attribute.
     Json(RawJson),
 }
 
@@ -499,6 +568,11 @@ impl Payload {
         Ok(Self { content: Content::Other(content_type.into()), bytes })
     }
 
+    /// Bytes of another content type, as a decoder found them: text in a foreign character set is passed on.
+    pub(crate) fn trusted_bytes(content_type: &str, bytes: Bytes) -> Self {
+        Self { content: Content::Other(content_type.into()), bytes }
+    }
+
     /// Parts of a record that a decoder has checked.
     pub(crate) fn trusted_json(content_type: Option<&str>, bytes: Bytes) -> Self {
         let kept = content_type.filter(|given| *given != JSON_CONTENT_TYPE).map(Into::into);
@@ -553,10 +627,10 @@ fn check_content_type(content_type: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a media type says JSON: its subtype is `json` or ends in `+json`.
+/// Whether a media type says JSON: its subtype is `json` or ends in `+json`, in whatever case.
 pub(crate) fn is_json_type(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or("").trim();
-    essence.ends_with("/json") || essence.ends_with("+json")
+    let essence = content_type.split(';').next().unwrap_or("").trim().as_bytes();
+    essence.last_chunk::<5>().is_some_and(|end| matches!(end[0], b'/' | b'+') && end[1..].eq_ignore_ascii_case(b"json"))
 }
 
 #[cfg(test)]
@@ -629,8 +703,49 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_read_the_same_whatever_was_read_before() {
+        let seconds = ["1969-12-31T23:59:59", "2026-11-25T08:00:00", "2026-11-25t08:00:00", "2016-12-31T23:59:60"];
+        let tails =
+            ["", "Z", "z", ".Z", ".5Z", ".000000001Z", ".1234567891Z", ".5", ".-5Z", "+00:00", ".5-01:00", ",5Z"];
+        let texts: Vec<String> =
+            seconds.iter().flat_map(|second| tails.iter().map(move |tail| format!("{second}{tail}"))).collect();
+        for before in &texts {
+            for text in &texts {
+                LAST_READ.set(None);
+                let alone = OccurredAt::parse(text).map_err(|error| error.to_string());
+                let _ = OccurredAt::parse(before);
+                assert_eq!(OccurredAt::parse(text).map_err(|error| error.to_string()), alone, "{before} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn times_that_could_not_be_read_back_are_refused_in_publishing() {
+        let at = |second: i64, offset: i32| OccurredAt {
+            instant: Timestamp::from_second(second).expect("in range"),
+            offset: UtcOffset::from_seconds(offset).expect("in range"),
+        };
+        let year_1 = -62_135_596_800;
+        for (second, offset) in [(year_1 - 1, 0), (year_1, -60), (0, 86_400), (0, -86_400)] {
+            refused(&Envelope { occurred_at: at(second, offset), ..placed("k") }, "Time");
+        }
+        let exact = at(year_1, 3_661);
+        Envelope { occurred_at: exact, ..placed("k") }.validate().expect("legal");
+        assert_eq!(exact.to_string(), "0001-01-01T01:01:00+01:01");
+    }
+
+    #[test]
     fn times_out_of_range_or_without_offset_are_refused() {
-        for text in ["", "2026-11-25T08:00:00", "10000-01-01T00:00:00Z", "NaN", "9999-12-31T23:59:59Z", "2026-11-25"] {
+        for text in [
+            "",
+            "0000-06-01T00:00:00Z",
+            "-000001-06-01T00:00:00Z",
+            "2026-11-25T08:00:00",
+            "10000-01-01T00:00:00Z",
+            "NaN",
+            "9999-12-31T23:59:59Z",
+            "2026-11-25",
+        ] {
             assert_eq!(OccurredAt::parse(text).expect_err(text).reason(), "Time");
         }
     }

@@ -46,4 +46,4 @@ pub use topic::{
     TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, partition_not_found, topic_exists,
     topic_not_found,
 };
-pub use wire::Wire;
+pub use wire::{Format, Wire, decode};

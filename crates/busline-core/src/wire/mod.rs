@@ -1,51 +1,34 @@
 //! How an envelope is written into a record's body, and read from it.
+//!
+//! Two forms, both JSON objects: CloudEvents and the flat one. `docs/wire-format.md` is their description.
+//!
+//! ```text
+//! form             tells the forms apart, offers both directions
+//! ├── fast         reads the layout we write, or declines
+//! ├── cloudevents  writes and reads the one form
+//! └── flat         writes and reads the other
+//!     ├── payload      data as JSON, as text, as base64
+//!     ├── attributes   further attributes: their names and values
+//!     ├── fields       what both forms read alike
+//!     └── members      splits a body into its members
+//! below all: json_text (text between quotes), json_scan (where a value ends), depth (how deep one may be)
+//! ```
 
-use bytes::Bytes;
+mod attributes;
+mod cloudevents;
+mod depth;
+mod fast;
+mod fields;
+mod flat;
+mod form;
+mod json_scan;
+mod json_text;
+mod members;
+mod payload;
 
-use crate::envelope::Envelope;
-use crate::error::Result;
+#[cfg(test)]
+mod tests;
 
-/// Attribute names that a field of the envelope carries, so that no further attribute may use them.
-const OWN_ATTRIBUTES: [&str; 14] = [
-    "specversion",
-    "id",
-    "source",
-    "type",
-    "subject",
-    "time",
-    "datacontenttype",
-    "dataschema",
-    "partitionkey",
-    "sequence",
-    "tenantid",
-    "correlationid",
-    "causationid",
-    "traceparent",
-];
-
-/// Whether a field of the envelope is written under this attribute name.
-pub(crate) fn is_own_attribute(name: &str) -> bool {
-    matches!(name, "data") || OWN_ATTRIBUTES.contains(&name)
-}
-
-/// TEMPORARY until the codec branch lands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Wire {
-    /// ce
-    #[default]
-    CloudEvents,
-    /// flat
-    Flat,
-}
-
-impl Wire {
-    /// encode
-    pub fn encode(self, envelope: &Envelope, _default_source: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(envelope.id.as_bytes());
-    }
-}
-
-/// decode
-pub fn decode(_body: &Bytes, stored_id: impl FnOnce() -> String) -> Result<Envelope> {
-    Ok(Envelope::new("k", "T", 1).with_id(stored_id()))
-}
+pub(crate) use attributes::check_json;
+pub(crate) use cloudevents::is_own_attribute;
+pub use form::{Format, Wire, decode};
