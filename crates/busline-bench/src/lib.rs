@@ -26,6 +26,8 @@ mod result;
 mod run;
 mod targets;
 mod twin;
+#[cfg(feature = "sqlite")]
+mod two_processes;
 mod warnings;
 mod workload;
 
@@ -33,9 +35,13 @@ pub use allocations::CountingAllocator;
 pub use compare::{Figure, Summary};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
+#[cfg(feature = "sqlite")]
+pub use report::write_sharing;
 pub use report::{Bar, write_table};
 pub use request::BenchRequest;
 pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run};
 pub use targets::{Bound, Target};
+#[cfg(feature = "sqlite")]
+pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};
 pub use workload::{Level, Mode};

@@ -33,7 +33,7 @@ pub enum Bound {
 }
 
 impl Target {
-    fn new(what: String, bound: Bound, measured: f64, spread_percent: Option<f64>) -> Self {
+    pub(crate) fn new(what: String, bound: Bound, measured: f64, spread_percent: Option<f64>) -> Self {
         let met = match bound {
             Bound::AtLeast(bound) => measured >= bound,
             Bound::AtMost(bound) => measured <= bound,

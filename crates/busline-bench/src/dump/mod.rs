@@ -14,4 +14,4 @@ mod sqlite;
 pub(crate) use driver::judge_driver;
 pub(crate) use judge::Verdict;
 #[cfg(feature = "sqlite")]
-pub(crate) use sqlite::judge_file;
+pub(crate) use sqlite::{count_records, judge_file};

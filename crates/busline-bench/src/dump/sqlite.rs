@@ -61,3 +61,9 @@ fn judge_row(judge: &mut Judge<'_>, row: &rusqlite::Row<'_>, topic: usize, parti
     }
     Ok(())
 }
+
+/// Number of all rows of a file.
+pub(crate) fn count_records(path: &Path) -> Result<u64> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).context("open the file")?;
+    Ok(connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?)
+}

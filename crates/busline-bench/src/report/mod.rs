@@ -7,4 +7,6 @@ pub(crate) mod sample;
 mod table;
 
 pub use bar::Bar;
+#[cfg(feature = "sqlite")]
+pub use table::write_sharing;
 pub use table::write_table;

@@ -23,6 +23,40 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
     report.warnings.iter().try_for_each(|warning| folded(out, "warning: ", warning))
 }
 
+/// Writes how two processes share a file.
+///
+/// # Errors
+/// Those of `out`.
+#[cfg(feature = "sqlite")]
+pub fn write_sharing(report: &crate::two_processes::TwoProcessesReport, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:>7}{:>14}{:>14}{:>8}{:>8}{:>15}{:>17}{:>14}",
+        "window", "alone/s", "together/s", "ratio", "share", "longest wait", "alone, ms", "-wal MiB"
+    )?;
+    for sharing in &report.sharing {
+        writeln!(
+            out,
+            "{:>7}{:>14}{:>14}{:>8.2}{:>8.2}{:>15.1}{:>17.1}{:>14}",
+            grouped(sharing.window_envelopes as f64),
+            grouped(sharing.alone_per_s.median),
+            grouped(sharing.together_per_s.median),
+            sharing.ratio.median,
+            sharing.smaller_share.median,
+            sharing.longest_wait_ms,
+            sharing.longest_wait_alone_ms,
+            mebibytes(sharing.wal_bytes_max as i64),
+        )?;
+    }
+    folded(
+        out,
+        "",
+        "Two processes publish to one file; every acked envelope was found. Share: of the one that got fewer. Wait: \
+         longest time without an ack, in milliseconds, of two and of one alone.",
+    )?;
+    targets(&report.targets, out)
+}
+
 fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     let unsound = report.results.iter().filter(|run| !run.is_sound());
     for run in unsound {
