@@ -31,6 +31,7 @@ Examples:
   busline sub orders --from earliest --until-end --json
   busline sub orders --until-end --json | busline pub orders-copy --file -
   busline topic list
+  busline bench
   busline doctor";
 
 const CONTRACT: &str = "\
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     /// Create, show, list and delete topics
     #[command(subcommand, after_help = TOPIC_EXAMPLES)]
     Topic(Topic),
+    /// Measure the bus beside the native client, and check that nothing was lost, doubled or reordered
+    Bench(Bench),
     /// Show the backend, what it can do, every limit, and whether the file is well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -86,6 +89,55 @@ pub(crate) enum Command {
         command: Vec<String>,
     },
 }
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_EXAMPLES, after_long_help = format!("{BENCH_EXAMPLES}\n\n{BENCH_CONTRACT}"))]
+pub(crate) struct Bench {
+    /// Bursts to publish: low 500, medium 2000, high 5000, extreme 10000, surge 100000, flood 1000000 envelopes, or all
+    /// [default: all but flood]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["low", "medium", "high", "extreme", "surge", "flood", "all"])
+    )]
+    pub(crate) level: Vec<String>,
+    /// How to publish: async (receipts), sync (one at a time), batch, or all [default: all]
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["async", "sync", "batch", "all"])
+    )]
+    pub(crate) mode: Vec<String>,
+    /// Measured runs of each level and mode, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) runs: u32,
+    /// Size of a payload in bytes [default: the level's own, 41 or 256]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) payload: Option<usize>,
+    /// Window of each publisher in envelopes, 1 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 8_192)]
+    pub(crate) window: usize,
+    /// Topics, each with a publisher of its own, 1 to 50
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) topics: usize,
+    /// With --json: the file that gets the results, the machine and every run; the table then goes to stdout
+    #[arg(value_name = "FILE", requires = "json")]
+    pub(crate) file: Option<std::path::PathBuf>,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  busline bench
+  busline bench --level surge --mode async --topics 1 --runs 5
+  busline bench --level all --json results.json";
+
+const BENCH_CONTRACT: &str = "\
+Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
+stores the same rows in the same batch sizes; every figure is also given as a ratio to it. A speed is printed only
+after a dump of the store has shown every envelope once and in order; else the exit status is 1.";
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:

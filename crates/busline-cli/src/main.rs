@@ -62,7 +62,8 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<(Cli, UrlSource), Exit
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
         let source = match matches.value_source("bus") {
             Some(clap::parser::ValueSource::CommandLine) => UrlSource::Argument,
-            _ => UrlSource::Elsewhere,
+            Some(clap::parser::ValueSource::EnvVariable) => UrlSource::Environment,
+            _ => UrlSource::Default,
         };
         Ok((Cli::from_arg_matches(&matches)?, source))
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busline::{Bus, Result};
 
-use super::{doctor, manual, publish, subscribe, topic};
+use super::{bench, doctor, manual, publish, subscribe, topic};
 use crate::args::Command;
 use crate::interrupt::Stop;
 use crate::output::Output;
@@ -15,6 +15,7 @@ pub(crate) enum Job {
     Publish(publish::Request),
     Subscribe(subscribe::Request),
     Topic(topic::Request),
+    Bench(bench::Request),
     Doctor(doctor::Request),
     Manual(manual::Request),
 }
@@ -38,6 +39,7 @@ impl Job {
             Command::Pub(args) => Self::Publish(publish::Request::new(*args, bus)?),
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
+            Command::Bench(args) => Self::Bench(bench::Request::new(args, bus)?),
             Command::Doctor => Self::Doctor(doctor::Request { bus }),
             Command::Completions { shell } => Self::Manual(manual::Request::Completions(shell)),
             Command::Man { command } => Self::Manual(manual::Request::Page(command)),
@@ -49,6 +51,7 @@ impl Job {
             Self::Publish(request) => publish::run(request, output, stop).await,
             Self::Subscribe(request) => subscribe::run(request, output, stop).await,
             Self::Topic(request) => topic::run(request, output).await,
+            Self::Bench(request) => bench::run(request, output, stop).await,
             Self::Doctor(request) => doctor::run(request, output).await,
             Self::Manual(request) => manual::run(&request, output),
         }

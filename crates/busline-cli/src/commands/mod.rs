@@ -1,5 +1,6 @@
 //! The commands: arguments become one plain request, and the request runs.
 
+mod bench;
 mod doctor;
 mod job;
 mod manual;
