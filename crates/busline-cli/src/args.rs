@@ -152,13 +152,13 @@ pub(crate) struct Event {
     #[arg(long = "type", value_name = "TYPE", requires = "key")]
     pub(crate) event_type: Option<String>,
     /// The payload; JSON unless --content-type says otherwise [default: no payload]
-    #[arg(long, requires = "key")]
+    #[arg(long, allow_negative_numbers = true, requires = "key")]
     pub(crate) data: Option<String>,
     /// The payload's media type [default: application/json]
     #[arg(long, value_name = "TYPE", requires = "data")]
     pub(crate) content_type: Option<String>,
     /// The event's place in its aggregate's history, counted from 1 [default: 1]
-    #[arg(long, value_name = "N", requires = "key")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "key")]
     pub(crate) version: Option<u64>,
     /// The event's id: 1 to 128 bytes [default: a new UUIDv7]
     #[arg(long, requires = "key")]
@@ -226,7 +226,7 @@ pub(crate) struct Subscribe {
     #[arg(long)]
     pub(crate) until_end: bool,
     /// End after this many records [default: no limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) count: Option<u64>,
 }
 
@@ -254,7 +254,7 @@ pub(crate) enum Topic {
         /// The topic: 1 to 200 of letters, digits, '.', '_' and '-'
         topic: String,
         /// Number of partitions, 1 to 1024; it cannot be changed later
-        #[arg(long, value_name = "N", default_value_t = 4)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 4)]
         partitions: u32,
     },
     /// Show a topic and what its partitions hold

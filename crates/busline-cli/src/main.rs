@@ -102,7 +102,9 @@ fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
             },
         }
     });
-    runtime.shutdown_background();
+    // After two interrupts the command still runs: the end of its runtime would settle all it waits for, and it would
+    // print that. The end of the process ends both.
+    std::mem::forget(runtime);
     ended
 }
 

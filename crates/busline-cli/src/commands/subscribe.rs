@@ -266,3 +266,40 @@ fn write_readable(envelope: &Envelope, f: &mut fmt::Formatter<'_>) -> fmt::Resul
         _ => write!(f, "  ({} bytes of {})", bytes.len(), printable(content_type)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use busline::ErrorKind;
+
+    use super::*;
+
+    fn view(content: Content) -> RecordView<'static> {
+        let (partition, offset) = (Partition(1), Offset(7));
+        RecordView { topic: "orders", partition, offset, attempt: 1, headers: Vec::new(), content }
+    }
+
+    #[test]
+    fn an_undecodable_record_is_told_in_its_place() {
+        let error = Error::new(ErrorKind::Corrupt, "NoEnvelope").at("decode", "orders/1/7");
+        assert_eq!(
+            serde_json::to_string(&view(error.clone().into())).expect("json"),
+            r#"{"topic":"orders","partition":1,"offset":7,"attempt":1,"error":"Corrupt/NoEnvelope","message":"decode orders/1/7: Corrupt/NoEnvelope"}"#
+        );
+        assert_eq!(view(error.into()).to_string(), "orders/1@7  decode orders/1/7: Corrupt/NoEnvelope");
+    }
+
+    #[test]
+    fn payloads_are_shown_as_far_as_they_can_be_read() {
+        let mut envelope = Envelope::new("a\u{1b}b", "Placed", 3);
+        envelope.occurred_at = busline::OccurredAt::parse("2026-11-25T08:00:00+01:00").expect("legal");
+        for (content_type, bytes, shown) in [
+            ("application/json", &b"{\n\"a\":1}"[..], r#"{ "a":1}"#),
+            ("text/plain", b"one\ntwo", r"one\u{a}two"),
+            ("image/png", &[0xff], "(1 bytes of image/png)"),
+        ] {
+            let payload = busline::Payload::bytes_of(content_type, bytes).expect("legal");
+            let text = view(Content::Text(Box::new(envelope.clone().with_payload(payload)))).to_string();
+            assert_eq!(text, format!(r"orders/1@7  2026-11-25T08:00:00+01:00  Placed  a\u{{1b}}b  v3  {shown}"));
+        }
+    }
+}
