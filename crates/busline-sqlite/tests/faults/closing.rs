@@ -18,7 +18,6 @@ fn a_closed_bus_leaves_one_file_and_no_descriptor_or_thread() {
 }
 
 #[test]
-#[ignore = "a child of the test above"]
 fn in_a_process_of_its_own() -> Result<()> {
     if role().as_deref() != Some("closing") {
         return Ok(());
