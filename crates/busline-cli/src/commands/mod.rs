@@ -1,6 +1,8 @@
 //! The commands: arguments become one plain request, and the request runs.
 
+mod deliver;
 mod doctor;
+mod group;
 mod job;
 mod manual;
 mod outcome;
