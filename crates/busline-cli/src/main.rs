@@ -1,8 +1,8 @@
 //! The `busline` command: publishes, reads and looks after topics of a bus, for people and for scripts.
 //!
 //! ```text
-//! args ─→ commands ─→ busline
-//!   │        │  ↑
+//! args ─→ commands ─→ busline ─→ watched (what a group's source says)
+//!   │        │  ↑  ↘ exec (a program for each event)
 //! usage      │  input (bounded lines) ─→ event (line ↔ envelope)
 //!            ↓
 //!         output: data to stdout, talk to stderr
@@ -11,6 +11,12 @@
 mod args;
 mod commands;
 mod event;
+mod exec;
+#[cfg(feature = "history")]
+mod group_history;
+#[cfg(not(feature = "history"))]
+#[path = "no_group_history.rs"]
+mod group_history;
 #[cfg(feature = "history")]
 mod history;
 #[cfg(not(feature = "history"))]
@@ -22,6 +28,7 @@ mod output;
 mod printable;
 mod target;
 mod usage;
+mod watched;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -96,7 +103,10 @@ fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
             drop(sender.send(outcome));
         });
         tokio::select! {
-            error = interrupts.twice() => Err(error),
+            error = interrupts.twice() => {
+                exec::kill_all();
+                Err(error)
+            }
             outcome = outcome => match outcome {
                 Ok(outcome) => outcome,
                 Err(_) => Err(panicked(command)),

@@ -212,20 +212,20 @@ impl Reader<'_> {
 
 /// A record as it is printed.
 #[derive(Serialize)]
-struct RecordView<'a> {
-    topic: &'a str,
-    partition: Partition,
-    offset: Offset,
-    attempt: u32,
+pub(super) struct RecordView<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Partition,
+    pub(super) offset: Offset,
+    pub(super) attempt: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<HeaderText>,
+    pub(super) headers: Vec<HeaderText>,
     #[serde(flatten)]
-    content: Content,
+    pub(super) content: Content,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Content {
+pub(super) enum Content {
     Json {
         envelope: Box<RawValue>,
     },
