@@ -1,102 +1,38 @@
-//! SIGKILL at random points: the real `busline pub` is killed again and again, and after each kill the file is read by
-//! plain SQLite and judged against what the killed processes had recorded.
+//! SIGKILL at random points: real `busline pub` and `busline sub --group` processes are killed again and again, and the
+//! file is read by plain SQLite and judged against what they had recorded.
 //!
 //! SIGKILL proves nothing about `Synced`, since the page cache survives it: the power-loss tests of the driver do that.
 
+mod consumer;
+mod consumers;
 mod dump;
 mod publisher;
+mod publishers;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use busline_history::{
-    Crash, FaultEnd, FaultStart, History, Plan, Process, Recorder, Report, Run, Target, Tolerance, Verdict,
-};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use busline_history::{Crash, Dump, Fault, FaultEnd, FaultStart, History, Process, Recorder, Target, Tolerance};
 
-use self::publisher::{Killed, Publisher};
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
-
-/// Kills in all, and on one file.
-const KILLS: usize = 300;
-const KILLS_PER_FILE: usize = 10;
-
-/// Latest moment of a kill after the first line of input.
-const KILL_WITHIN: Duration = Duration::from_millis(120);
-
-/// What all kills of a run came to.
-#[derive(Default)]
-struct Totals {
-    kills: usize,
-    attempted: u64,
-    acked: u64,
-    stored: usize,
+/// A process that was killed.
+struct Killed {
+    process: Process,
+    by_signal: bool,
+    /// What it had done until then, in words.
+    until_then: String,
 }
 
-#[test]
-fn killed_publishers_lose_nothing_that_was_acked() -> Outcome {
+/// The seed of a test, printed so that it can be repeated.
+fn seed() -> u64 {
     let seed = std::env::var("BUSLINE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; repeat with BUSLINE_SEED={seed}");
-    let mut dice = StdRng::seed_from_u64(seed);
-    let (mut totals, start) = (Totals::default(), Instant::now());
-    for _ in 0..KILLS / KILLS_PER_FILE {
-        one_file(&mut dice, seed, &mut totals)?;
-    }
-    println!(
-        "{} kills in {:.0?}: {} attempted, {} acked, {} stored, 0 lost, 0 doubled, 0 reordered",
-        totals.kills,
-        start.elapsed(),
-        totals.attempted,
-        totals.acked,
-        totals.stored
-    );
-    assert!(totals.kills >= KILLS);
-    Ok(())
+    seed
 }
 
-/// Kills publishers of one file one after another; in every third life two of them publish at once.
-fn one_file(dice: &mut StdRng, seed: u64, totals: &mut Totals) -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let faults = Recorder::create(folder.path().join("faults.ndjson"), 0)?.actor("killer");
-    let mut plan = Plan { acked_min: 0, ..Plan::default() };
-    let (mut life, mut kills) = (0, 0);
-    while kills < KILLS_PER_FILE {
-        let together = if life % 3 == 2 { 2 } else { 1 };
-        let publishers = (0..together)
-            .map(|number| Publisher::start(folder.path(), life * 2 + number))
-            .collect::<Outcome<Vec<_>>>()?;
-        for publisher in publishers {
-            let after = KILL_WITHIN.mul_f64(dice.random_range(0.0..1.0));
-            let killed = publisher.kill_after(after)?;
-            note(&faults, seed, &killed, after)?;
-            plan.killed.insert(killed.process);
-            kills += 1;
-        }
-        life += 1;
-        judge(folder.path(), &plan)?;
-    }
-    let (history, dump) = evidence(folder.path())?;
-    plan.acked_min = 1_000;
-    let report = Report::of(&Run::new(&history, &dump, &plan));
-    assert_eq!(report.verdict, Verdict::Green, "{report}");
-    totals.kills += kills;
-    totals.attempted += report.summary.attempted;
-    totals.acked += report.summary.acked;
-    totals.stored += dump.rows().len();
-    Ok(())
-}
-
-/// Judges everything that has happened on this file so far.
-fn judge(folder: &Path, plan: &Plan) -> Outcome {
-    let (history, dump) = evidence(folder)?;
-    let report = Report::of(&Run::new(&history, &dump, plan));
-    assert!(report.violations.is_empty(), "{report}");
-    Ok(())
-}
-
-fn evidence(folder: &Path) -> Outcome<(History, busline_history::Dump)> {
+/// All histories in the folder, merged, and what stands in its file.
+fn evidence(folder: &Path) -> Outcome<(History, Dump)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -107,10 +43,11 @@ fn evidence(folder: &Path) -> Outcome<(History, busline_history::Dump)> {
     Ok((History::read(files)?, dump::read(&folder.join("bus.db"))?))
 }
 
-fn note(faults: &Recorder, seed: u64, killed: &Killed, after: Duration) -> Outcome {
-    let target = Target::Process(Process { ..killed.process });
-    faults.fault(busline_history::Fault::Start(FaultStart {
-        kind: "F7".into(),
+/// Puts a kill into the history.
+fn note(faults: &Recorder, seed: u64, kind: &str, killed: &Killed, after: Duration) -> Outcome {
+    let target = Target::Process(killed.process);
+    faults.fault(Fault::Start(FaultStart {
+        kind: kind.into(),
         target: target.clone(),
         seed,
         parameter: format!("SIGKILL after {after:?}"),
@@ -118,7 +55,7 @@ fn note(faults: &Recorder, seed: u64, killed: &Killed, after: Duration) -> Outco
         copies: 1,
         tolerance: Tolerance::Within,
     }))?;
-    let proof = killed.by_signal.then(|| format!("ended by signal 9 after {} lines of input", killed.lines));
-    faults.fault(busline_history::Fault::Stop(FaultEnd { kind: "F7".into(), target, proof }))?;
+    let proof = killed.by_signal.then(|| format!("ended by signal 9 after {}", killed.until_then));
+    faults.fault(Fault::Stop(FaultEnd { kind: kind.into(), target, proof }))?;
     Ok(())
 }
