@@ -80,6 +80,8 @@ pub struct Summary {
     pub memory_retained_bytes: i64,
     /// The most that any run left, each by itself.
     pub leaked: Leaked,
+    /// Share of all processors that other processes used, the median of the runs, in 100.
+    pub others_cpu_percent: f64,
     /// The lowest success of any run, in 100.
     pub success_percent: f64,
 }
@@ -132,6 +134,7 @@ fn summary(runs: &[&RunResult]) -> Option<Summary> {
             threads: worst(&|leaked| leaked.threads),
             descriptors: worst(&|leaked| leaked.descriptors),
         },
+        others_cpu_percent: figure(&|run| Some(run.others_cpu_percent)).map_or(0.0, |it| it.median),
         success_percent: runs.iter().map(|run| run.success_percent).fold(100.0, f64::min),
     })
 }

@@ -41,7 +41,7 @@ pub use report::{Bar, write_table};
 pub use request::BenchRequest;
 pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run};
-pub use targets::{Bound, Target};
+pub use targets::{Bound, Target, Verdict};
 #[cfg(feature = "sqlite")]
 pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};
 pub use workload::{Level, Mode};

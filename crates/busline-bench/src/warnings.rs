@@ -2,16 +2,11 @@
 
 use crate::compare::Summary;
 use crate::measure::Machine;
+use crate::targets::{OTHERS_MAX_PERCENT, RUNS_MIN};
 use crate::workload::{Level, Mode};
-
-/// Share of all processors that others may use before figures are in doubt.
-const OTHERS_MAX: f64 = 0.1;
 
 /// Spread above which a median says little. Unit: percent.
 const SPREAD_MAX: f64 = 25.0;
-
-/// Runs below which a median is one of few.
-const RUNS_MIN: usize = 5;
 
 /// All warnings about these figures. `others` is the share of all processors that other processes used meanwhile.
 pub(crate) fn of(machine: &Machine, summaries: &[Summary], others: f64) -> Vec<String> {
@@ -25,9 +20,10 @@ pub(crate) fn of(machine: &Machine, summaries: &[Summary], others: f64) -> Vec<S
             machine.file_system
         ));
     }
-    if others > OTHERS_MAX {
+    if others * 100.0 > OTHERS_MAX_PERCENT {
         warnings.push(format!(
-            "Other processes used {:.0} % of the processors meanwhile: end them and measure again.",
+            "Other processes used {:.0} % of the processors meanwhile, which flatters every ratio to a twin of one \
+             thread: end them and measure again.",
             others * 100.0
         ));
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::compare::{Figure, Summary};
 use crate::result::{BenchReport, RunResult};
-use crate::targets::{Bound, Target};
+use crate::targets::{Bound, Target, Verdict};
 
 /// Writes the report. What was lost, doubled or reordered comes before any speed.
 ///
@@ -203,7 +203,11 @@ fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {
             Bound::AtMost(bound) => ("≤", bound),
         };
         let spread = target.spread_percent.map_or_else(String::new, |spread| format!(" (± {spread:.0} %)"));
-        let verdict = if target.met { "met" } else { "MISSED" };
+        let verdict = match target.verdict {
+            Verdict::Met => "met",
+            Verdict::Missed => "MISSED",
+            Verdict::Undecided => "unsure",
+        };
         writeln!(out, "{verdict:7}{}: {:.2}{spread}, wanted {sign} {bound}", target.what, target.measured)?;
     }
     Ok(())
