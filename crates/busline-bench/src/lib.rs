@@ -1,1 +1,47 @@
-//! The Busline benchmark: workloads, measures, twins and reports.
+//! The benchmark of Busline: the library behind `busline bench`.
+//!
+//! It publishes bursts to a bus, runs the native client beside it on the same rows, and says what both came to. A speed
+//! is given only if a dump of the store, read without the code that wrote it, shows all envelopes once and in order.
+//!
+//! ```text
+//! request ─→ run ─→ burst_run ─→ publishing      senders, receipts, latency
+//!             │         ├──────→ measure         memory, processor time, what is left
+//!             │         └──────→ dump            what stands in the store
+//!             ├───────→ twin                     the raw client in one loop
+//!             └─ result ─→ compare ─→ targets, warnings ─→ report
+//! ```
+//! It is no load generator for a service: every level is one burst from one process.
+
+mod allocations;
+mod burst_run;
+mod compare;
+mod dump;
+mod latency;
+mod measure;
+mod place;
+mod publishing;
+mod report;
+mod request;
+mod result;
+mod run;
+mod targets;
+mod twin;
+#[cfg(feature = "sqlite")]
+mod two_processes;
+mod warnings;
+mod workload;
+
+pub use allocations::CountingAllocator;
+pub use compare::{Figure, Summary};
+pub use latency::Percentiles;
+pub use measure::{Leaked, Machine};
+#[cfg(feature = "sqlite")]
+pub use report::write_sharing;
+pub use report::{Bar, write_table};
+pub use request::BenchRequest;
+pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
+pub use run::{Progress, Quiet, run};
+pub use targets::{Bound, Target, Verdict};
+#[cfg(feature = "sqlite")]
+pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};
+pub use workload::{Level, Mode};

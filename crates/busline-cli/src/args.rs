@@ -1,9 +1,13 @@
 //! What can be written on the command line; this module only parses.
 
+use std::time::Duration;
+
 use busline::{Format, OccurredAt, Offset, Partition, Start, Wire};
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::exec::CommandLine;
 
 /// An event bus for domain events: durable, in order per key, on a local file.
 #[derive(Debug, Parser)]
@@ -31,6 +35,7 @@ Examples:
   busline sub orders --from earliest --until-end --json
   busline sub orders --until-end --json | busline pub orders-copy --file -
   busline topic list
+  busline bench
   busline doctor";
 
 const CONTRACT: &str = "\
@@ -65,11 +70,16 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Publish events: one by flags, or many from a file
     Pub(Box<Publish>),
-    /// Print the records of a topic
+    /// Print the records of a topic, alone or as a member of a group
     Sub(Subscribe),
     /// Create, show, list and delete topics
     #[command(subcommand, after_help = TOPIC_EXAMPLES)]
     Topic(Topic),
+    /// Measure the bus beside the native client, and check that nothing was lost, doubled or reordered
+    Bench(Bench),
+    /// List, show, move and delete groups
+    #[command(subcommand, after_help = GROUP_EXAMPLES)]
+    Group(Group),
     /// Show the backend, what it can do, every limit, and whether the file is well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -87,11 +97,69 @@ pub(crate) enum Command {
     },
 }
 
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_EXAMPLES, after_long_help = format!("{BENCH_EXAMPLES}\n\n{BENCH_CONTRACT}"))]
+pub(crate) struct Bench {
+    /// Bursts to publish: low 500, medium 2000, high 5000, extreme 10000, surge 100000, flood 1000000 envelopes, or all
+    /// [default: all but flood]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["low", "medium", "high", "extreme", "surge", "flood", "all"])
+    )]
+    pub(crate) level: Vec<String>,
+    /// How to publish: async (receipts), sync (one at a time), batch, or all [default: all]
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["async", "sync", "batch", "all"])
+    )]
+    pub(crate) mode: Vec<String>,
+    /// Measured runs of each level and mode, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) runs: u32,
+    /// Size of a payload in bytes [default: the level's own, 41 or 256]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) payload: Option<usize>,
+    /// Window of each publisher in envelopes, 1 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 8_192)]
+    pub(crate) window: usize,
+    /// Topics, each with a publisher of its own, 1 to 50
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) topics: usize,
+    /// With --json: the file that gets the results, the machine and every run; the table then goes to stdout
+    #[arg(value_name = "FILE", requires = "json")]
+    pub(crate) file: Option<std::path::PathBuf>,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  busline bench
+  busline bench --level surge --mode async --topics 1 --runs 5
+  busline bench --level all --json results.json";
+
+const BENCH_CONTRACT: &str = "\
+Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
+stores the same rows in the same batch sizes; every figure is also given as a ratio to it. A speed is printed only
+after a dump of the store has shown every envelope once and in order; else the exit status is 1.";
+
 const TOPIC_EXAMPLES: &str = "\
 Examples:
   busline topic create orders --partitions 8
   busline topic show orders --json
   busline topic delete orders --dry-run";
+
+const GROUP_EXAMPLES: &str = "\
+Examples:
+  busline group list
+  busline group show billing orders --json
+  busline group seek billing orders --to 0:120,1:80 --dry-run
+  busline group delete billing orders --dry-run
+
+A group is moved and deleted only while it has no members.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -152,13 +220,13 @@ pub(crate) struct Event {
     #[arg(long = "type", value_name = "TYPE", requires = "key")]
     pub(crate) event_type: Option<String>,
     /// The payload; JSON unless --content-type says otherwise [default: no payload]
-    #[arg(long, requires = "key")]
+    #[arg(long, allow_negative_numbers = true, requires = "key")]
     pub(crate) data: Option<String>,
     /// The payload's media type [default: application/json]
     #[arg(long, value_name = "TYPE", requires = "data")]
     pub(crate) content_type: Option<String>,
     /// The event's place in its aggregate's history, counted from 1 [default: 1]
-    #[arg(long, value_name = "N", requires = "key")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "key")]
     pub(crate) version: Option<u64>,
     /// The event's id: 1 to 128 bytes [default: a new UUIDv7]
     #[arg(long, requires = "key")]
@@ -219,15 +287,43 @@ pub(crate) struct Subscribe {
     /// The topic; it must exist
     pub(crate) topic: String,
     /// Where to begin: earliest, latest, P:OFFSET[,P:OFFSET…] or an RFC 3339 time. Partitions not named begin at the
-    /// earliest; the time is when a record was stored
+    /// earliest; the time is when a record was stored. A group begins there only where it has no committed offset
     #[arg(long, value_name = "POSITION", value_parser = position, default_value = "earliest")]
     pub(crate) from: Start,
     /// End at the end that each partition has at the start [default: wait for more]
     #[arg(long)]
     pub(crate) until_end: bool,
     /// End after this many records [default: no limit]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) member: Membership,
+}
+
+/// Flags of a member of a group.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "In a group")]
+pub(crate) struct Membership {
+    /// Read as a member of this group: its members share the partitions, and it goes on where it ended
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+    /// Events at work at once, each of another key: 1 to 4096
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "group")]
+    pub(crate) concurrency: usize,
+    /// Run this program for each event, with the envelope on its stdin; words are separated by spaces, quotes keep
+    /// them together, and no shell is involved. An exit status other than 0 is a failed attempt [default: only print]
+    #[arg(long, value_name = "CMD", value_parser = CommandLine::parse, requires = "group")]
+    pub(crate) exec: Option<CommandLine>,
+    /// Attempts for an event in all, the first included: 1 to 1000; then its key waits
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "exec")]
+    pub(crate) attempts: u32,
+    /// Longest run of the program, in seconds: 0.001 to 3600; then it is killed, and the attempt has failed
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30", requires = "exec")]
+    pub(crate) timeout: Duration,
+    /// Time without a sign of life after which others take a member's partitions, in seconds: 1 to 300. Give all
+    /// members of a group the same
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5", requires = "group")]
+    pub(crate) lease: Duration,
 }
 
 const SUB_EXAMPLES: &str = "\
@@ -235,7 +331,9 @@ Examples:
   busline sub orders
   busline sub orders --from latest --json
   busline sub orders --from 0:120,1:80 --until-end
-  busline sub orders --from 2026-11-25T08:00:00Z --count 10";
+  busline sub orders --from 2026-11-25T08:00:00Z --count 10
+  busline sub orders --group billing --exec './charge --currency EUR'
+  busline sub orders --group audit --until-end --json --concurrency 64 >> audit.ndjson";
 
 const SUB_CONTRACT: &str = "\
 With --json each record is a line:
@@ -244,7 +342,18 @@ With --json each record is a line:
 \"headers\" stand before the envelope where a record has some. A record that cannot be decoded has
 \"error\" and \"message\" in place of the envelope, and makes the exit status 1.
 
-Records of a partition, and so of a key, come in order; partitions are interleaved.";
+Records of a partition, and so of a key, come in order; partitions are interleaved.
+
+In a group:
+  A line is written when the event's attempt has ended well, and before the group's progress is committed: after a
+  crash some lines come again, and none is missing. Keys keep their order, partitions do not.
+  --until-end waits for the whole group: until every partition is finished up to the end it had at the start, also
+  those of other members, and those that a dead member leaves.
+  A key whose attempts are used up waits, and holds its partition's progress back. With --until-end or --count the
+  command then ends with status 1, and names topic, partition, offset and key.
+  --exec gets the envelope as one line of CloudEvents JSON, and BUSLINE_TOPIC, BUSLINE_GROUP, BUSLINE_PARTITION,
+  BUSLINE_OFFSET and BUSLINE_ATTEMPT in its environment. What it prints goes to stderr.
+  Ctrl-C lets what runs end, commits and leaves the group; a second one kills the programs.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topic {
@@ -254,7 +363,7 @@ pub(crate) enum Topic {
         /// The topic: 1 to 200 of letters, digits, '.', '_' and '-'
         topic: String,
         /// Number of partitions, 1 to 1024; it cannot be changed later
-        #[arg(long, value_name = "N", default_value_t = 4)]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 4)]
         partitions: u32,
     },
     /// Show a topic and what its partitions hold
@@ -275,6 +384,54 @@ pub(crate) enum Topic {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// List all groups, by topic
+    #[command(after_help = "Examples:\n  busline group list --json")]
+    List,
+    /// Show how far a group is, and its members
+    #[command(after_help = "Examples:\n  busline group show billing\n  busline group show billing orders --json")]
+    Show {
+        /// The group
+        group: String,
+        /// The topic [default: all topics of the group]
+        topic: Option<String>,
+    },
+    /// Move a group's committed offsets on a topic
+    #[command(after_help = "Examples:\n  busline group seek billing orders --to earliest --dry-run\n  \
+                            busline group seek billing orders --to 0:120,1:80")]
+    Seek {
+        /// The group; it must have no members
+        group: String,
+        /// The topic
+        topic: String,
+        /// Where to go on: earliest, latest, P:OFFSET[,P:OFFSET…] or an RFC 3339 time. Partitions not named stay where
+        /// they are; the time is when a record was stored
+        #[arg(long, value_name = "POSITION", value_parser = position)]
+        to: Start,
+        /// Only say what would be moved [default: move it]
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Forget a group's committed offsets on a topic
+    #[command(after_help = "Examples:\n  busline group delete billing orders --dry-run\n  \
+                            busline group delete billing orders")]
+    Delete {
+        /// The group; it must have no members
+        group: String,
+        /// The topic
+        topic: String,
+        /// Only say what would be forgotten [default: forget it]
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "use a number of seconds".into())
 }
 
 fn name_and_text(text: &str) -> Result<(String, String), String> {

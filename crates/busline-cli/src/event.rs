@@ -31,9 +31,15 @@ fn new_id() -> String {
 
 /// Damage is said of what was stored; a line of input is only wrong.
 fn not_a_line(error: &Error) -> Error {
-    Error::invalid("Line")
-        .cause(format!("not one JSON object ({})", error.reason()))
-        .next("write one event a line, as one JSON object in UTF-8")
+    let cause = match error.reason() {
+        "NoEnvelope" => "it does not begin with '{'",
+        "NotUtf8" => "it is not UTF-8",
+        "Truncated" => "its JSON ends early",
+        "TrailingBytes" => "something follows the JSON object",
+        "Base64" => "its payload is not base64",
+        _ => "it is not JSON",
+    };
+    Error::invalid("Line").cause(cause).next("write one event a line, as one JSON object in UTF-8")
 }
 
 /// What `pub` reads of a line of `sub --json`.

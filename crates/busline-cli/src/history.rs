@@ -11,7 +11,7 @@ use busline_history::{Acked, ContentHash, Durability, Publication, Recorder};
 use crate::commands::Outcome;
 
 /// Names the file; it must not exist, since a history belongs to one process.
-const VARIABLE: &str = "BUSLINE_HISTORY";
+pub(crate) const VARIABLE: &str = "BUSLINE_HISTORY";
 
 /// The publisher's name in the history.
 const PUBLISHER: &str = "pub";
@@ -97,7 +97,7 @@ fn durability(is: busline::Durability) -> Durability {
     Durability { medium, copies: is.copies }
 }
 
-fn incomplete(error: io::Error) -> Error {
+pub(crate) fn incomplete(error: io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, "History")
         .because(error)
         .next("name a new file in BUSLINE_HISTORY")

@@ -34,9 +34,9 @@ impl Stop {
         }
     }
 
-    /// Says how many accepted envelopes have no outcome.
-    pub(crate) fn note_unsettled(&self, envelopes: usize) {
-        self.unsettled.store(envelopes, Ordering::Relaxed);
+    /// Says of how many events the outcome is not told yet.
+    pub(crate) fn note_unsettled(&self, events: usize) {
+        self.unsettled.store(events, Ordering::Relaxed);
     }
 }
 
@@ -77,7 +77,7 @@ impl Interrupts {
         self.one().await;
         let unsettled = self.stop.unsettled.load(Ordering::Relaxed);
         Error::new(ErrorKind::Closed, "Interrupted")
-            .cause(format!("stopped at once; {unsettled} accepted envelopes have no outcome"))
+            .cause(format!("stopped at once, without the outcome of {unsettled} events"))
             .next("look them up before publishing them again")
     }
 

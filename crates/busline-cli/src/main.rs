@@ -1,8 +1,8 @@
 //! The `busline` command: publishes, reads and looks after topics of a bus, for people and for scripts.
 //!
 //! ```text
-//! args ─→ commands ─→ busline
-//!   │        │  ↑
+//! args ─→ commands ─→ busline ─→ watched (what a group's source says)
+//!   │        │  ↑  ↘ exec (a program for each event)
 //! usage      │  input (bounded lines) ─→ event (line ↔ envelope)
 //!            ↓
 //!         output: data to stdout, talk to stderr
@@ -11,6 +11,12 @@
 mod args;
 mod commands;
 mod event;
+mod exec;
+#[cfg(feature = "history")]
+mod group_history;
+#[cfg(not(feature = "history"))]
+#[path = "no_group_history.rs"]
+mod group_history;
 #[cfg(feature = "history")]
 mod history;
 #[cfg(not(feature = "history"))]
@@ -22,6 +28,7 @@ mod output;
 mod printable;
 mod target;
 mod usage;
+mod watched;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -62,7 +69,8 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<(Cli, UrlSource), Exit
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
         let source = match matches.value_source("bus") {
             Some(clap::parser::ValueSource::CommandLine) => UrlSource::Argument,
-            _ => UrlSource::Elsewhere,
+            Some(clap::parser::ValueSource::EnvVariable) => UrlSource::Environment,
+            _ => UrlSource::Default,
         };
         Ok((Cli::from_arg_matches(&matches)?, source))
     });
@@ -95,14 +103,19 @@ fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
             drop(sender.send(outcome));
         });
         tokio::select! {
-            error = interrupts.twice() => Err(error),
+            error = interrupts.twice() => {
+                exec::kill_all();
+                Err(error)
+            }
             outcome = outcome => match outcome {
                 Ok(outcome) => outcome,
                 Err(_) => Err(panicked(command)),
             },
         }
     });
-    runtime.shutdown_background();
+    // After two interrupts the command still runs: the end of its runtime would settle all it waits for, and it would
+    // print that. The end of the process ends both.
+    std::mem::forget(runtime);
     ended
 }
 

@@ -52,16 +52,17 @@ impl Output {
         self.form
     }
 
+    /// Writes data as this output does, on any thread.
+    pub(crate) fn encoder(&self) -> Encoder {
+        Encoder { form: self.form, is_terminal: self.is_terminal }
+    }
+
     /// Writes one piece of data: as one line of JSON, or as its text, which may have several lines.
     ///
     /// # Errors
     /// `Unavailable/Output` if stdout takes no more for another reason than a broken pipe.
     pub(crate) fn data<T: Serialize + Display>(&mut self, data: &T) -> Result<()> {
-        let mut bytes = match self.form {
-            Form::Json => self.json(data)?,
-            Form::Text => text(data).into_bytes(),
-        };
-        bytes.push(b'\n');
+        let bytes = self.encoder().encode(data)?;
         self.write(|stdout| stdout.write_all(&bytes))
     }
 
@@ -118,13 +119,6 @@ impl Output {
         self.bar = ProgressBar::hidden();
     }
 
-    fn json<T: Serialize>(&self, data: &T) -> Result<Vec<u8>> {
-        let json = serde_json::to_string(data)
-            .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
-        let shown = if self.is_terminal { printable_json(&json).into_owned() } else { json };
-        Ok(shown.into_bytes())
-    }
-
     fn write(&mut self, write: impl FnOnce(&mut BufWriter<Box<dyn Write>>) -> io::Result<()>) -> Result<()> {
         if self.is_gone {
             return Ok(());
@@ -141,6 +135,32 @@ impl Output {
             }
             Ok(()) => Ok(()),
         }
+    }
+}
+
+/// How an output writes data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encoder {
+    pub(crate) form: Form,
+    is_terminal: bool,
+}
+
+impl Encoder {
+    /// The bytes of one piece of data, with its line end.
+    pub(crate) fn encode<T: Serialize + Display>(self, data: &T) -> Result<Vec<u8>> {
+        let mut bytes = match self.form {
+            Form::Json => self.json(data)?,
+            Form::Text => text(data).into_bytes(),
+        };
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    fn json<T: Serialize>(self, data: &T) -> Result<Vec<u8>> {
+        let json = serde_json::to_string(data)
+            .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
+        let shown = if self.is_terminal { printable_json(&json).into_owned() } else { json };
+        Ok(shown.into_bytes())
     }
 }
 

@@ -8,6 +8,7 @@ use busline::{Bus, Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     url: String,
+    source: UrlSource,
 }
 
 impl Target {
@@ -22,7 +23,12 @@ impl Target {
                 .next("set BUSLINE_URL instead")
                 .at("usage", ""));
         }
-        Ok(Self { url })
+        Ok(Self { url, source })
+    }
+
+    /// The URL, if the user has named one.
+    pub(crate) fn named(self) -> Option<String> {
+        (self.source != UrlSource::Default).then_some(self.url)
     }
 
     /// Connects, and makes a missing file.
@@ -71,8 +77,10 @@ impl Target {
 pub(crate) enum UrlSource {
     /// In the arguments, which other users can see.
     Argument,
-    /// In the environment, or the default.
-    Elsewhere,
+    /// In the environment.
+    Environment,
+    /// Nowhere: it is the default.
+    Default,
 }
 
 /// Whether there is `user:password@` in front of a host.
@@ -91,7 +99,7 @@ mod tests {
         let error = Target::new(url.into(), UrlSource::Argument).expect_err("refused");
         assert_eq!(error.code(), "Invalid/SecretInArguments");
         assert!(!format!("{error}{error:?}").contains("hunter2"));
-        let target = Target::new(url.into(), UrlSource::Elsewhere).expect("taken");
+        let target = Target::new(url.into(), UrlSource::Environment).expect("taken");
         assert_eq!(target.shown(), "nats:");
         for url in ["nats://localhost:4222", "nats://user@localhost", "sqlite:a@b:c.db"] {
             Target::new(url.into(), UrlSource::Argument).expect("no password");

@@ -38,7 +38,7 @@ pub use publisher::{
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
 pub use subscription::{
-    Delivery, Handler, HandlerError, Left, Retry, Subscription, SubscriptionBuilder, SubscriptionSettings,
+    Blocked, Delivery, Handler, HandlerError, Left, Retry, Subscription, SubscriptionBuilder, SubscriptionSettings,
     SubscriptionStats, Verdict,
 };
 pub use topic::{

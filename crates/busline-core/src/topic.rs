@@ -185,6 +185,24 @@ impl TopicSpec {
         Ok(())
     }
 
+    /// Checks that a backend of one copy without retention can hold this.
+    ///
+    /// # Errors
+    /// `Unsupported/Replicas`, `Unsupported/Retention`.
+    pub fn check_single_copy(&self, backend: &str) -> Result<()> {
+        if self.replicas != 1 {
+            return Err(Error::new(ErrorKind::Unsupported, "Replicas")
+                .cause(format!("replicas = {}, and {backend} keeps one copy", self.replicas))
+                .next("use one replica, or a backend with several nodes"));
+        }
+        if self.retention != Retention::default() {
+            return Err(Error::new(ErrorKind::Unsupported, "Retention")
+                .cause(format!("retention {}, and {backend} deletes nothing by itself", self.retention))
+                .next("create the topic without retention and trim it"));
+        }
+        Ok(())
+    }
+
     /// Checks that a topic of this spec may be changed to `wanted`.
     ///
     /// # Errors

@@ -162,7 +162,7 @@ async fn a_key_whose_attempts_are_used_up_waits_and_is_named() -> Outcome {
     }
     assert_eq!(seen.of("bad"), [(1, 1, true), (2, 1, true), (3, 1, false), (3, 2, false)]);
     let blocked = subscription.blocked();
-    assert!(blocked[0].contains("key bad: a key has used its attempts up"), "{blocked:?}");
+    assert!(blocked[0].to_string().contains("key bad: a key has used its attempts up"), "{blocked:?}");
     subscription.close(CLOSE).await;
     let partition = busline_core::partition_of(b"bad", 4);
     let committed = bus.driver().committed(&"billing".parse()?, &"orders".parse()?).await?[partition.0 as usize];

@@ -58,6 +58,9 @@ const RETRY_MAX: Duration = Duration::from_millis(1);
 /// Longest wait of a checkpoint for readers and writers; shorter than the wait at the turnstile, which it holds.
 const CHECKPOINT_WAIT_MAX: Duration = Duration::from_millis(15);
 
+/// Time from which on a lock of another program is said to be trouble.
+const LOCK_TROUBLE: Duration = Duration::from_secs(1);
+
 impl Store {
     pub(crate) fn new(
         config: SqliteConfig,
@@ -135,7 +138,7 @@ impl Store {
             *group = rest;
             settle_all(overdue, &locked);
             queue.refuse_overdue(now, &locked);
-            queue.set_trouble(Some(locked.clone()));
+            self.tell_lock(queue, &locked);
             if group.is_empty() { Err(locked) } else { Ok(()) }
         });
         if let Err(error) = outcome {
@@ -259,7 +262,7 @@ impl Store {
             } else if now >= until {
                 Err(locked)
             } else {
-                queue.set_trouble(Some(locked));
+                self.tell_lock(queue, &locked);
                 Ok(())
             }
         })?;
@@ -354,6 +357,13 @@ impl Store {
         Error::new(ErrorKind::Unavailable, "Locked")
             .cause(format!("{} was locked by another program for {waited:.1?}", self.config.path.display()))
             .next("end the program that keeps the file locked")
+    }
+
+    /// A lock that lasts is trouble; one that other publishers take turns with is not.
+    fn tell_lock(&self, queue: &Queue, locked: &Error) {
+        if self.locked_since.get().is_some_and(|since| since.elapsed() >= LOCK_TROUBLE) {
+            queue.set_trouble(Some(locked.clone()));
+        }
     }
 
     fn publish_error(&self, error: Error) -> Error {

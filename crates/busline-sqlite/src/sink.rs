@@ -48,11 +48,11 @@ impl Sink for SqliteSink {
         self.committer.publish(batch, &self.topic);
     }
 
-    /// A batch that was handed over is settled by the committer, which outlives the sink.
     fn trouble(&self) -> Option<Error> {
         self.committer.trouble()
     }
 
+    /// A batch that was handed over is settled by the committer, which outlives the sink.
     fn close(&self, _deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.closed.store(true, Ordering::Release);
         Box::pin(async { Ok(()) })

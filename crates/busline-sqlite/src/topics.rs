@@ -16,11 +16,7 @@ pub(crate) type PartitionIds = Vec<i64>;
 
 pub(crate) fn create(connection: &Connection, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
     spec.validate()?;
-    if spec.replicas != 1 {
-        return Err(Error::new(ErrorKind::Unsupported, "Replicas")
-            .cause(format!("replicas = {}, and one file is one copy", spec.replicas))
-            .next("use one replica, or a backend with several nodes"));
-    }
+    spec.check_single_copy("sqlite").map_err(|error| error.at("create topic", name))?;
     refuse_taken(connection, name)?;
     let incarnation = Uuid::from_bytes(rand::random());
     connection
@@ -58,6 +54,7 @@ fn refuse_taken(connection: &Connection, name: &TopicName) -> Result<()> {
 pub(crate) fn update(connection: &Connection, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
     spec.validate()?;
     let found = info(connection, name)?;
+    spec.check_single_copy("sqlite").map_err(|error| error.at("update topic", name))?;
     found.spec.check_update(spec).map_err(|error| error.at("update topic", name))?;
     connection
         .execute("UPDATE topics SET spec = ?1 WHERE name = ?2", params![to_json(spec)?, name.as_str()])

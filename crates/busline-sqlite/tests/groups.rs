@@ -25,13 +25,13 @@ struct Seen {
 
 impl Seen {
     fn note(&self, delivery: &Delivery) {
-        let mut versions = self.versions.lock().unwrap();
+        let mut versions = self.versions.lock().expect("no panic");
         versions.entry(delivery.envelope.aggregate_id.clone()).or_default().push(delivery.envelope.event_version);
         self.more.notify_one();
     }
 
     fn count(&self) -> usize {
-        self.versions.lock().unwrap().values().map(Vec::len).sum()
+        self.versions.lock().expect("no panic").values().map(Vec::len).sum()
     }
 
     async fn wait_for(&self, count: usize) {

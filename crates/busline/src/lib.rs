@@ -44,5 +44,8 @@ pub use busline_core::{
     SubscriptionStats, SystemClock, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, TryPublishError,
     Verdict, Wire, decode, escaped, topic_not_found,
 };
+pub use busline_core::{
+    Blocked, BoxFuture, Commit, Sink, SinkRequest, Source, SourceEvent, SourceRequest, group_active, group_not_found,
+};
 #[cfg(feature = "sqlite")]
 pub use busline_sqlite::{SqliteConfig, SqliteDriver};

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("busline-kafka", &["busline-core"]),
     ("busline", &["busline-core", "busline-sqlite", "busline-nats", "busline-kafka"]),
     ("busline-bench", &["busline", "busline-history"]),
-    ("busline-cli", &["busline", "busline-bench"]),
+    ("busline-cli", &["busline", "busline-bench", "busline-history"]),
     ("xtask", &[]),
 ];
 

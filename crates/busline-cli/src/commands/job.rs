@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busline::{Bus, Result};
 
-use super::{doctor, manual, publish, subscribe, topic};
+use super::{bench, deliver, doctor, group, manual, publish, subscribe, topic};
 use crate::args::Command;
 use crate::interrupt::Stop;
 use crate::output::Output;
@@ -14,7 +14,10 @@ use crate::target::Target;
 pub(crate) enum Job {
     Publish(publish::Request),
     Subscribe(subscribe::Request),
+    Deliver(deliver::Request),
+    Group(group::Request),
     Topic(topic::Request),
+    Bench(bench::Request),
     Doctor(doctor::Request),
     Manual(manual::Request),
 }
@@ -36,8 +39,11 @@ impl Job {
     pub(crate) fn new(command: Command, bus: Target) -> Result<Self> {
         Ok(match command {
             Command::Pub(args) => Self::Publish(publish::Request::new(*args, bus)?),
+            Command::Sub(args) if args.member.group.is_some() => Self::Deliver(deliver::Request::new(args, bus)?),
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
+            Command::Bench(args) => Self::Bench(bench::Request::new(args, bus)?),
+            Command::Group(args) => Self::Group(group::Request::new(args, bus)?),
             Command::Doctor => Self::Doctor(doctor::Request { bus }),
             Command::Completions { shell } => Self::Manual(manual::Request::Completions(shell)),
             Command::Man { command } => Self::Manual(manual::Request::Page(command)),
@@ -48,7 +54,10 @@ impl Job {
         match self {
             Self::Publish(request) => publish::run(request, output, stop).await,
             Self::Subscribe(request) => subscribe::run(request, output, stop).await,
+            Self::Deliver(request) => deliver::run(request, output, stop).await,
+            Self::Group(request) => group::run(request, output).await,
             Self::Topic(request) => topic::run(request, output).await,
+            Self::Bench(request) => bench::run(request, output, stop).await,
             Self::Doctor(request) => doctor::run(request, output).await,
             Self::Manual(request) => manual::run(&request, output),
         }

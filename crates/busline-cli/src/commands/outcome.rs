@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use busline::{Ack, Durability, Error, Result, TopicName};
+use busline::{Ack, Durability, Error, ErrorKind, Result, TopicName};
 use serde::Serialize;
 
 use super::Ended;
@@ -15,7 +15,7 @@ pub(crate) enum Outcome {
     Failed(Error),
     /// Perhaps stored.
     Indeterminate(Error),
-    /// Never accepted.
+    /// Never accepted, since it is wrong in itself.
     Invalid(Error),
 }
 
@@ -26,6 +26,14 @@ impl Outcome {
             Ok(ack) => Self::Acked(ack),
             Err(error) if error.is_definite() => Self::Failed(error),
             Err(error) => Self::Indeterminate(error),
+        }
+    }
+
+    /// What was never accepted: wrong in itself, or not taken any more.
+    pub(crate) fn refused(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Closed | ErrorKind::Unavailable | ErrorKind::Internal => Self::Failed(error),
+            _ => Self::Invalid(error),
         }
     }
 
@@ -150,7 +158,7 @@ impl Summary {
 mod tests {
     use std::time::Duration;
 
-    use busline::{ErrorKind, Medium, Offset, Partition};
+    use busline::{Medium, Offset, Partition};
 
     use super::*;
 
@@ -198,7 +206,7 @@ mod tests {
         prints(
             5,
             None,
-            &Outcome::Invalid(Error::invalid("Line")),
+            &Outcome::refused(Error::invalid("Line")),
             r#"{"line":5,"outcome":"invalid","error":"Invalid/Line","message":"Invalid/Line"}"#,
         );
     }

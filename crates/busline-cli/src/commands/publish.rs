@@ -287,7 +287,7 @@ async fn settled(waiting: &mut VecDeque<Waiting>) -> Outcome {
 fn poll_front(waiting: &mut VecDeque<Waiting>, context: &mut std::task::Context<'_>) -> std::task::Poll<Outcome> {
     match waiting.front_mut().map(|first| &mut first.state) {
         Some(State::InFlight(receipt)) => Pin::new(receipt).poll(context).map(Outcome::of),
-        Some(State::Refused(error)) => std::task::Poll::Ready(Outcome::Invalid(error.clone())),
+        Some(State::Refused(error)) => std::task::Poll::Ready(Outcome::refused(error.clone())),
         None => std::task::Poll::Pending,
     }
 }

@@ -212,20 +212,20 @@ impl Reader<'_> {
 
 /// A record as it is printed.
 #[derive(Serialize)]
-struct RecordView<'a> {
-    topic: &'a str,
-    partition: Partition,
-    offset: Offset,
-    attempt: u32,
+pub(super) struct RecordView<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Partition,
+    pub(super) offset: Offset,
+    pub(super) attempt: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<HeaderText>,
+    pub(super) headers: Vec<HeaderText>,
     #[serde(flatten)]
-    content: Content,
+    pub(super) content: Content,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Content {
+pub(super) enum Content {
     Json {
         envelope: Box<RawValue>,
     },
@@ -264,5 +264,42 @@ fn write_readable(envelope: &Envelope, f: &mut fmt::Formatter<'_>) -> fmt::Resul
         Ok(json) if envelope.payload.is_json() => write!(f, "  {}", printable(&json.replace(['\n', '\r', '\t'], " "))),
         Ok(text) if content_type.starts_with("text/") => write!(f, "  {}", printable(text)),
         _ => write!(f, "  ({} bytes of {})", bytes.len(), printable(content_type)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busline::ErrorKind;
+
+    use super::*;
+
+    fn view(content: Content) -> RecordView<'static> {
+        let (partition, offset) = (Partition(1), Offset(7));
+        RecordView { topic: "orders", partition, offset, attempt: 1, headers: Vec::new(), content }
+    }
+
+    #[test]
+    fn an_undecodable_record_is_told_in_its_place() {
+        let error = Error::new(ErrorKind::Corrupt, "NoEnvelope").at("decode", "orders/1/7");
+        assert_eq!(
+            serde_json::to_string(&view(error.clone().into())).expect("json"),
+            r#"{"topic":"orders","partition":1,"offset":7,"attempt":1,"error":"Corrupt/NoEnvelope","message":"decode orders/1/7: Corrupt/NoEnvelope"}"#
+        );
+        assert_eq!(view(error.into()).to_string(), "orders/1@7  decode orders/1/7: Corrupt/NoEnvelope");
+    }
+
+    #[test]
+    fn payloads_are_shown_as_far_as_they_can_be_read() {
+        let mut envelope = Envelope::new("a\u{1b}b", "Placed", 3);
+        envelope.occurred_at = busline::OccurredAt::parse("2026-11-25T08:00:00+01:00").expect("legal");
+        for (content_type, bytes, shown) in [
+            ("application/json", &b"{\n\"a\":1}"[..], r#"{ "a":1}"#),
+            ("text/plain", b"one\ntwo", r"one\u{a}two"),
+            ("image/png", &[0xff], "(1 bytes of image/png)"),
+        ] {
+            let payload = busline::Payload::bytes_of(content_type, bytes).expect("legal");
+            let text = view(Content::Text(Box::new(envelope.clone().with_payload(payload)))).to_string();
+            assert_eq!(text, format!(r"orders/1@7  2026-11-25T08:00:00+01:00  Placed  a\u{{1b}}b  v3  {shown}"));
+        }
     }
 }

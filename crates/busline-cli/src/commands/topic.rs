@@ -6,6 +6,7 @@ use busline::{Bounds, Driver, Partition, Result, TopicInfo, TopicName, TopicSpec
 use serde::Serialize;
 
 use super::Ended;
+use super::group::GroupView;
 use super::job::close;
 use crate::args::Topic;
 use crate::output::Output;
@@ -65,7 +66,8 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
         }
         Action::Show(name) => {
             let info = driver.topic(&name).await?;
-            output.data(&TopicContents { topic: TopicView::of(&info), partitions: contents(driver, &info).await? })?;
+            let (partitions, groups) = (contents(driver, &info).await?, groups(driver, &name).await?);
+            output.data(&TopicContents { topic: TopicView::of(&info), partitions, groups })?;
         }
         Action::List => {
             for info in driver.topics().await? {
@@ -91,6 +93,17 @@ async fn contents(driver: &dyn Driver, info: &TopicInfo) -> Result<Vec<Partition
         contents.push(PartitionView::of(partition, driver.bounds(&info.name, partition).await?));
     }
     Ok(contents)
+}
+
+/// How far each group of the topic is.
+async fn groups(driver: &dyn Driver, topic: &TopicName) -> Result<Vec<GroupView>> {
+    let mut groups = Vec::new();
+    if driver.capabilities().groups {
+        for (group, _) in driver.groups().await?.into_iter().filter(|(_, of)| of == topic) {
+            groups.push(GroupView::look(driver, &group, topic).await?);
+        }
+    }
+    Ok(groups)
 }
 
 /// A topic as it is printed.
@@ -149,12 +162,14 @@ struct TopicContents {
     topic: TopicView,
     #[serde(rename = "contents")]
     partitions: Vec<PartitionView>,
+    groups: Vec<GroupView>,
 }
 
 impl fmt::Display for TopicContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.topic.fmt(f)?;
-        self.partitions.iter().try_for_each(|partition| partition.fmt(f))
+        self.partitions.iter().try_for_each(|partition| partition.fmt(f))?;
+        self.groups.iter().try_for_each(|group| write!(f, "\ngroup {group}"))
     }
 }
 

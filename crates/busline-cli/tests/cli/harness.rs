@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -108,4 +110,15 @@ pub(crate) fn signal(child: &Child, name: &str) {
 /// Writes to a child's stdin, which stays open.
 pub(crate) fn write(child: &mut Child, text: &str) {
     child.stdin.as_mut().expect("stdin").write_all(text.as_bytes()).expect("written");
+}
+
+/// Sends SIGINT until the child ends, since signals that come together are one; gives its exit status.
+pub(crate) fn interrupt_until_the_end(child: &mut Child) -> Option<i32> {
+    let (_never, pause) = mpsc::channel::<()>();
+    let ended = (0..200).find_map(|_| {
+        signal(child, "INT");
+        let _ = pause.recv_timeout(Duration::from_millis(50));
+        child.try_wait().expect("a state")
+    });
+    ended.and_then(|status| status.code())
 }

@@ -62,6 +62,7 @@ fn wrong_usage_is_2_and_names_the_nearest() {
         ("--json sub orders --json", "usage: Invalid/RepeatedFlag: --json is given twice; give it once"),
         ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it"),
         ("pub orders", "usage: Invalid/MissingArgument: <--file <FILE>|--key <KEY>> is missing; give it"),
+        ("sub orders --count -1", "usage: Invalid/Argument: '-1' for --count <N>; use a whole number"),
         ("sub orders --count many", "usage: Invalid/Argument: 'many' for --count <N>; use a whole number"),
         (
             "pub orders --file x --key k --type T",

@@ -41,6 +41,7 @@ struct Log {
 impl Store {
     pub(super) fn create(&mut self, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
         spec.validate()?;
+        spec.check_single_copy("memory").map_err(|error| error.at("create topic", name))?;
         if self.topics.contains_key(name) {
             return Err(topic_exists(name));
         }
@@ -56,6 +57,7 @@ impl Store {
     pub(super) fn update(&mut self, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
         spec.validate()?;
         let topic = self.topics.get_mut(name).ok_or_else(|| topic_not_found(name))?;
+        spec.check_single_copy("memory").map_err(|error| error.at("update topic", name))?;
         topic.info.spec.check_update(spec).map_err(|error| error.at("update topic", name))?;
         topic.info.spec = spec.clone();
         Ok(topic.info.clone())

@@ -53,6 +53,11 @@ impl Slot {
         }
     }
 
+    /// Whether the present run is to end before it begins.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
     /// Marks the run as blocked if its poll lasts too long; gives whether it is so for the first time.
     pub(crate) fn look(&self, tick: u64) -> bool {
         let since = self.polling_since.load(Ordering::Relaxed);

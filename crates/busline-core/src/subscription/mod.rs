@@ -27,4 +27,4 @@ pub use engine::SubscriptionStats;
 pub use handler::{Delivery, Handler, HandlerError, Verdict};
 pub use retry::Retry;
 pub use settings::SubscriptionSettings;
-pub use subscribe::{Left, Subscription};
+pub use subscribe::{Blocked, Left, Subscription};

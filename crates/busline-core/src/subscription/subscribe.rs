@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::engine::{Engine, SubscriptionStats};
 use super::tender;
 use super::watchdog::Watchdog;
-use crate::error::Result;
-use crate::topic::{Offset, Partition};
+use crate::error::{Result, escaped};
+use crate::topic::{Offset, Partition, TopicName};
 
 /// One member of a group, at work on a topic.
 ///
@@ -68,6 +68,34 @@ pub struct Left {
     pub left: Vec<String>,
 }
 
+/// A record that holds its partition back, and why. `Display` is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition whose progress stops here.
+    pub partition: Partition,
+    /// The record's place there, as far as it is known.
+    pub offset: Option<Offset>,
+    /// The key that waits; `None` if the record cannot be decoded, since then the whole partition waits.
+    pub key: Option<String>,
+    /// Why, in words.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)?;
+        if let Some(offset) = self.offset {
+            write!(f, "/{offset}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, " key {}", escaped(key))?;
+        }
+        write!(f, ": {}", self.why)
+    }
+}
+
 impl Subscription {
     pub(crate) fn new(engine: Arc<Engine>, watchdog: Watchdog, tasks: Vec<JoinHandle<()>>, runtime: Handle) -> Self {
         let running = Mutex::new(Some(Running { _watchdog: watchdog, tasks }));
@@ -85,15 +113,17 @@ impl Subscription {
         self.inner.engine.stats()
     }
 
-    /// What holds partitions back, a line each: keys whose attempts are used up, records that cannot be decoded.
-    pub fn blocked(&self) -> Vec<String> {
+    /// What holds partitions back: keys whose attempts are used up, records that cannot be decoded.
+    pub fn blocked(&self) -> Vec<Blocked> {
         let topic = &self.inner.engine.place.topic;
-        let line = |blocked: super::lanes::Blocked| {
-            let key = blocked.key.map(|key| format!(" key {}", crate::error::escaped(&String::from_utf8_lossy(&key))));
-            let offset = blocked.offset.map_or_else(String::new, |offset| format!("/{offset}"));
-            format!("{topic}/{}{offset}{}: {}", blocked.partition, key.unwrap_or_default(), blocked.why)
+        let named = |super::lanes::Blocked { partition, offset, key, why }| Blocked {
+            topic: topic.clone(),
+            partition,
+            offset,
+            key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
+            why,
         };
-        self.inner.engine.blocked().into_iter().map(line).collect()
+        self.inner.engine.blocked().into_iter().map(named).collect()
     }
 
     /// The partitions that this member holds at the moment.

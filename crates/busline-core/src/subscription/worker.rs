@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::engine::{Ended, Engine, Note};
-use super::guarded::Ran;
+use super::guarded::{Ran, Slot};
 use super::handler::{Delivery, Handler, HandlerError, Verdict};
 use super::lanes::{End, Subject, Work, size_of};
 use crate::driver::ReadRequest;
@@ -50,25 +50,38 @@ async fn attempt<H: Handler>(engine: &Engine, handler: &H, worker: usize, work: 
     };
     let offset = record.offset;
     let delivery = Delivery { envelope, partition, offset, attempt, place: Arc::clone(&engine.place) };
-    let start = Instant::now();
-    let run = async {
-        hold(engine, start).await;
-        handler.handle(delivery).await
+    let slot = &engine.slots[worker];
+    let ran = match hold(engine, slot).await {
+        Hold::Over => Ran::Cancelled,
+        Hold::Stands => {
+            let until = Instant::now() + engine.settings.handler_timeout;
+            slot.run(&engine.tick, until, handler.handle(delivery)).await
+        }
     };
-    let ran = engine.slots[worker].run(&engine.tick, start + engine.settings.handler_timeout, run).await;
     let (end, note) = judge(engine, record, attempt, ran);
     Ended { lane, ordinal, bytes, end, note }
 }
 
-/// Waits while the assignment may be over: others may have taken it while this process was frozen.
+/// Whether the handler may begin.
+enum Hold {
+    Stands,
+    /// The partition is lost, or the subscription closes.
+    Over,
+}
+
+/// Waits while the assignment may be over: others may have taken it while this process was frozen. The handler's time
+/// does not run meanwhile, or a backend that takes no beat for a while would use attempts up that were never made.
 ///
 /// # Source
 /// Promise C2.
-async fn hold(engine: &Engine, mut now: Instant) {
-    while engine.source.holds_until().is_some_and(|until| until <= now) {
+async fn hold(engine: &Engine, slot: &Slot) -> Hold {
+    while engine.source.holds_until().is_some_and(|until| until <= Instant::now()) {
+        if slot.is_cancelled() || engine.is_closing() {
+            return Hold::Over;
+        }
         tokio::time::sleep(HOLD_LOOK).await;
-        now = Instant::now();
     }
+    if slot.is_cancelled() { Hold::Over } else { Hold::Stands }
 }
 
 /// Pause between two looks at whether the assignment still stands.

@@ -2,7 +2,7 @@
 //!
 //! Power loss, failed syncs and a full disk are in `tests/power`, on a simulated disk.
 
-#[path = "../ledger/mod.rs"]
+#[path = "../ledger/ledger.rs"]
 mod ledger;
 
 mod bad_files;

@@ -39,7 +39,6 @@ fn a_file_or_folder_that_may_not_be_written_is_denied_at_open() {
 }
 
 #[test]
-#[ignore = "a child of the test above"]
 fn in_a_process_of_another_user() -> Result<()> {
     if role().as_deref() != Some("read-only") {
         return Ok(());

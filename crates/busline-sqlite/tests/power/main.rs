@@ -6,7 +6,7 @@
 //! `sweep` test the simulation itself with plain SQLite, on the `workload` that they share; `driver`, `failed_sync` and
 //! `full_disk` test the driver on it, by a `bus` and the judge in `ledger`.
 
-#[path = "../ledger/mod.rs"]
+#[path = "../ledger/ledger.rs"]
 mod ledger;
 
 mod bus;

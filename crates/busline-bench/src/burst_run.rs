@@ -1,0 +1,182 @@
+//! One run of the bus on its stage: opened, burst, closed, counted, judged.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use busline::TopicName;
+#[cfg(feature = "sqlite")]
+use busline::TopicSpec;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::allocations;
+use crate::dump::{Verdict, judge_driver};
+use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
+use crate::place::{Place, Stage};
+use crate::publishing::{Burst, Publishers};
+use crate::workload::{Event, Workload};
+
+/// Everything one run came to.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) backend: String,
+    pub(crate) burst: Burst,
+    pub(crate) cpu: Duration,
+    pub(crate) allocations_per_publish: Option<f64>,
+    /// Envelopes whose outcome was another than acked.
+    pub(crate) not_acked: u64,
+    pub(crate) memory_peak_delta: i64,
+    pub(crate) memory_retained: i64,
+    pub(crate) leaked: Leaked,
+    pub(crate) verdict: Verdict,
+    /// Records of each transaction, where a dump shows it.
+    pub(crate) transactions: Option<Vec<usize>>,
+}
+
+impl Measured {
+    pub(crate) fn is_sound(&self) -> bool {
+        self.not_acked == 0 && self.verdict.is_perfect()
+    }
+}
+
+/// What is known while the bus is open.
+struct Open {
+    backend: String,
+    burst: Burst,
+    cpu: Duration,
+    allocations: Option<u64>,
+    not_acked: u64,
+    memory_peak_delta: i64,
+    /// The verdict of a backend that no other program can read.
+    verdict: Option<Verdict>,
+}
+
+/// Longest wait for a bus to close.
+const CLOSE_MAX: Duration = Duration::from_secs(60);
+
+/// Publishes the workload on a stage of its own.
+pub(crate) fn measure(place: &Place, workload: &Workload) -> Result<Measured> {
+    let stage = place.stage(workload.topics);
+    let workload = Arc::new(workload.clone());
+    let threads_before = threads()?;
+    let memory = Memory::watch()?;
+    let runtime = runtime()?;
+    let descriptors_before = descriptors()?;
+    let open = runtime.block_on(open_and_burst(&stage, &workload, &memory))?;
+    let mut leaked =
+        Leaked { tasks: tasks_settled(&runtime), threads: 0, descriptors: descriptors()? - descriptors_before };
+    drop(runtime);
+    leaked.threads = threads_settled(threads_before)? - threads_before;
+    let memory_retained = memory.retained()?;
+    let (verdict, transactions) = judge(&stage, &workload, open.verdict)?;
+    clear(&stage)?;
+    Ok(Measured {
+        backend: open.backend,
+        cpu: open.cpu,
+        allocations_per_publish: open.allocations.map(|count| allocations_each(count, &workload)),
+        burst: open.burst,
+        not_acked: open.not_acked,
+        memory_peak_delta: open.memory_peak_delta,
+        memory_retained,
+        leaked,
+        verdict,
+        transactions,
+    })
+}
+
+async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory) -> Result<Open> {
+    let bus = busline::connect(&stage.url).await?;
+    let publishers = Publishers::open(&bus, &stage.topics, workload.window_envelopes).await?;
+    let (cpu, counted) = (cpu_time(), allocations::count());
+    let burst = publishers.burst(workload).await?;
+    let cpu = cpu_time() - cpu;
+    let allocations = allocations::count().zip(counted).map(|(now, before)| now - before);
+    let memory_peak_delta = memory.peak_delta()?;
+    let verdict = match stage.file() {
+        Some(_) if cfg!(feature = "sqlite") => None,
+        _ => Some(judge_driver(&bus, &stage.topics, workload).await?),
+    };
+    let backend = bus.driver().capabilities().backend.to_string();
+    let ends = bus.close(CLOSE_MAX).await?;
+    let left: Vec<&String> = ends.iter().flat_map(|end| &end.left).collect();
+    ensure!(left.is_empty(), "not closed within {CLOSE_MAX:?}: {left:?}");
+    let acked: u64 = ends.iter().map(|end| end.stats.acked).sum();
+    let not_acked = (workload.envelopes - acked).max(publishers.failures());
+    Ok(Open { backend, burst, cpu, allocations, not_acked, memory_peak_delta, verdict })
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().enable_time().build().context("build a runtime")
+}
+
+/// Tasks left, once there is none or a short time has passed: one that was joined is counted until its worker has let go.
+fn tasks_settled(runtime: &Runtime) -> i64 {
+    let end = Instant::now() + TASK_EXIT_MAX;
+    loop {
+        let tasks = runtime.metrics().num_alive_tasks();
+        if tasks == 0 || Instant::now() >= end {
+            return tasks as i64;
+        }
+        std::thread::yield_now();
+    }
+}
+
+const TASK_EXIT_MAX: Duration = Duration::from_millis(200);
+
+/// Allocations of one publish without those of making its envelope, which are counted apart.
+fn allocations_each(burst: u64, workload: &Workload) -> f64 {
+    const MADE: u64 = 1_000;
+    let before = allocations::count().unwrap_or(0);
+    for version in 1..=MADE {
+        std::hint::black_box(workload.envelope(Event { aggregate: 0, version }));
+    }
+    let made = allocations::count().unwrap_or(0) - before;
+    burst as f64 / workload.envelopes as f64 - made as f64 / MADE as f64
+}
+
+#[cfg(feature = "sqlite")]
+fn judge(stage: &Stage, workload: &Workload, known: Option<Verdict>) -> Result<(Verdict, Option<Vec<usize>>)> {
+    match (known, stage.file()) {
+        (None, Some(file)) => {
+            let dump = crate::dump::judge_file(&file, &stage.topics, workload)?;
+            Ok((dump.verdict, Some(dump.transactions)))
+        }
+        (known, _) => Ok((known.context("nothing was judged")?, None)),
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn judge(_stage: &Stage, _workload: &Workload, known: Option<Verdict>) -> Result<(Verdict, Option<Vec<usize>>)> {
+    Ok((known.context("nothing was judged")?, None))
+}
+
+/// Takes the run's records away: its topics from a bus that lives on, else its file.
+fn clear(stage: &Stage) -> Result<()> {
+    if !stage.lives_on {
+        if let Some(file) = stage.file() {
+            crate::place::remove_file(&file);
+        }
+        return Ok(());
+    }
+    runtime()?.block_on(async {
+        let bus = busline::connect(&stage.url).await?;
+        for topic in &stage.topics {
+            bus.driver().delete_topic(&TopicName::new(topic)?).await?;
+        }
+        bus.close(CLOSE_MAX).await?;
+        Ok(())
+    })
+}
+
+/// Makes a bus with these topics and closes it again: the file that a twin finds.
+#[cfg(feature = "sqlite")]
+pub(crate) fn make_topics(url: &str, topics: &[String]) -> Result<()> {
+    runtime()?.block_on(async {
+        let bus = busline::connect(url).await?;
+        for topic in topics {
+            bus.driver().create_topic(&TopicName::new(topic)?, &TopicSpec::default()).await?;
+        }
+        bus.close(CLOSE_MAX).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,226 @@
+//! What a run costs the process: memory, processor time, allocations, and what it leaves behind.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Processor time that this process has used, all threads together.
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    #[expect(unsafe_code, reason = "the standard library gives no processor time")]
+    // SAFETY: the call writes to a timespec that lives here, and to nothing else.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0;
+    if failed { Duration::ZERO } else { Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32) }
+}
+
+/// Gives free memory back to the system, so that what is resident is what is held.
+fn trim_memory() {
+    #[expect(unsafe_code, reason = "only the allocator itself can give its free pages back")]
+    // SAFETY: malloc_trim takes the allocator's own locks and touches no memory that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Resident memory of this process. Unit: bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    before: u64,
+}
+
+impl Memory {
+    /// Starts to watch the peak: what is resident at this moment is where it counts from.
+    pub(crate) fn watch() -> Result<Self> {
+        trim_memory();
+        // Source: proc_pid_clear_refs(5): writing 5 sets the peak to what is resident.
+        fs::write("/proc/self/clear_refs", "5").context("reset the peak of memory")?;
+        Ok(Self { before: status_bytes("VmRSS:")? })
+    }
+
+    /// How far memory has risen at most since.
+    pub(crate) fn peak_delta(&self) -> Result<i64> {
+        Ok(status_bytes("VmHWM:")? as i64 - self.before as i64)
+    }
+
+    /// How much more is held than then.
+    pub(crate) fn retained(&self) -> Result<i64> {
+        trim_memory();
+        Ok(status_bytes("VmRSS:")? as i64 - self.before as i64)
+    }
+}
+
+fn status_bytes(field: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("read the process's status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("read {field}"))?;
+    Ok(kib * 1_024)
+}
+
+/// Tasks, threads and descriptors that were there after a run and not before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Leaked {
+    /// Tasks of the runtime.
+    pub tasks: i64,
+    /// Threads of the process.
+    pub threads: i64,
+    /// Open descriptors of the process.
+    pub descriptors: i64,
+}
+
+impl Leaked {
+    /// Whether nothing was left.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Open descriptors of this process. The one that lists them is not counted.
+pub(crate) fn descriptors() -> Result<i64> {
+    Ok(fs::read_dir("/proc/self/fd").context("list descriptors")?.count() as i64 - 1)
+}
+
+/// Threads of this process.
+pub(crate) fn threads() -> Result<i64> {
+    Ok(fs::read_dir("/proc/self/task").context("list threads")?.count() as i64)
+}
+
+/// Threads of this process, once no more than `expected` are left or a short time has passed: a thread that was joined
+/// stays listed until the kernel has taken it away.
+pub(crate) fn threads_settled(expected: i64) -> Result<i64> {
+    let end = Instant::now() + THREAD_EXIT_MAX;
+    loop {
+        let count = threads()?;
+        if count <= expected || Instant::now() >= end {
+            return Ok(count);
+        }
+        std::thread::yield_now();
+    }
+}
+
+const THREAD_EXIT_MAX: Duration = Duration::from_millis(200);
+
+/// Processor time that was used while something ran, by this process and by all others. Unit of the counters: ticks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    busy: u64,
+    total: u64,
+    own: Duration,
+}
+
+impl Load {
+    pub(crate) fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat").context("read the machine's load")?;
+        let (busy, total) = ticks(&text).context("no line 'cpu' in /proc/stat")?;
+        Ok(Self { busy, total, own: cpu_time() })
+    }
+
+    /// The share of all processors that other processes used since. From 0 to 1.
+    pub(crate) fn others_since(&self) -> Result<f64> {
+        let now = Self::now()?;
+        let total = (now.total - self.total) as f64;
+        let own = (now.own - self.own).as_secs_f64() * TICKS_PER_SECOND;
+        Ok(if total > 0.0 { (((now.busy - self.busy) as f64 - own) / total).clamp(0.0, 1.0) } else { 0.0 })
+    }
+}
+
+/// Source: proc_stat(5); Linux has used 100 on every platform for 20 years.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Busy and all ticks of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields: Vec<u64> = line.split_ascii_whitespace().map_while(|field| field.parse().ok()).take(8).collect();
+    let total: u64 = fields.iter().sum();
+    let idle = fields.get(3)? + fields.get(4)?;
+    Some((total - idle, total))
+}
+
+/// What the figures were measured on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Processors that this process may use.
+    pub processors: usize,
+    /// Their model, as the system names it.
+    pub processor: String,
+    /// Memory of the machine. Unit: bytes.
+    pub memory_bytes: u64,
+    /// The system and its release.
+    pub system: String,
+    /// The file system of the measured files.
+    pub file_system: String,
+    /// Whether this program was built without optimization.
+    pub debug_build: bool,
+}
+
+impl Machine {
+    pub(crate) fn of(folder: &std::path::Path) -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+            value.map_or_else(String::new, |(_, value)| value.trim().to_string())
+        };
+        let kib = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches("kB").trim().parse().unwrap_or(0);
+        Self {
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            processor: field(&read("/proc/cpuinfo"), "model name"),
+            memory_bytes: kib * 1_024_u64,
+            system: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            file_system: file_system_of(&read("/proc/self/mounts"), folder).unwrap_or_default(),
+            debug_build: cfg!(debug_assertions),
+        }
+    }
+
+    /// Whether a sync costs nothing there, because nothing is written to a disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.file_system.as_str(), "tmpfs" | "ramfs")
+    }
+}
+
+/// The type of the mount whose path is the longest above this folder; of two at the same path the later one.
+fn file_system_of(mounts: &str, folder: &std::path::Path) -> Option<String> {
+    let lines = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let above = lines.filter(|(path, _)| folder.starts_with(path));
+    above.max_by_key(|(path, _)| path.len()).map(|(_, kind)| kind.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_mount_above_a_folder_is_its_file_system() {
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /tmpdata xfs rw 0 0\n";
+        for (folder, kind) in [("/tmp/x", "tmpfs"), ("/tmpdata", "xfs"), ("/srv", "ext4")] {
+            assert_eq!(file_system_of(mounts, folder.as_ref()).as_deref(), Some(kind));
+        }
+    }
+
+    #[test]
+    fn busy_ticks_are_all_but_idle_and_waiting() {
+        assert_eq!(ticks("cpu  10 0 20 60 10 0 0 0 5 5\ncpu0 1 1\n"), Some((30, 100)));
+        assert_eq!(ticks("intr 1"), None);
+    }
+
+    #[test]
+    fn memory_that_is_held_is_seen_and_memory_that_is_given_back_is_not() {
+        let watch = Memory::watch().expect("linux");
+        let held = std::hint::black_box(vec![1_u8; 32 << 20]);
+        assert!(watch.retained().expect("linux") >= 30 << 20);
+        drop(held);
+        assert!(watch.peak_delta().expect("linux") >= 30 << 20);
+        assert!(watch.retained().expect("linux") < 8 << 20);
+    }
+
+    #[test]
+    fn processor_time_rises_with_work() {
+        let before = cpu_time();
+        let sum: u64 = (0..20_000_000_u64).map(std::hint::black_box).sum();
+        assert!(std::hint::black_box(sum) > 0);
+        assert!(cpu_time() > before);
+    }
+}

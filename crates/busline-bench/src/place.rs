@@ -1,0 +1,71 @@
+//! Where runs take place: a fresh temporary file for each, or the bus that was asked for.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+/// Where runs take place.
+pub(crate) struct Place {
+    url: Option<String>,
+    /// Holds the files of runs and twins; on the file system of the bus, if that is a file.
+    folder: TempDir,
+}
+
+/// Where one run takes place.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) url: String,
+    pub(crate) topics: Vec<String>,
+    /// The bus lives on, so the topics must be deleted.
+    pub(crate) lives_on: bool,
+}
+
+impl Place {
+    pub(crate) fn new(url: Option<&str>) -> Result<Self> {
+        let beside = url.and_then(file_of).map(|file| Path::new(".").join(file.parent().unwrap_or(Path::new(""))));
+        let folder = beside.unwrap_or_else(std::env::temp_dir);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder);
+        Ok(Self { url: url.map(str::to_string), folder: folder.context("make a temporary folder")? })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A stage with topics that nobody else has.
+    pub(crate) fn stage(&self, topics: usize) -> Stage {
+        let run: u32 = rand::random();
+        let url =
+            self.url.clone().unwrap_or_else(|| format!("sqlite:{}", self.file(&format!("{run:08x}.db")).display()));
+        let topics = (0..topics).map(|topic| format!("bench-{run:08x}-{topic}")).collect();
+        let lives_on = self.url.as_ref().is_some_and(|url| !url.starts_with("memory:"));
+        Stage { url, topics, lives_on }
+    }
+}
+
+const PREFIX: &str = "busline-bench-";
+
+impl Stage {
+    /// The SQLite file of the bus, if it is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        file_of(&self.url)
+    }
+}
+
+fn file_of(url: &str) -> Option<PathBuf> {
+    url.strip_prefix("sqlite:").map(PathBuf::from)
+}
+
+/// Removes a database with everything SQLite and the driver put beside it.
+pub(crate) fn remove_file(path: &Path) {
+    for side in ["", "-wal", "-shm", ".lock"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(side);
+        drop(std::fs::remove_file(name));
+    }
+}

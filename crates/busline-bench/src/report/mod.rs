@@ -1,0 +1,12 @@
+//! How results leave the program.
+
+mod bar;
+pub(crate) mod json;
+#[cfg(test)]
+pub(crate) mod sample;
+mod table;
+
+pub use bar::Bar;
+#[cfg(feature = "sqlite")]
+pub use table::write_sharing;
+pub use table::write_table;

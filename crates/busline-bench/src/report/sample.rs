@@ -1,0 +1,75 @@
+//! Made-up results for tests.
+
+use crate::compare::summarize;
+use crate::latency::Percentiles;
+use crate::measure::{Leaked, Machine};
+use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::targets;
+use crate::workload::{Level, Mode};
+
+pub(crate) fn machine() -> Machine {
+    Machine {
+        processors: 2,
+        processor: "A Processor".into(),
+        memory_bytes: 8 << 30,
+        system: "Linux 6.1".into(),
+        file_system: "ext4".into(),
+        debug_build: false,
+    }
+}
+
+pub(crate) fn run(run: u32) -> RunResult {
+    let percentiles = Percentiles { p50: 1.0, p99: 2.5, p999: 3.25, max: 4.0, samples: 500 };
+    RunResult {
+        bus: "sqlite".into(),
+        level: Level::Low,
+        mode: Mode::Async,
+        strategy: "fast",
+        run,
+        envelopes: 500,
+        payload_bytes: 41,
+        topics: 5,
+        aggregates: 50,
+        senders: 50,
+        window_envelopes: 8_192,
+        durability: "synced × 1".into(),
+        accepted_per_s: Some(400_000.0),
+        acked_per_s: Some(200_000.0),
+        publish_to_ack_ms: Some(percentiles),
+        call_to_ack_ms: Some(percentiles),
+        success_percent: 100.0,
+        lost: 0,
+        duplicates: 0,
+        order_violations: 0,
+        damaged: 0,
+        not_acked: 0,
+        memory_peak_delta_bytes: 2 << 20,
+        memory_retained_bytes: 64 << 10,
+        leaked: Leaked::default(),
+        client_cpu_us: Some(3.0),
+        allocations_per_publish: None,
+        others_cpu_percent: 1.5,
+        transactions: Some(4),
+        twin: Some(TwinResult {
+            envelopes: 500,
+            acked_per_s: 190_000.0,
+            ratio_acked: Some(200.0 / 190.0),
+            client_cpu_us: 2.5,
+            ratio_cpu: Some(1.2),
+            transaction_ms: Some(percentiles),
+            ratio_p50: None,
+            premade: Some(PremadeResult {
+                acked_per_s: 210_000.0,
+                ratio_acked: Some(200.0 / 210.0),
+                client_cpu_us: 1.8,
+            }),
+        }),
+    }
+}
+
+pub(crate) fn report() -> BenchReport {
+    let results = vec![run(1)];
+    let summaries = summarize(&results);
+    let targets = targets::judge(&summaries);
+    BenchReport { schema: SCHEMA, machine: machine(), results, summaries, targets, warnings: vec!["A warning.".into()] }
+}

@@ -1,0 +1,312 @@
+//! Results as text for people, at most 100 columns wide.
+
+use std::io::{self, Write};
+
+use crate::compare::{Figure, Summary};
+use crate::result::{BenchReport, RunResult};
+use crate::targets::{Bound, Target, Verdict};
+
+/// Writes the report. What was lost, doubled or reordered comes before any speed.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    soundness(report, out)?;
+    settings(report, out)?;
+    speeds(&report.summaries, out)?;
+    latencies(&report.summaries, out)?;
+    resources(&report.summaries, out)?;
+    targets(&report.targets, out)?;
+    if !report.warnings.is_empty() {
+        writeln!(out)?;
+    }
+    report.warnings.iter().try_for_each(|warning| folded(out, "warning: ", warning))
+}
+
+/// Writes how two processes share a file.
+///
+/// # Errors
+/// Those of `out`.
+#[cfg(feature = "sqlite")]
+pub fn write_sharing(report: &crate::two_processes::TwoProcessesReport, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:>7}{:>14}{:>14}{:>8}{:>8}{:>15}{:>17}{:>14}",
+        "window", "alone/s", "together/s", "ratio", "share", "longest wait", "alone, ms", "-wal MiB"
+    )?;
+    for sharing in &report.sharing {
+        writeln!(
+            out,
+            "{:>7}{:>14}{:>14}{:>8.2}{:>8.2}{:>15.1}{:>17.1}{:>14}",
+            grouped(sharing.window_envelopes as f64),
+            grouped(sharing.alone_per_s.median),
+            grouped(sharing.together_per_s.median),
+            sharing.ratio.median,
+            sharing.smaller_share.median,
+            sharing.longest_wait_ms,
+            sharing.longest_wait_alone_ms,
+            mebibytes(sharing.wal_bytes_max as i64),
+        )?;
+    }
+    folded(
+        out,
+        "",
+        "Two processes publish to one file; every acked envelope was found. Share: of the one that got fewer. Wait: \
+         longest time without an ack, in milliseconds, of two and of one alone.",
+    )?;
+    targets(&report.targets, out)
+}
+
+fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    let unsound = report.results.iter().filter(|run| !run.is_sound());
+    for run in unsound {
+        writeln!(out, "WRONG: {} {} {} run {}: {}", run.bus, run.level, run.mode, run.run, what_is_wrong(run))?;
+    }
+    if report.is_sound() {
+        let envelopes: u64 = report.results.iter().map(|run| run.envelopes).sum();
+        let runs = report.results.len();
+        writeln!(
+            out,
+            "all {} envelopes (runs: {runs}) were stored once and in order, as a dump shows",
+            grouped(envelopes as f64)
+        )?;
+    }
+    Ok(())
+}
+
+fn what_is_wrong(run: &RunResult) -> String {
+    let counts = [
+        ("lost", run.lost),
+        ("doubled", run.duplicates),
+        ("out of order", run.order_violations),
+        ("changed or foreign", run.damaged),
+        ("not acked", run.not_acked),
+    ];
+    let named = counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}"));
+    let named: Vec<String> = named.collect();
+    format!("{} of {} envelopes; its speed is left out", named.join(", "), run.envelopes)
+}
+
+fn settings(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    let Some(first) = report.results.first() else { return writeln!(out, "nothing was measured") };
+    let machine = &report.machine;
+    writeln!(
+        out,
+        "{}, {}, window {} envelopes, linger 0, {} topics of 4 partitions, runs: {}, medians",
+        first.bus,
+        first.durability,
+        grouped(first.window_envelopes as f64),
+        first.topics,
+        report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0)
+    )?;
+    writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)
+}
+
+fn speeds(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:8}{:7}{:>10}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
+        "level",
+        "mode",
+        "envelopes",
+        "payload",
+        "accepted/s",
+        "acked/s",
+        "±",
+        "× twin",
+        "× premade",
+        "CPU µs",
+        "× twin"
+    )?;
+    for summary in summaries {
+        writeln!(
+            out,
+            "{:8}{:7}{:>10}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
+            summary.level,
+            summary.mode,
+            grouped(summary.envelopes as f64),
+            format!("{} B", summary.payload_bytes),
+            median(summary.accepted_per_s, grouped),
+            median(summary.acked_per_s, grouped),
+            summary.acked_per_s.map_or("-".into(), |figure| format!("{:.0} %", figure.spread_percent)),
+            median(summary.ratio_acked, hundredths),
+            median(summary.ratio_premade, hundredths),
+            median(summary.client_cpu_us, hundredths),
+            median(summary.ratio_cpu, hundredths),
+        )?;
+    }
+    folded(
+        out,
+        "",
+        "× twin: the native client in one loop, the same rows in the same transactions, making and encoding each \
+         envelope; × premade: with bodies made beforehand. In mode sync the twin commits each envelope by itself. \
+         accepted/s has no meaning where a call waits for its ack.",
+    )
+}
+
+fn latencies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:15}{:>38}{:>38}",
+        "to the ack, ms", "from the intended time: burst start", "from the call of publish"
+    )?;
+    let heads = ["p50", "p99", "p99.9", "max"].map(|head| format!("{head:>9}")).concat();
+    writeln!(out, "{:8}{:7}  {heads}  {heads}{:>9}", "level", "mode", "× twin")?;
+    for summary in summaries {
+        writeln!(
+            out,
+            "{:8}{:7}  {}  {}{:>9}",
+            summary.level,
+            summary.mode,
+            millis(summary.publish_to_ack_ms),
+            millis(summary.call_to_ack_ms),
+            median(summary.ratio_p50, hundredths),
+        )?;
+    }
+    folded(out, "", "× twin: p50 from the call ÷ that of a raw insert and commit, in mode sync.")
+}
+
+fn resources(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:8}{:7}{:>9}{:>11}{:>11}{:>7}{:>9}{:>13}{:>16}",
+        "level", "mode", "success", "peak MiB", "held MiB", "tasks", "threads", "descriptors", "records/commit"
+    )?;
+    for summary in summaries {
+        writeln!(
+            out,
+            "{:8}{:7}{:>9}{:>11}{:>11}{:>7}{:>9}{:>13}{:>16}",
+            summary.level,
+            summary.mode,
+            format!("{} %", summary.success_percent),
+            mebibytes(summary.memory_peak_delta_bytes),
+            mebibytes(summary.memory_retained_bytes),
+            summary.leaked.tasks,
+            summary.leaked.threads,
+            summary.leaked.descriptors,
+            summary.transaction_records.map_or("-".into(), |records| format!("{records:.1}")),
+        )?;
+    }
+    folded(out, "", "Peak: the worst run; held after close: the median; tasks, threads, descriptors: left after close.")
+}
+
+fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {
+    if !targets.is_empty() {
+        writeln!(out)?;
+    }
+    for target in targets {
+        let (sign, bound) = match target.bound {
+            Bound::AtLeast(bound) => ("≥", bound),
+            Bound::AtMost(bound) => ("≤", bound),
+        };
+        let spread = target.spread_percent.map_or_else(String::new, |spread| format!(" (± {spread:.0} %)"));
+        let verdict = match target.verdict {
+            Verdict::Met => "met",
+            Verdict::Missed => "MISSED",
+            Verdict::Undecided => "unsure",
+        };
+        writeln!(out, "{verdict:7}{}: {:.2}{spread}, wanted {sign} {bound}", target.what, target.measured)?;
+    }
+    Ok(())
+}
+
+fn median(figure: Option<Figure>, form: fn(f64) -> String) -> String {
+    figure.map_or("-".into(), |figure| form(figure.median))
+}
+
+fn hundredths(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+fn mebibytes(bytes: i64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+fn millis(four: Option<[f64; 4]>) -> String {
+    let form = |value: f64| if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") };
+    four.map_or_else(|| format!("{:>9}", "-").repeat(4), |four| four.map(|it| format!("{:>9}", form(it))).concat())
+}
+
+/// A whole number with a comma between groups of three digits.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Columns of a line at most.
+const COLUMNS: usize = 100;
+
+/// Writes a sentence in as many lines as it takes.
+fn folded(out: &mut dyn Write, before: &str, text: &str) -> io::Result<()> {
+    let mut line = before.to_string();
+    for word in text.split(' ') {
+        let empty = line.trim().is_empty() || line == before;
+        if !empty && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            writeln!(out, "{line}")?;
+            line.clear();
+        }
+        if !line.is_empty() && !line.ends_with(' ') {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(out, "{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::summarize;
+    use crate::report::sample;
+    use crate::workload::Level;
+
+    fn text(report: &BenchReport) -> String {
+        let mut out = Vec::new();
+        write_table(report, &mut out).expect("memory takes all");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn the_table_fits_100_columns() {
+        let mut report = sample::report();
+        let largest = &mut report.results[0];
+        largest.level = Level::Flood;
+        largest.envelopes = 1_000_000;
+        largest.payload_bytes = 900_000;
+        report.summaries = summarize(&report.results);
+        report.targets = crate::targets::judge(&report.summaries);
+        let text = text(&report);
+        insta::assert_snapshot!(text);
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_and_has_no_speed() {
+        let mut report = sample::report();
+        let run = &mut report.results[0];
+        (run.lost, run.order_violations, run.success_percent) = (2, 1, 99.6);
+        (run.acked_per_s, run.accepted_per_s) = (None, None);
+        report.summaries = summarize(&report.results);
+        let text = text(&report);
+        assert!(text.starts_with("WRONG: sqlite low async run 1: 2 lost, 1 out of order of 500"), "{text}");
+        assert!(!text.contains("200,000"), "{text}");
+        assert!(!report.is_sound());
+    }
+
+    #[test]
+    fn digits_are_grouped_in_threes() {
+        for (value, wanted) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1_234_567.0, "1,234,567")] {
+            assert_eq!(grouped(value), wanted);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a benchmark is asked to do, as one plain struct.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::workload::{Level, Mode, PAYLOAD_BYTES, Shape, TOPICS};
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BenchRequest {
+    /// The bus, as a URL. Default: a temporary SQLite file for each run.
+    pub bus: Option<String>,
+    /// Levels in the order they are run. Default: all but flood, which alone takes longer than the rest together.
+    pub levels: Vec<Level>,
+    /// Modes. Default: all.
+    pub modes: Vec<Mode>,
+    /// Measured runs of each level and mode, each beside its twins; one more warms up. Range 1 to 100, default 3.
+    pub runs: u32,
+    /// Size of a payload. Unit: bytes. Default: the level's own, 41 or 256.
+    pub payload_bytes: Option<usize>,
+    /// Window of each publisher. Unit: envelopes. Range 1 to 1,000,000, default 8,192.
+    pub window_envelopes: usize,
+    /// Tasks that publish. Default: one for each aggregate; 2 at surge and flood unless each waits for its ack.
+    pub senders: Option<usize>,
+    /// Topics, each with a publisher of its own. Range 1 to 50, default 5.
+    pub topics: usize,
+    /// A file for the results, written anew after each run.
+    pub json: Option<PathBuf>,
+}
+
+impl Default for BenchRequest {
+    fn default() -> Self {
+        Self {
+            bus: None,
+            levels: vec![Level::Low, Level::Medium, Level::High, Level::Extreme, Level::Surge],
+            modes: Mode::ALL.into(),
+            runs: 3,
+            payload_bytes: None,
+            window_envelopes: 8_192,
+            senders: None,
+            topics: TOPICS,
+            json: None,
+        }
+    }
+}
+
+impl BenchRequest {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// All fields that are out of their range, with the range.
+    pub fn validate(&self) -> Result<()> {
+        let mut wrong = Vec::new();
+        let mut check = |holds: bool, what: String| {
+            if !holds {
+                wrong.push(what);
+            }
+        };
+        check(!self.levels.is_empty(), "no level (name at least one)".into());
+        check(!self.modes.is_empty(), "no mode (name at least one)".into());
+        check((1..=100).contains(&self.runs), format!("runs = {} (1 to 100)", self.runs));
+        let window = self.window_envelopes;
+        check((1..=1_000_000).contains(&window), format!("window = {window} (1 to 1,000,000 envelopes)"));
+        check((1..=50).contains(&self.topics), format!("topics = {} (1 to 50)", self.topics));
+        check(self.senders != Some(0), "senders = 0 (at least 1)".into());
+        if let Some(bytes) = self.payload_bytes {
+            let (min, max) = (PAYLOAD_BYTES.start(), PAYLOAD_BYTES.end());
+            check(PAYLOAD_BYTES.contains(&bytes), format!("payload = {bytes} ({min} to {max} bytes)"));
+        }
+        if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join(", ")) }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            payload_bytes: self.payload_bytes,
+            window_envelopes: self.window_envelopes,
+            senders: self.senders,
+            topics: self.topics,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_fields_out_of_range_are_named_at_once() {
+        let request = BenchRequest { runs: 0, window_envelopes: 0, payload_bytes: Some(1), ..BenchRequest::default() };
+        let text = request.validate().expect_err("refused").to_string();
+        for field in ["runs", "window", "payload"] {
+            assert!(text.contains(field), "{text}");
+        }
+        BenchRequest::default().validate().expect("defaults are legal");
+    }
+}

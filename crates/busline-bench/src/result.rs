@@ -1,0 +1,143 @@
+//! What is measured, as it is written to files: `{"schema":1, …}`.
+
+use serde::Serialize;
+
+use crate::compare::Summary;
+use crate::latency::Percentiles;
+use crate::measure::{Leaked, Machine};
+use crate::targets::Target;
+use crate::workload::{Level, Mode};
+
+/// Version of the written form.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// All results of one benchmark.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BenchReport {
+    /// Version of this form.
+    pub schema: u32,
+    /// What it was measured on.
+    pub machine: Machine,
+    /// One for each measured run, in their order.
+    pub results: Vec<RunResult>,
+    /// One for each level and mode: medians of the runs.
+    pub summaries: Vec<Summary>,
+    /// Promised figures that this benchmark measured.
+    pub targets: Vec<Target>,
+    /// What the reader should know, each with the next step.
+    pub warnings: Vec<String>,
+}
+
+impl BenchReport {
+    /// Whether every run stored everything once and in order. If not, the program fails.
+    pub fn is_sound(&self) -> bool {
+        self.results.iter().all(RunResult::is_sound)
+    }
+}
+
+/// One run. Speeds and latencies are `None` unless the dump showed all of it stored once and in order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunResult {
+    /// The backend.
+    pub bus: String,
+    /// How much was published.
+    pub level: Level,
+    /// How.
+    pub mode: Mode,
+    /// The publishing path. There is one.
+    pub strategy: &'static str,
+    /// Number of the run, from 1.
+    pub run: u32,
+    /// Envelopes planned.
+    pub envelopes: u64,
+    /// Size of each payload. Unit: bytes.
+    pub payload_bytes: usize,
+    /// Topics, each with a publisher of its own.
+    pub topics: usize,
+    /// Aggregates, dealt out to the topics.
+    pub aggregates: usize,
+    /// Tasks that published.
+    pub senders: usize,
+    /// Window of each publisher. Unit: envelopes.
+    pub window_envelopes: usize,
+    /// What each ack attested.
+    pub durability: String,
+    /// Envelopes accepted in a second; none in the modes that wait for acks.
+    pub accepted_per_s: Option<f64>,
+    /// Envelopes acked in a second, from the burst's start to the last ack.
+    pub acked_per_s: Option<f64>,
+    /// From the intended send time to the ack; a burst intends to send all at its start.
+    pub publish_to_ack_ms: Option<Percentiles>,
+    /// From the call of `publish` to the ack.
+    pub call_to_ack_ms: Option<Percentiles>,
+    /// Planned envelopes that were found stored, in 100.
+    pub success_percent: f64,
+    /// Acked and not found.
+    pub lost: u64,
+    /// Found more than once.
+    pub duplicates: u64,
+    /// Found behind a later one of their aggregate.
+    pub order_violations: u64,
+    /// Rows that are none of the planned envelopes, or changed ones.
+    pub damaged: u64,
+    /// Reported as failed or indeterminate.
+    pub not_acked: u64,
+    /// Highest rise of resident memory during the run. Unit: bytes.
+    pub memory_peak_delta_bytes: i64,
+    /// Resident memory held after close. Unit: bytes.
+    pub memory_retained_bytes: i64,
+    /// What was left after close.
+    pub leaked: Leaked,
+    /// Processor time of the whole process for one envelope, making it included. Unit: microseconds.
+    pub client_cpu_us: Option<f64>,
+    /// Allocations of the whole process for one publish, making the envelope excluded; `None` in programs that do not
+    /// count.
+    pub allocations_per_publish: Option<f64>,
+    /// Share of all processors that other processes used during the run and its twins, in 100.
+    pub others_cpu_percent: f64,
+    /// Transactions that the store made of it.
+    pub transactions: Option<u64>,
+    /// The native client beside it, if there is one.
+    pub twin: Option<TwinResult>,
+}
+
+impl RunResult {
+    /// Whether everything was acked and stored once, whole and in order.
+    pub fn is_sound(&self) -> bool {
+        let wrong = self.lost + self.duplicates + self.order_violations + self.damaged + self.not_acked;
+        wrong == 0 && self.success_percent == 100.0
+    }
+}
+
+/// The native twin of one run: one raw loop that stores the same rows in transactions of the same sizes; in mode `sync`
+/// one transaction for each envelope.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TwinResult {
+    /// Envelopes it stored: all, or the first of a long run in mode `sync`.
+    pub envelopes: u64,
+    /// Envelopes stored in a second, making and encoding each in the loop.
+    pub acked_per_s: f64,
+    /// The run's `acked_per_s` ÷ this one's.
+    pub ratio_acked: Option<f64>,
+    /// Processor time for one envelope. Unit: microseconds.
+    pub client_cpu_us: f64,
+    /// The run's `client_cpu_us` ÷ this one's.
+    pub ratio_cpu: Option<f64>,
+    /// From before a transaction's first envelope to the end of its commit.
+    pub transaction_ms: Option<Percentiles>,
+    /// In mode `sync`: the run's median from call to ack ÷ the twin's.
+    pub ratio_p50: Option<f64>,
+    /// The second twin, whose bodies were made beforehand; it has no part in mode `sync`.
+    pub premade: Option<PremadeResult>,
+}
+
+/// The twin whose bodies were made beforehand.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PremadeResult {
+    /// Envelopes stored in a second.
+    pub acked_per_s: f64,
+    /// The run's `acked_per_s` ÷ this one's.
+    pub ratio_acked: Option<f64>,
+    /// Processor time for one envelope. Unit: microseconds.
+    pub client_cpu_us: f64,
+}

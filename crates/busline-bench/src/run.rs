@@ -1,0 +1,233 @@
+//! The benchmark from request to report: each run of the bus with its twins directly behind it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::burst_run::{Measured, measure};
+use crate::compare::summarize;
+use crate::measure::{Load, Machine};
+use crate::place::Place;
+use crate::report::json;
+use crate::request::BenchRequest;
+use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::targets;
+use crate::warnings;
+use crate::workload::{Level, Mode, Workload};
+
+/// Who is told how far a benchmark is.
+pub trait Progress {
+    /// It begins, and has so many steps.
+    fn begin(&mut self, steps: u64);
+
+    /// A step begins.
+    fn step(&mut self, what: &str);
+
+    /// All steps are done, or no more follow.
+    fn end(&mut self);
+
+    /// Whether to end early: the report then holds what was measured until then.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// Nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn begin(&mut self, _steps: u64) {}
+
+    fn step(&mut self, _what: &str) {}
+
+    fn end(&mut self) {}
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Runs the benchmark.
+///
+/// Blocks, and builds a runtime of its own for each run, so that what a run leaves behind can be counted: call it from
+/// outside every runtime. While it runs nothing else in the process should start threads or open files.
+///
+/// # Errors
+/// A request that contradicts itself; a bus that cannot be opened; results that cannot be written. A run that lost
+/// something is no error: see [`BenchReport::is_sound`].
+pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchReport> {
+    request.validate()?;
+    let place = Place::new(request.bus.as_deref())?;
+    let load = Load::now()?;
+    let mut report = BenchReport {
+        schema: SCHEMA,
+        machine: Machine::of(&place.folder().canonicalize().context("find the temporary folder")?),
+        results: Vec::new(),
+        summaries: Vec::new(),
+        targets: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let pairs: Vec<(Level, Mode)> =
+        request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
+    progress.begin(pairs.len() as u64 * (1 + u64::from(request.runs)));
+    'all: for (level, mode) in pairs {
+        progress.step(&format!("{level} {mode}: warm-up"));
+        measure(&place, &warm_up(level, mode, request)?)?;
+        let workload = Workload::new(level, mode, &request.shape())?;
+        for run in 1..=request.runs {
+            if progress.is_cancelled() {
+                break 'all;
+            }
+            progress.step(&format!("{level} {mode}: run {run} of {}", request.runs));
+            let run_load = Load::now()?;
+            let measured = measure(&place, &workload)?;
+            let twins = run_twins(&place, &workload, &measured)?;
+            let others_cpu_percent = run_load.others_since()? * 100.0;
+            report.results.push(RunResult { others_cpu_percent, ..result_of(&workload, run, &measured, twins) });
+            conclude(&mut report, load.others_since()?);
+            if let Some(file) = &request.json {
+                json::write(file, &report)?;
+            }
+        }
+    }
+    progress.end();
+    Ok(report)
+}
+
+/// As many envelopes as bring everything into use; a flood's own number would only take longer.
+fn warm_up(level: Level, mode: Mode, request: &BenchRequest) -> Result<Workload> {
+    let envelopes = level.envelopes().min(Level::Surge.envelopes());
+    Workload::of_size(level, mode, envelopes, &request.shape())
+}
+
+fn conclude(report: &mut BenchReport, others: f64) {
+    report.summaries = summarize(&report.results);
+    report.targets = targets::judge(&report.summaries);
+    report.warnings = warnings::of(&report.machine, &report.summaries, others);
+}
+
+/// The twins of one run.
+struct Twins {
+    encoding: TwinFigures,
+    premade: Option<TwinFigures>,
+}
+
+struct TwinFigures {
+    envelopes: u64,
+    per_second: f64,
+    cpu_us: f64,
+    transaction_ms: Option<crate::latency::Percentiles>,
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn run_twins(_place: &Place, _workload: &Workload, _measured: &Measured) -> Result<Option<Twins>> {
+    Ok(None)
+}
+
+/// Envelopes that the twin of mode `sync` stores at most: each costs a sync, and a median needs no more.
+#[cfg(feature = "sqlite")]
+const SYNC_TWIN_ENVELOPES_MAX: u64 = 2_000;
+
+#[cfg(feature = "sqlite")]
+fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+    use crate::twin::Bodies;
+
+    // A run that is not sound gets no figures, and so nothing to compare them with.
+    let Some(transactions) = measured.transactions.as_ref().filter(|_| measured.is_sound()) else { return Ok(None) };
+    if workload.mode == Mode::Sync {
+        let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
+        let first = workload.cut_to(envelopes);
+        let encoding = run_twin(place, &first, &vec![1; envelopes as usize], Bodies::Encoded)?;
+        return Ok(Some(Twins { encoding, premade: None }));
+    }
+    Ok(Some(Twins {
+        encoding: run_twin(place, workload, transactions, Bodies::Encoded)?,
+        premade: Some(run_twin(place, workload, transactions, Bodies::Premade)?),
+    }))
+}
+
+/// Runs one twin in a file of its own, and judges the file as that of the bus is judged.
+#[cfg(feature = "sqlite")]
+fn run_twin(
+    place: &Place,
+    workload: &Workload,
+    transactions: &[usize],
+    bodies: crate::twin::Bodies,
+) -> Result<TwinFigures> {
+    let path = place.file("twin.db");
+    let topics = place.stage(workload.topics).topics;
+    crate::burst_run::make_topics(&format!("sqlite:{}", path.display()), &topics)?;
+    let run = crate::twin::run(&path, &topics, workload, transactions, bodies)?;
+    let dump = crate::dump::judge_file(&path, &topics, workload)?;
+    ensure!(dump.verdict.is_perfect(), "the twin is wrong: {:?}", dump.verdict);
+    ensure!(dump.transactions.len() == transactions.len(), "the twin's transactions are not those of the run");
+    crate::place::remove_file(&path);
+    Ok(TwinFigures {
+        envelopes: run.envelopes,
+        per_second: per_second(run.envelopes, run.stored_in),
+        cpu_us: micros_each(run.cpu, run.envelopes),
+        transaction_ms: run.latencies.percentiles(),
+    })
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn micros_each(time: Duration, count: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
+}
+
+fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
+    let (burst, verdict) = (&measured.burst, &measured.verdict);
+    let sound = measured.is_sound();
+    let speed = |time: Option<Duration>| time.filter(|_| sound).map(|time| per_second(workload.envelopes, time));
+    let acked_per_s = speed(Some(burst.acked_in));
+    let client_cpu_us = sound.then(|| micros_each(measured.cpu, workload.envelopes));
+    let call_to_ack_ms = burst.from_call.percentiles().filter(|_| sound);
+    let sync = workload.mode == Mode::Sync;
+    RunResult {
+        bus: measured.backend.clone(),
+        level: workload.level,
+        mode: workload.mode,
+        strategy: "fast",
+        run,
+        envelopes: workload.envelopes,
+        payload_bytes: workload.payload().bytes().len(),
+        topics: workload.topics,
+        aggregates: workload.aggregates,
+        senders: workload.senders,
+        window_envelopes: workload.window_envelopes,
+        durability: burst.durability.to_string(),
+        accepted_per_s: speed(burst.accepted_in),
+        acked_per_s,
+        publish_to_ack_ms: burst.from_start.percentiles().filter(|_| sound),
+        call_to_ack_ms,
+        success_percent: verdict.stored as f64 / workload.envelopes as f64 * 100.0,
+        lost: verdict.missing.saturating_sub(measured.not_acked),
+        duplicates: verdict.duplicates,
+        order_violations: verdict.order_violations,
+        damaged: verdict.damaged,
+        not_acked: measured.not_acked,
+        memory_peak_delta_bytes: measured.memory_peak_delta,
+        memory_retained_bytes: measured.memory_retained,
+        leaked: measured.leaked,
+        client_cpu_us,
+        allocations_per_publish: measured.allocations_per_publish.filter(|_| sound),
+        others_cpu_percent: 0.0,
+        transactions: measured.transactions.as_ref().map(|sizes| sizes.len() as u64),
+        twin: twins.map(|Twins { encoding, premade }| TwinResult {
+            envelopes: encoding.envelopes,
+            acked_per_s: encoding.per_second,
+            ratio_acked: acked_per_s.map(|own| own / encoding.per_second),
+            client_cpu_us: encoding.cpu_us,
+            ratio_cpu: client_cpu_us.map(|own| own / encoding.cpu_us),
+            transaction_ms: encoding.transaction_ms,
+            ratio_p50: call_to_ack_ms.zip(encoding.transaction_ms).filter(|_| sync).map(|(own, raw)| own.p50 / raw.p50),
+            premade: premade.map(|premade| PremadeResult {
+                acked_per_s: premade.per_second,
+                ratio_acked: acked_per_s.map(|own| own / premade.per_second),
+                client_cpu_us: premade.cpu_us,
+            }),
+        }),
+    }
+}

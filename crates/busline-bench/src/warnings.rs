@@ -1,0 +1,80 @@
+//! What a reader of the figures should know, in sentences with the next step.
+
+use crate::compare::Summary;
+use crate::measure::Machine;
+use crate::targets::{OTHERS_MAX_PERCENT, RUNS_MIN};
+use crate::workload::{Level, Mode};
+
+/// Spread above which a median says little. Unit: percent.
+const SPREAD_MAX: f64 = 25.0;
+
+/// All warnings about these figures. `others` is the share of all processors that other processes used meanwhile.
+pub(crate) fn of(machine: &Machine, summaries: &[Summary], others: f64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if machine.debug_build {
+        warnings.push("This is a debug build: build with --release before you believe a speed.".into());
+    }
+    if machine.is_in_memory() {
+        warnings.push(format!(
+            "The file lies on {}, where a sync costs nothing: set TMPDIR to a folder on a disk.",
+            machine.file_system
+        ));
+    }
+    if others * 100.0 > OTHERS_MAX_PERCENT {
+        warnings.push(format!(
+            "Other processes used {:.0} % of the processors meanwhile, which flatters every ratio to a twin of one \
+             thread: end them and measure again.",
+            others * 100.0
+        ));
+    }
+    if summaries.iter().any(|summary| summary.runs < RUNS_MIN) {
+        warnings.push(format!("Medians of fewer than {RUNS_MIN} runs: use --runs {RUNS_MIN} or more for a claim."));
+    }
+    let wide: Vec<String> = summaries.iter().filter_map(wide_spread).collect();
+    if !wide.is_empty() {
+        warnings.push(format!(
+            "Ratios spread by more than ± {SPREAD_MAX} % at {}: use more runs, or a quieter machine.",
+            wide.join(", ")
+        ));
+    }
+    if summaries.iter().any(|summary| summary.mode == Mode::Sync && summary.senders > 1 && summary.ratio_p50.is_some())
+    {
+        warnings.push(
+            "Many senders share commits in mode sync, the twin commits each envelope by itself: compare a single \
+             call's latency with --senders 1."
+                .into(),
+        );
+    }
+    warnings
+}
+
+/// Bursts of some milliseconds spread for reasons of their own; targets are stated for longer ones.
+fn wide_spread(summary: &Summary) -> Option<String> {
+    let spread = summary.ratio_acked?.spread_percent;
+    let wide = spread > SPREAD_MAX && summary.level >= Level::Surge;
+    wide.then(|| format!("{} {} (± {spread:.0} %)", summary.level, summary.mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::summarize;
+    use crate::report::sample;
+
+    #[test]
+    fn a_quiet_machine_and_enough_runs_give_no_warning() {
+        let summaries = summarize(&(1..=5).map(sample::run).collect::<Vec<_>>());
+        assert_eq!(of(&sample::machine(), &summaries, 0.02), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_doubt_is_named_with_a_next_step() {
+        let summaries = summarize(&[sample::run(1)]);
+        let machine = Machine { debug_build: true, file_system: "tmpfs".into(), ..sample::machine() };
+        let found = of(&machine, &summaries, 0.5);
+        assert_eq!(found.len(), 4, "{found:?}");
+        for part in ["--release", "TMPDIR", "50 %", "--runs 5"] {
+            assert!(found.iter().any(|warning| warning.contains(part)), "{part} in {found:?}");
+        }
+    }
+}

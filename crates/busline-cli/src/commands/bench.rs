@@ -1,0 +1,105 @@
+//! `busline bench`: measures a bus beside the native client.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use busline::{Error, ErrorKind, Result};
+use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, write_table};
+
+use super::Ended;
+use crate::args::Bench;
+use crate::interrupt::Stop;
+use crate::output::{Form, Output};
+use crate::target::Target;
+
+pub(crate) struct Request(BenchRequest);
+
+impl Request {
+    /// # Errors
+    /// `Invalid/Range` with every value out of its range; `AlreadyExists/File` for a result file that is there.
+    pub(crate) fn new(args: Bench, bus: Target) -> Result<Self> {
+        let defaults = BenchRequest::default();
+        let request = BenchRequest {
+            bus: bus.named(),
+            levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
+            modes: chosen(&args.mode, &Mode::ALL, defaults.modes)?,
+            runs: args.runs,
+            payload_bytes: args.payload,
+            window_envelopes: args.window,
+            topics: args.topics,
+            json: args.file.map(free_file).transpose()?,
+            senders: None,
+        };
+        request.validate().map_err(|error| wrong_value(&error))?;
+        Ok(Self(request))
+    }
+}
+
+/// The named ones; `all` of them, or the default where none is named.
+fn chosen<T: Copy + std::str::FromStr<Err = E>, E: std::fmt::Display>(
+    names: &[String],
+    all: &[T],
+    default: Vec<T>,
+) -> Result<Vec<T>> {
+    if names.is_empty() {
+        return Ok(default);
+    }
+    if names.iter().any(|name| name == "all") {
+        return Ok(all.to_vec());
+    }
+    names.iter().map(|name| name.parse().map_err(|error| wrong_value(&error))).collect()
+}
+
+fn wrong_value(error: &impl std::fmt::Display) -> Error {
+    Error::invalid("Range").cause(error.to_string()).next("see 'busline bench --help'").at("bench", "")
+}
+
+fn free_file(file: PathBuf) -> Result<PathBuf> {
+    if !file.exists() {
+        return Ok(file);
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, "File")
+        .cause("the result file exists")
+        .next("name another file, or delete it")
+        .at("bench", file.display()))
+}
+
+/// Runs the benchmark on a thread of its own, because it has runtimes of its own; Ctrl-C ends it after its present run.
+pub(crate) async fn run(request: Request, output: &mut Output, mut stop: Stop) -> Result<Ended> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let into_file = request.0.json.is_some();
+    let mut bar = Bar::new(Arc::clone(&cancelled));
+    let mut work = tokio::task::spawn_blocking(move || busline_bench::run(&request.0, &mut bar));
+    let done = tokio::select! {
+        done = &mut work => done,
+        () = stop.requested() => {
+            cancelled.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    let report = done
+        .map_err(|error| Error::new(ErrorKind::Internal, "Panic").because(error).next("report this"))?
+        .map_err(|error| failed(&error))?;
+    print(&report, into_file, output)?;
+    Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
+}
+
+fn failed(error: &impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Unavailable, "Bench")
+        .cause(format!("{error:#}"))
+        .next("see the cause; a bus given by --bus must be reachable and writable")
+        .at("bench", "")
+}
+
+fn print(report: &BenchReport, into_file: bool, output: &mut Output) -> Result<()> {
+    if output.form() == Form::Json && !into_file {
+        let json = serde_json::to_vec(report)
+            .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
+        output.raw(&json)?;
+        return output.raw(b"\n");
+    }
+    let mut table = Vec::new();
+    write_table(report, &mut table).map_err(|error| failed(&error))?;
+    output.raw(&table)
+}

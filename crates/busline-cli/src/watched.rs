@@ -1,0 +1,391 @@
+//! A driver that passes every call on, and sees what a member's source says: assignments, losses, commits, the end.
+//!
+//! The subscription engine keeps these to itself; `sub --group` tells them, records them, and ends after a count.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use busline::{
+    Bounds, BoxFuture, Capabilities, Commit, Delivery, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset,
+    Partition, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceEvent, SourceRequest, TopicInfo,
+    TopicName, TopicSpec,
+};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::group_history::GroupHistory;
+
+/// A backend whose source is watched.
+pub(crate) struct Watched {
+    inner: Arc<dyn Driver>,
+    watch: Arc<Watch>,
+}
+
+impl Watched {
+    pub(crate) fn new(inner: Arc<dyn Driver>, watch: Arc<Watch>) -> Self {
+        Self { inner, watch }
+    }
+}
+
+/// What was seen of the source, and how many records it may still hand over.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    topic: TopicName,
+    history: GroupHistory,
+    /// More may be handed over.
+    room: Notify,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Records that may still be handed over; `None` without a limit.
+    left: Option<u64>,
+    held: BTreeMap<Partition, Held>,
+    notes: Vec<String>,
+    /// Why the source has ended.
+    ended: Option<Error>,
+    source: Option<Arc<dyn Source>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    generation: u64,
+    /// Handed over and not handled.
+    unfinished: u64,
+}
+
+/// Notes kept until they are taken; further ones are dropped.
+const NOTES_WAITING_MAX: usize = 64;
+
+/// A step in the run of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Begun,
+    Handled,
+    Failed,
+    TimedOut,
+    Cancelled,
+}
+
+impl Watch {
+    /// Watches a source that hands over at most this many records, not counting those that it loses unfinished.
+    pub(crate) fn new(topic: TopicName, history: GroupHistory, records_max: Option<u64>) -> Self {
+        let seen = Mutex::new(Seen { left: records_max, ..Seen::default() });
+        Self { topic, history, room: Notify::new(), seen }
+    }
+
+    /// Notes a step of a handler.
+    pub(crate) fn step(&self, delivery: &Delivery, step: Step) -> Result<()> {
+        self.history.step(delivery, step).inspect_err(|error| self.end(error))?;
+        if step == Step::Handled
+            && let Some(held) = self.seen().held.get_mut(&delivery.partition)
+        {
+            held.unfinished = held.unfinished.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// What is worth saying since the last call.
+    pub(crate) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen().notes)
+    }
+
+    /// Why the source has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        self.seen().ended.clone()
+    }
+
+    /// What keeps the source from moving at the moment.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        let source = self.seen().source.clone();
+        source.and_then(|source| source.trouble())
+    }
+
+    /// Waits until records may be handed over; gives how many.
+    async fn room(&self) -> usize {
+        loop {
+            let more = self.room.notified();
+            match self.seen().left {
+                None => return usize::MAX,
+                Some(0) => {}
+                Some(left) => return usize::try_from(left).unwrap_or(usize::MAX),
+            }
+            more.await;
+        }
+    }
+
+    fn event(&self, event: &SourceEvent) -> Result<()> {
+        match event {
+            SourceEvent::Records { generation, records } => {
+                self.hand_over(*generation, records);
+                self.history.delivered(records)?;
+            }
+            SourceEvent::Assigned(assignments) => {
+                for assignment in assignments {
+                    let held = Held { generation: assignment.generation, unfinished: 0 };
+                    self.seen().held.insert(assignment.partition, held);
+                    self.history.assigned(assignment.partition, assignment.generation)?;
+                }
+            }
+            SourceEvent::Revoking(_) => {}
+            SourceEvent::Lost(partitions) => {
+                for partition in partitions {
+                    self.note(format!("{}/{partition} went to another member, with what was unfinished", self.topic));
+                    self.give_up(*partition, None)?;
+                }
+            }
+            SourceEvent::Gap { partition, from, to } => {
+                self.note(format!("{}/{partition}: offsets {from} to {to} are missing", self.topic));
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, generation: u64, records: &[Record]) {
+        let (mut seen, count) = (self.seen(), records.len() as u64);
+        let held = records.first().and_then(|record| seen.held.get_mut(&record.partition));
+        // Those of an older assignment are dropped by whoever gets them.
+        let Some(held) = held.filter(|held| held.generation == generation) else { return };
+        held.unfinished += count;
+        seen.left = seen.left.map(|left| left.saturating_sub(count));
+    }
+
+    /// A partition is not held any more, under this generation or any: what is unfinished comes again elsewhere.
+    fn give_up(&self, partition: Partition, generation: Option<u64>) -> Result<()> {
+        let mut seen = self.seen();
+        let is_it = |held: &Held| generation.is_none_or(|generation| held.generation == generation);
+        if !seen.held.get(&partition).is_some_and(is_it) {
+            return Ok(());
+        }
+        let Some(held) = seen.held.remove(&partition) else { return Ok(()) };
+        seen.left = seen.left.map(|left| left + held.unfinished);
+        drop(seen);
+        self.room.notify_one();
+        self.history.revoked(partition, held.generation)
+    }
+
+    fn give_up_all(&self) -> Result<()> {
+        let held: Vec<Partition> = self.seen().held.keys().copied().collect();
+        held.into_iter().try_for_each(|partition| self.give_up(partition, None))
+    }
+
+    fn committed(&self, commit: &Commit, outcome: &Result<()>) -> Result<()> {
+        self.history.committed(commit, outcome)?;
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Fenced => {
+                self.note(format!("commit {}/{}: {error}", self.topic, commit.partition));
+                self.give_up(commit.partition, Some(commit.generation))
+            }
+            Err(error) => {
+                self.note(format!("commit {}/{}: {error}", self.topic, commit.partition));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn note(&self, note: String) {
+        let mut seen = self.seen();
+        if seen.notes.len() < NOTES_WAITING_MAX {
+            seen.notes.push(note);
+        }
+    }
+
+    /// Remembers what the command has to end with.
+    fn end(&self, error: &Error) {
+        self.seen().ended.get_or_insert_with(|| error.clone());
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct WatchedSource {
+    inner: Arc<dyn Source>,
+    watch: Arc<Watch>,
+}
+
+impl Source for WatchedSource {
+    fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
+        Box::pin(async move {
+            let room = self.watch.room().await;
+            let next = self.inner.next(records_max.min(room), bytes_max).await;
+            let next = next.and_then(|event| self.watch.event(&event).map(|()| event));
+            if let Err(error) = &next
+                && error.kind() != ErrorKind::Closed
+            {
+                self.watch.end(error);
+            }
+            next
+        })
+    }
+
+    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
+        Box::pin(async move {
+            if let Err(error) = commits.iter().try_for_each(|commit| self.watch.history.committing(commit)) {
+                self.watch.end(&error);
+            }
+            let outcomes = self.inner.commit(commits.clone()).await;
+            for (commit, outcome) in commits.iter().zip(&outcomes) {
+                if let Err(error) = self.watch.committed(commit, outcome) {
+                    self.watch.end(&error);
+                }
+            }
+            outcomes
+        })
+    }
+
+    fn pause(&self, partitions: &[(Partition, u64)]) {
+        self.inner.pause(partitions);
+    }
+
+    fn resume(&self, partitions: &[(Partition, u64)]) {
+        self.inner.resume(partitions);
+    }
+
+    fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
+        self.inner.seek(partition, generation, offset)
+    }
+
+    fn holds_until(&self) -> Option<Instant> {
+        self.inner.holds_until()
+    }
+
+    fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
+        let given_up =
+            partitions.iter().try_for_each(|(partition, generation)| self.watch.give_up(*partition, Some(*generation)));
+        if let Err(error) = given_up {
+            self.watch.end(&error);
+        }
+        self.inner.release(partitions)
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.inner.trouble()
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        if let Err(error) = self.watch.give_up_all() {
+            self.watch.end(&error);
+        }
+        self.watch.seen().source = None;
+        self.inner.close(deadline)
+    }
+}
+
+impl Driver for Watched {
+    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
+        Box::pin(async move {
+            self.watch.history.joining(&request.member);
+            let inner = self.inner.source(request).await?;
+            self.watch.seen().source = Some(Arc::clone(&inner));
+            Ok(Arc::new(WatchedSource { inner, watch: Arc::clone(&self.watch) }) as Arc<dyn Source>)
+        })
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn patience(&self) -> Duration {
+        self.inner.patience()
+    }
+
+    fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
+        self.inner.create_topic(name, spec)
+    }
+
+    fn update_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
+        self.inner.update_topic(name, spec)
+    }
+
+    fn topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<TopicInfo>> {
+        self.inner.topic(name)
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
+        self.inner.topics()
+    }
+
+    fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
+        self.inner.delete_topic(name)
+    }
+
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
+        self.inner.trim(topic, partition, below)
+    }
+
+    fn sink(&self, request: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
+        self.inner.sink(request)
+    }
+
+    fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
+        self.inner.read(topic, request)
+    }
+
+    fn bounds<'a>(&'a self, topic: &'a TopicName, partition: Partition) -> BoxFuture<'a, Result<Bounds>> {
+        self.inner.bounds(topic, partition)
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+        time: Timestamp,
+    ) -> BoxFuture<'a, Result<Offset>> {
+        self.inner.offset_at(topic, partition, time)
+    }
+
+    fn committed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        topic: &'a TopicName,
+    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
+        self.inner.committed(group, topic)
+    }
+
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        self.inner.lag(group, topic)
+    }
+
+    fn move_committed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        topic: &'a TopicName,
+        to: &'a [(Partition, Offset)],
+    ) -> BoxFuture<'a, Result<()>> {
+        self.inner.move_committed(group, topic, to)
+    }
+
+    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
+        self.inner.delete_group(group, topic)
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
+        self.inner.groups()
+    }
+
+    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
+        self.inner.members(group, topic)
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.probe()
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        self.inner.close(deadline)
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watched").field(&self.inner).finish()
+    }
+}
