@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::burst_run::{Measured, measure};
 use crate::compare::summarize;
@@ -158,8 +158,8 @@ fn run_twin(
     crate::burst_run::make_topics(&format!("sqlite:{}", path.display()), &topics)?;
     let run = crate::twin::run(&path, &topics, workload, transactions, bodies)?;
     let dump = crate::dump::judge_file(&path, &topics, workload)?;
-    ensure!(dump.verdict.is_perfect(), "the twin is wrong: {:?}", dump.verdict);
-    ensure!(dump.transactions.len() == transactions.len(), "the twin's transactions are not those of the run");
+    anyhow::ensure!(dump.verdict.is_perfect(), "the twin is wrong: {:?}", dump.verdict);
+    anyhow::ensure!(dump.transactions.len() == transactions.len(), "the twin's transactions are not those of the run");
     crate::place::remove_file(&path);
     Ok(TwinFigures {
         envelopes: run.envelopes,

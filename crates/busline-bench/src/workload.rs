@@ -194,6 +194,7 @@ impl Workload {
     }
 
     /// All events, round by round over the aggregates: the order in which one loop publishes them.
+    #[cfg(any(feature = "sqlite", test))]
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
         let aggregates = self.aggregates as u64;
         (0..self.envelopes).map(move |i| Event { aggregate: (i % aggregates) as usize, version: i / aggregates + 1 })
