@@ -127,6 +127,9 @@ pub(crate) struct Bench {
     /// Window of each publisher in envelopes, 1 to 1000000
     #[arg(long, value_name = "N", default_value_t = 8_192)]
     pub(crate) window: usize,
+    /// Tasks that publish [default: one for each aggregate; 2 at surge and flood unless each waits for its ack]
+    #[arg(long, value_name = "N")]
+    pub(crate) senders: Option<usize>,
     /// Topics, each with a publisher of its own, 1 to 50
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) topics: usize,

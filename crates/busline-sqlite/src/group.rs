@@ -154,7 +154,7 @@ impl Store {
         let mut retry = RETRY_MIN;
         let turn = self.turnstile.pass();
         loop {
-            match connection.execute_batch("BEGIN IMMEDIATE") {
+            match execute(connection, "BEGIN IMMEDIATE") {
                 Ok(()) => break,
                 Err(error) if is_busy(&error) => {
                     self.locked_since.set(self.locked_since.get().or_else(|| Some(Instant::now())));
@@ -194,7 +194,7 @@ impl Store {
     /// store is poisoned.
     fn commit(&mut self) -> std::result::Result<(), CommitFailure> {
         let committed =
-            self.connection().and_then(|connection| connection.execute_batch("COMMIT").map_err(from_sqlite));
+            self.connection().and_then(|connection| execute(connection, "COMMIT").map_err(from_sqlite));
         let Err(error) = committed else { return Ok(()) };
         if matches!(error.reason(), "DiskFull" | "Locked") {
             self.roll_back(&error);
@@ -430,6 +430,11 @@ fn restart_log(connection: &Connection) -> rusqlite::Result<bool> {
         }
         pause(RETRY_MIN);
     }
+}
+
+/// Runs a statement that is parsed once and kept: a transaction of one record is short enough to feel the parsing.
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

@@ -29,7 +29,7 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
-            senders: None,
+            senders: args.senders,
         };
         request.validate().map_err(|error| wrong_value(&error))?;
         Ok(Self(request))

@@ -65,8 +65,8 @@ struct State {
     keeper_armed: bool,
     closed: Option<Error>,
     next_id: u64,
-    /// An empty body of a settled batch, whose memory the next batch takes over.
-    spare: Option<BatchBody>,
+    /// Empty bodies of settled batches, whose memory the next ones take over: one grows while another is with the sink.
+    spare: Vec<BatchBody>,
     failures: Vec<FailedItem>,
     /// The failure handler runs.
     reporting: bool,
@@ -101,6 +101,9 @@ pub(crate) struct Before<'a> {
     pub(crate) id: &'a str,
     pub(crate) receipt: &'a Receipt,
 }
+
+/// Bodies that are kept for further batches.
+const SPARE_MAX: usize = 2;
 
 /// Grace beyond the deadline in which the sink, which knows more, may still report the outcome itself.
 const DEADLINE_GRACE: Duration = Duration::from_millis(400);
@@ -278,7 +281,7 @@ impl Line {
         }
         let mut state = self.lock();
         state.sink_ended = true;
-        state.spare = None;
+        state.spare = Vec::new();
     }
 
     /// Says by when the sink is to end.
@@ -406,7 +409,7 @@ impl State {
     }
 
     fn start_batch(&mut self, atomic: bool) {
-        let body = self.spare.take().unwrap_or_default();
+        let body = self.spare.pop().unwrap_or_default();
         self.open.push_back(OpenBatch { cell: Arc::default(), body, atomic, slots: 0 });
     }
 
@@ -439,7 +442,9 @@ impl State {
         self.stats.duplicates += outcomes.iter().filter(|o| o.as_ref().is_ok_and(|ack| ack.duplicate)).count() as u64;
         let freed = Freed { records: batch.body.items.len(), bytes: batch.body.arena_bytes() };
         wake.append(&mut batch.cell.settle(outcomes));
-        self.spare = Arc::try_unwrap(batch.body).ok().map(BatchBody::cleared).or(self.spare.take());
+        if self.spare.len() < SPARE_MAX {
+            self.spare.extend(Arc::try_unwrap(batch.body).ok().map(BatchBody::cleared));
+        }
         freed
     }
 
