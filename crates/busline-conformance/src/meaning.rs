@@ -189,7 +189,7 @@ pub async fn bad_settings_are_refused_at_open(harness: impl Harness) {
         window_envelopes_max: 0,
         window_bytes_max: 0,
         deadline: Duration::ZERO,
-        record_bytes_max: 1,
+        record_bytes_max: 0,
         ..PublisherSettings::default()
     };
     let text = refused(stage.builder().settings(settings).open().await, "Invalid/Range").to_string();

@@ -34,6 +34,9 @@ pub struct PublisherSettings {
     pub deduplicate: Option<Duration>,
 }
 
+/// Least value of `record_bytes_max`, so also of a window that is to hold such a record.
+const RECORD_BYTES_MIN: usize = 1_024;
+
 impl Default for PublisherSettings {
     fn default() -> Self {
         Self {
@@ -60,10 +63,10 @@ impl PublisherSettings {
         if !(1..=1_000_000).contains(&self.window_envelopes_max) {
             wrong.push(format!("window_envelopes_max = {} (1 to 1,000,000)", self.window_envelopes_max));
         }
-        if !(1_024..=RECORD_BYTES_MAX).contains(&self.record_bytes_max) {
+        if !(RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&self.record_bytes_max) {
             wrong.push(format!("record_bytes_max = {} (1,024 to {RECORD_BYTES_MAX})", self.record_bytes_max));
         }
-        if !(self.record_bytes_max..=1 << 30).contains(&self.window_bytes_max) {
+        if !(self.record_bytes_max.max(RECORD_BYTES_MIN)..=1 << 30).contains(&self.window_bytes_max) {
             wrong.push(format!(
                 "window_bytes_max = {} (record_bytes_max = {} to 1 GiB)",
                 self.window_bytes_max, self.record_bytes_max
