@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::driver::Driver;
@@ -58,19 +60,24 @@ impl Bus {
     /// # Errors
     /// What the driver could not end, `Timeout/CloseDeadline` among it.
     pub async fn close(&self, deadline: Duration) -> Result<Vec<Closed>> {
-        let end = Instant::now() + deadline;
+        Handle::try_current().map_err(|_| no_runtime().at("close bus", self.0.driver.capabilities().backend))?;
+        let end = Instant::now().checked_add(deadline).unwrap_or_else(|| Instant::now() + CLOSE_MAX);
         let (subscriptions, publishers) = self.0.close_to_new();
-        // Handlers that are still running may publish, so subscriptions end first.
+        let left = move || end.saturating_duration_since(Instant::now());
+        // Handlers that are still running may publish, so subscriptions end first. All of a kind end at once, so that a
+        // stuck one takes no time from the others.
+        let mut ending: JoinSet<()> = JoinSet::new();
         for subscription in subscriptions {
-            subscription.close(end.saturating_duration_since(Instant::now())).await;
+            ending.spawn(async move { drop(subscription.close(left()).await) });
         }
-        for publisher in &publishers {
-            publisher.refuse_further();
-        }
-        let mut ends = Vec::with_capacity(publishers.len());
+        ending.join_all().await;
+        let mut ending = JoinSet::new();
         for publisher in publishers {
-            ends.push(publisher.close(end.saturating_duration_since(Instant::now())).await);
+            publisher.refuse_further();
+            ending.spawn(async move { publisher.close(left()).await });
         }
+        let ends = ending.join_all().await;
+        self.0.forget_closed();
         let end = end.max(Instant::now() + DRIVER_CLOSE_MIN);
         match timeout_at(end, self.0.driver.close(end)).await {
             Ok(closed) => closed.map(|()| ends),
@@ -81,6 +88,9 @@ impl Bus {
         }
     }
 }
+
+/// What stands for a deadline that is no instant any more.
+const CLOSE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Time the driver has to end even if the publishers have used the deadline up.
 const DRIVER_CLOSE_MIN: Duration = Duration::from_millis(50);
@@ -107,7 +117,14 @@ impl BusCore {
     fn close_to_new(&self) -> (Vec<Arc<SubscriptionCore>>, Vec<Arc<PublisherCore>>) {
         let mut open = self.lock();
         open.closed = true;
-        (std::mem::take(&mut open.subscriptions), std::mem::take(&mut open.publishers))
+        // They stay in the list, so that a close that was dropped in the middle can be called again.
+        (open.subscriptions.clone(), open.publishers.clone())
+    }
+
+    fn forget_closed(&self) {
+        let mut open = self.lock();
+        open.subscriptions.clear();
+        open.publishers.clear();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {

@@ -193,8 +193,7 @@ impl Store {
     /// error the commit frame may stand in the `-wal`, un-synced or even synced, where a restart would find it; then the
     /// store is poisoned.
     fn commit(&mut self) -> std::result::Result<(), CommitFailure> {
-        let committed =
-            self.connection().and_then(|connection| execute(connection, "COMMIT").map_err(from_sqlite));
+        let committed = self.connection().and_then(|connection| execute(connection, "COMMIT").map_err(from_sqlite));
         let Err(error) = committed else { return Ok(()) };
         if matches!(error.reason(), "DiskFull" | "Locked") {
             self.roll_back(&error);
