@@ -114,6 +114,61 @@ macro_rules! case_list {
                 two_buses_leave_nothing_in_either_order,
                 the_end_of_the_runtime_leaves_nothing,
             }
+            consume_order {
+                a_failing_event_holds_its_key_only,
+                a_disturbed_run_keeps_the_order_of_each_key,
+                members_that_come_and_go_keep_the_order,
+                a_quiet_run_hands_each_event_over_once,
+                batches_keep_the_order_of_each_key,
+                a_batch_without_its_verdicts_runs_again,
+                a_handover_in_quiet_repeats_nothing,
+            } alone {}
+            consume_handlers {
+                sixty_four_keys_of_one_partition_run_at_once,
+                concurrency_is_a_bound,
+                a_key_in_backoff_holds_no_slot,
+                retries_wait_their_backoff,
+                attempts_restart_with_the_member,
+                a_key_out_of_attempts_waits_and_is_named,
+                a_skipped_event_is_passed_over,
+                panics_and_timeouts_are_attempts,
+                a_blocked_handler_keeps_its_key_and_is_reported,
+                close_from_inside_a_handler_is_refused_at_once,
+                others_flow_while_a_key_fails,
+            } alone {}
+            consume_progress {
+                progress_is_the_finished_prefix,
+                a_lost_commit_loses_no_event,
+                what_was_not_committed_comes_again,
+                a_slow_handler_costs_lag_not_memory,
+                the_bytes_in_flight_are_bounded,
+                a_waiting_key_stops_its_partition_at_ahead_max,
+                an_undecodable_record_holds_its_partition,
+                a_second_subscription_is_refused_unless_asked_for,
+            } alone {}
+            consume_positions {
+                a_group_starts_where_it_is_told,
+                the_start_is_committed_before_the_first_record,
+                a_paused_partition_waits,
+                pauses_at_any_moment_lose_nothing,
+                a_seek_back_repeats_from_there,
+                a_seek_forgets_what_was_handed_over,
+                seeks_at_any_moment_keep_the_order,
+                a_group_with_members_cannot_be_moved,
+                a_gap_is_seen,
+                an_interrupted_backend_goes_on,
+            } alone {}
+            consume_close {
+                close_lets_running_handlers_end,
+                close_returns_by_its_deadline,
+                a_stuck_handler_is_named,
+                close_in_every_state_is_quick,
+                a_dropped_close_goes_on_when_called_again,
+                close_takes_any_deadline,
+                the_end_of_the_last_handle_leaves_the_group,
+            } alone {
+                nothing_is_left_after_close,
+            }
             topics {
                 bad_names_are_refused_with_their_reason,
                 legal_names_are_topics_of_their_own,

@@ -365,7 +365,7 @@ fn order(faults: &Faults, random: &mut StdRng) {
 }
 
 /// Reads the topic through the driver alone.
-async fn dump(stage: &Stage) -> Dump {
+pub(crate) async fn dump(stage: &Stage) -> Dump {
     let stored = stage.stored().await;
     let rows: Vec<Row> = stored.records().iter().map(|record| row(&stage.topic, &stored, record)).collect();
     Dump::of([stage.topic.clone()], rows)
@@ -389,7 +389,7 @@ fn row(topic: &str, stored: &Stored, record: &busline_core::Record) -> Row {
     }
 }
 
-fn recorded(id: String, ack: &Ack) -> Acked {
+pub(crate) fn recorded(id: String, ack: &Ack) -> Acked {
     Acked {
         id,
         partition: ack.partition.0,
@@ -399,7 +399,7 @@ fn recorded(id: String, ack: &Ack) -> Acked {
     }
 }
 
-fn durability(of: Durability) -> history::Durability {
+pub(crate) fn durability(of: Durability) -> history::Durability {
     let medium = match of.medium {
         Medium::Memory => history::Medium::Memory,
         Medium::Written => history::Medium::Written,
@@ -408,11 +408,11 @@ fn durability(of: Durability) -> history::Durability {
     history::Durability { medium, copies: of.copies }
 }
 
-fn hash(envelope: &Envelope) -> ContentHash {
+pub(crate) fn hash(envelope: &Envelope) -> ContentHash {
     let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
     ContentHash::of(envelope.payload.bytes(), headers)
 }
 
-fn crc_of(text: &str) -> u64 {
+pub(crate) fn crc_of(text: &str) -> u64 {
     u64::from(busline_core::checksum(text.as_bytes(), b"", b""))
 }

@@ -1,6 +1,13 @@
 //! The promises of Busline as tests that every driver runs.
 
 mod cases;
+pub mod consume_close;
+pub mod consume_handlers;
+mod consume_judged;
+pub mod consume_order;
+pub mod consume_positions;
+pub mod consume_progress;
+mod consume_stage;
 mod envelopes;
 mod failures;
 mod faulty;

@@ -1,7 +1,7 @@
 //! The bus: one backend, and what was opened on it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publisher::{Closed, Publisher, PublisherBuilder, PublisherCore};
-use crate::subscription::{Subscription, SubscriptionBuilder, SubscriptionCore};
+use crate::subscription::{Place, Subscription, SubscriptionBuilder, SubscriptionCore, close_in_handler};
 
 /// One backend, opened.
 ///
@@ -30,6 +30,8 @@ struct Open {
     closed: bool,
     publishers: Vec<Arc<PublisherCore>>,
     subscriptions: Vec<Arc<SubscriptionCore>>,
+    /// Groups and topics that subscriptions are opening or open for.
+    claims: Vec<Arc<Place>>,
 }
 
 impl Bus {
@@ -58,9 +60,13 @@ impl Bus {
     /// Returns by about the deadline, which all share. Idempotent; a later call finds nothing left to close.
     ///
     /// # Errors
-    /// What the driver could not end, `Timeout/CloseDeadline` among it.
+    /// What the driver could not end, `Timeout/CloseDeadline` among it; `Invalid/CloseInHandler` at once, if a handler of
+    /// one of its subscriptions calls it: it would wait for itself.
     pub async fn close(&self, deadline: Duration) -> Result<Vec<Closed>> {
         Handle::try_current().map_err(|_| no_runtime().at("close bus", self.0.driver.capabilities().backend))?;
+        if self.0.lock().subscriptions.iter().any(|subscription| subscription.is_in_handler()) {
+            return Err(close_in_handler().at("close bus", self.0.driver.capabilities().backend));
+        }
         let end = Instant::now().checked_add(deadline).unwrap_or_else(|| Instant::now() + CLOSE_MAX);
         let (subscriptions, publishers) = self.0.close_to_new();
         let left = move || end.saturating_duration_since(Instant::now());
@@ -107,11 +113,28 @@ impl BusCore {
         open.publishers.push(publisher.shared());
     }
 
-    /// Remembers a subscription, and forgets those that were closed by themselves.
-    pub(crate) fn register_subscription(&self, subscription: &Subscription) {
+    /// Remembers a subscription, and forgets those that were closed by themselves; gives whether the bus is still open.
+    pub(crate) fn register_subscription(&self, subscription: &Subscription) -> bool {
         let mut open = self.lock();
         open.subscriptions.retain(|known| !known.has_ended());
+        // Also of a closed bus: then a second close ends it.
         open.subscriptions.push(subscription.shared());
+        !open.closed
+    }
+
+    /// Keeps a group and topic for one subscription of this bus, until the claim is dropped.
+    ///
+    /// # Errors
+    /// `AlreadyExists/Subscription` unless `is_another` member is wanted.
+    pub(crate) fn claim(bus: &Arc<Self>, place: &Arc<Place>, is_another: bool) -> Result<Claim> {
+        let mut open = bus.lock();
+        if !is_another && open.claims.iter().any(|known| known == place) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "Subscription")
+                .cause("this bus has a subscription of this group to this topic")
+                .next("raise its concurrency, close it first, or ask for another member"));
+        }
+        open.claims.push(Arc::clone(place));
+        Ok(Claim { bus: Arc::downgrade(bus), place: Arc::clone(place) })
     }
 
     fn close_to_new(&self) -> (Vec<Arc<SubscriptionCore>>, Vec<Arc<PublisherCore>>) {
@@ -129,6 +152,20 @@ impl BusCore {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A group and topic kept for one subscription.
+pub(crate) struct Claim {
+    bus: Weak<BusCore>,
+    place: Arc<Place>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(bus) = self.bus.upgrade() {
+            bus.lock().claims.retain(|known| !Arc::ptr_eq(known, &self.place));
+        }
     }
 }
 

@@ -269,13 +269,18 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// in time, and then it is not known whether it was.
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>>;
 
-    /// Stops giving records of partitions assigned under these generations; the member keeps them.
+    /// Stops giving records of partitions assigned under these generations, also those that were read ahead; the member
+    /// keeps them. Never waits. Calls come in the order of the decisions.
     fn pause(&self, partitions: &[(Partition, u64)]);
 
-    /// Gives records of these partitions again.
+    /// Gives records of these partitions again, beginning behind the last one given.
     fn resume(&self, partitions: &[(Partition, u64)]);
 
-    /// Goes on at this offset in a partition that is assigned under this generation; the committed offset stays.
+    /// Goes on at this offset in a partition that is assigned under this generation; the committed offset stays, and so
+    /// does a pause.
+    ///
+    /// Never called while a [`Source::next`] is under way. Once it has succeeded, the next record given of the partition
+    /// is the first at or behind the offset.
     ///
     /// # Errors
     /// `Fenced/NotOwner`.

@@ -232,6 +232,17 @@ impl Committer {
         self.ask(change, None)?.blocking_recv().unwrap_or_else(|_| Err(driver_closed()))
     }
 
+    /// Runs a change to a group, wakes its members, and blocks until it is made.
+    ///
+    /// # Errors
+    /// As [`Committer::write`].
+    pub(crate) fn change_group_blocking<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(change, Some(Ring::Group))?.blocking_recv().unwrap_or_else(|_| Err(driver_closed()))
+    }
+
     fn ask<T: Send + 'static>(
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,

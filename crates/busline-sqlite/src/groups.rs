@@ -113,10 +113,25 @@ pub(crate) struct Share {
     pub(crate) held: Vec<(Partition, u64)>,
 }
 
-/// Takes what is free and is this member's by the rule, and says what is to be given up.
-pub(crate) fn balance(connection: &Connection, request: &SourceRequest, members: &[&str]) -> Result<Share> {
+/// Takes what is free and is this member's by the rule, and says what is to be given up. `known` is what the member knows
+/// that it holds: what a failed release has left in its name is free.
+pub(crate) fn balance(
+    connection: &Connection,
+    request: &SourceRequest,
+    members: &[&str],
+    known: &[(Partition, u64)],
+) -> Result<Share> {
     let topic_id = topics::id(connection, &request.topic)?;
-    let rows = owned(connection, &request.group, topic_id)?;
+    let mut rows = owned(connection, &request.group, topic_id)?;
+    let is_left = |row: &Owned| {
+        row.owner.as_deref() == Some(&request.member) && !known.contains(&(row.partition, row.generation))
+    };
+    let left: Vec<(Partition, u64)> =
+        rows.iter().filter(|row| is_left(row)).map(|row| (row.partition, row.generation)).collect();
+    release(connection, request, &left)?;
+    for row in &mut rows {
+        row.owner.take_if(|_| left.contains(&(row.partition, row.generation)));
+    }
     let owners: Vec<Option<&str>> = rows.iter().map(|row| row.owner.as_deref()).collect();
     let mut share = Share::default();
     for (row, wanted) in rows.iter().zip(assign(members, &owners)) {
@@ -323,4 +338,36 @@ pub(crate) fn wake_addresses(connection: &Connection) -> rusqlite::Result<Vec<St
     let mut select = connection.prepare_cached("SELECT wake FROM members")?;
     let rows = select.query_map([], |row| row.get(0))?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use busline_core::TopicSpec;
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_failed_release_has_left_is_taken_anew() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::schema::create(&connection).unwrap();
+        let spec = TopicSpec { partitions: 2, ..TopicSpec::default() };
+        let topic = topics::create(&connection, &"orders".parse().unwrap(), &spec).unwrap();
+        let (group, member, lease) = ("billing".parse().unwrap(), "me".to_owned(), Duration::from_secs(5));
+        let request = SourceRequest { group, topic, member, start: Start::Earliest, lease };
+        join(&connection, &request, "nowhere").unwrap();
+        let taken = balance(&connection, &request, &["me"], &[]).unwrap().taken;
+        let shares: Vec<(Partition, u64)> = taken.iter().map(|taken| (taken.partition, taken.generation)).collect();
+        assert_eq!(shares, [(Partition(0), 1), (Partition(1), 1)]);
+
+        // The member knows of the first one only.
+        let share = balance(&connection, &request, &["me"], &shares[..1]).unwrap();
+        let taken: Vec<_> = share.taken.iter().map(|taken| (taken.partition, taken.generation)).collect();
+        assert_eq!((taken, share.held), (vec![(Partition(1), 2)], vec![(Partition(0), 1), (Partition(1), 2)]));
+
+        // With another member in the group it is that one's.
+        let share = balance(&connection, &request, &["me", "you"], &[(Partition(0), 1)]).unwrap();
+        assert_eq!((share.taken.len(), share.held, share.to_give.len()), (0, vec![(Partition(0), 1)], 0));
+        let topic_id = topics::id(&connection, &request.topic).unwrap();
+        assert_eq!(owned(&connection, &request.group, topic_id).unwrap()[1].owner, None);
+    }
 }

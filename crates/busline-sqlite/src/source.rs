@@ -79,19 +79,27 @@ impl SqliteSource {
             closing: AtomicBool::new(false),
             state: Mutex::default(),
         });
+        // Before the group is joined: if nobody awaits the end of that, the thread leaves the group again.
+        let source = Self { member: Arc::clone(&member), thread: Mutex::new(None) };
+        let (start, started) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("busline-member".into())
+            .spawn({
+                let member = Arc::clone(&member);
+                move || {
+                    let _: std::result::Result<(), _> = started.recv();
+                    member.run(&connection);
+                }
+            })
+            .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
+        *source.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         let joining = Arc::clone(&member);
         member
             .committer
             .change_group(move |connection| groups::join(connection, &joining.request, joining.bell.name()))
             .await?;
-        let thread = std::thread::Builder::new()
-            .name("busline-member".into())
-            .spawn({
-                let member = Arc::clone(&member);
-                move || member.run(&connection)
-            })
-            .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
-        Ok(Self { member, thread: Mutex::new(Some(thread)) })
+        drop(start);
+        Ok(source)
     }
 }
 
@@ -105,8 +113,11 @@ impl MemberState {
             let now = Instant::now();
             if now >= next_beat {
                 next_beat = now + beat_every;
-                if let Err(error) = self.beat(&mut liveness) {
-                    self.trouble(error);
+                match self.beat(&mut liveness) {
+                    // Whoever was found dead is ended by the next beat, which need not wait.
+                    Ok(()) if !liveness.dead().is_empty() => next_beat = now,
+                    Ok(()) => {}
+                    Err(error) => self.trouble(error),
                 }
             }
             match self.read_piece(connection, &mut last) {
@@ -122,6 +133,31 @@ impl MemberState {
                 }
             }
         }
+        // Here, because a beat that comes after the leave would make the member anew.
+        if let Err(error) = self.leave() {
+            tracing::warn!("{}", error.at("leave the group", &self.request.group));
+        }
+    }
+
+    /// Ends the member and frees what it holds.
+    fn leave(&self) -> Result<()> {
+        let request = self.request.clone();
+        let left = self.committer.change_group_blocking(move |connection| {
+            let topic_id = topics::id(connection, &request.topic)?;
+            groups::end_member(connection, &request.group, topic_id, &request.member)
+        });
+        match left {
+            // A topic that is gone has taken its groups along.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            left => left,
+        }
+    }
+
+    /// Ends the thread, which leaves the group.
+    fn end(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.bell.ring();
+        self.ready.notify_one();
     }
 
     /// A topic that is gone ends the source; anything else is tried again at the next beat.
@@ -138,7 +174,11 @@ impl MemberState {
 
     /// Beats, looks at the others, ends those that are dead, and takes or gives up partitions.
     fn beat(&self, liveness: &mut Liveness) -> Result<()> {
+        // The lease runs from here: the process may be frozen before the answer comes.
+        let sent = Instant::now();
         let dead = liveness.dead();
+        let known: Vec<(Partition, u64)> =
+            self.state().reading.iter().map(|(partition, reading)| (*partition, reading.generation)).collect();
         let request = self.request.clone();
         let wake = self.bell.name().to_owned();
         let look = self.committer.write_blocking(move |connection| {
@@ -155,20 +195,19 @@ impl MemberState {
                 }
             }
             let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
-            let share = groups::balance(connection, &request, &names)?;
+            let share = groups::balance(connection, &request, &names, &known)?;
             Ok((members, share))
         })?;
         let (members, share) = look;
-        let now = Instant::now();
-        liveness.look(members, now, self.request.lease / BEATS_PER_LEASE);
-        self.take(share, now);
+        liveness.look(members, sent, self.request.lease / BEATS_PER_LEASE);
+        self.take(share, sent);
         Ok(())
     }
 
     /// Turns a look into events.
-    fn take(&self, share: Share, now: Instant) {
+    fn take(&self, share: Share, sent: Instant) {
         let mut state = self.state();
-        state.last_beat = Some(now);
+        state.last_beat = Some(sent);
         let lost: Vec<Partition> = state
             .reading
             .iter()
@@ -254,8 +293,12 @@ impl MemberState {
         if reading.generation != generation || reading.next != from {
             return;
         }
-        if let Some(newest) = records.last() {
-            reading.next = newest.offset.next();
+        let (Some(first), Some(newest)) = (records.first(), records.last()) else { return };
+        let first = first.offset;
+        reading.next = newest.offset.next();
+        if first > from {
+            // Offsets are dense and a missing record is damage, so these were trimmed before the group had read them.
+            state.events.push_back(SourceEvent::Gap { partition, from, to: first });
         }
         state.pieces += 1;
         state.events.push_back(SourceEvent::Records { generation, records });
@@ -292,6 +335,9 @@ impl MemberState {
         for (partition, generation) in partitions {
             if let Some(reading) = state.reading.get_mut(partition).filter(|held| held.generation == *generation) {
                 reading.paused = paused;
+                if paused {
+                    state.take_back(*partition);
+                }
             }
         }
         drop(state);
@@ -310,11 +356,34 @@ impl State {
         self.drop_pieces(partition);
     }
 
+    /// Drops what was read ahead of a partition; it is read again from there.
+    fn take_back(&mut self, partition: Partition) {
+        let first = self.events.iter().find_map(|event| read_of(event, partition));
+        self.drop_pieces(partition);
+        if let Some((first, reading)) = first.zip(self.reading.get_mut(&partition)) {
+            reading.next = first;
+        }
+    }
+
     fn drop_pieces(&mut self, partition: Partition) {
-        let of_it = |event: &SourceEvent| matches!(event, SourceEvent::Records { records, .. } if records.first().is_some_and(|r| r.partition == partition));
-        let before = self.events.len();
-        self.events.retain(|event| !of_it(event));
-        self.pieces -= before - self.events.len();
+        let before = self.pieces();
+        self.events.retain(|event| read_of(event, partition).is_none());
+        self.pieces -= before - self.pieces();
+    }
+
+    fn pieces(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, SourceEvent::Records { .. })).count()
+    }
+}
+
+/// Where what this event says of a partition's records begins; `None` if it says nothing of them.
+fn read_of(event: &SourceEvent, partition: Partition) -> Option<Offset> {
+    match event {
+        SourceEvent::Records { records, .. } => {
+            records.first().filter(|record| record.partition == partition).map(|record| record.offset)
+        }
+        SourceEvent::Gap { partition: of, from, .. } => (*of == partition).then_some(*from),
+        _ => None,
     }
 }
 
@@ -409,7 +478,7 @@ impl Source for SqliteSource {
     fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
         let mut state = self.member.state();
         let moved = match state.reading.get_mut(&partition) {
-            Some(reading) if reading.generation == generation => {
+            Some(reading) if reading.generation == generation && !reading.revoking => {
                 reading.next = offset;
                 state.drop_pieces(partition);
                 Ok(())
@@ -429,7 +498,12 @@ impl Source for SqliteSource {
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
         let mut state = self.member.state();
-        partitions.iter().for_each(|(partition, _)| state.forget(*partition));
+        for (partition, generation) in &partitions {
+            // The member may hold it again already, under another generation.
+            if state.reading.get(partition).is_some_and(|reading| reading.generation == *generation) {
+                state.forget(*partition);
+            }
+        }
         drop(state);
         let request = self.member.request.clone();
         let release = move |connection: &Connection| groups::release(connection, &request, &partitions);
@@ -441,36 +515,23 @@ impl Source for SqliteSource {
     }
 
     fn close(&self, _deadline: tokio::time::Instant) -> BoxFuture<'_, Result<()>> {
+        self.member.end();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             let Some(thread) = thread else { return Ok(()) };
-            self.member.closing.store(true, Ordering::Release);
-            self.member.bell.ring();
-            self.member.ready.notify_one();
             crate::driver::blocking(move || {
                 drop(thread.join());
                 Ok(())
             })
-            .await?;
-            let request = self.member.request.clone();
-            let leave = move |connection: &Connection| {
-                let topic_id = topics::id(connection, &request.topic)?;
-                groups::end_member(connection, &request.group, topic_id, &request.member)
-            };
-            match self.member.committer.change_group(leave).await {
-                // A topic that is gone has taken its groups along.
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                left => left,
-            }
+            .await
         })
     }
 }
 
 impl Drop for SqliteSource {
-    /// A source that was dropped instead of closed stops beating; others take its partitions at the end of its lease.
+    /// A source that was dropped instead of closed leaves its group all the same, by its thread.
     fn drop(&mut self) {
-        self.member.closing.store(true, Ordering::Release);
-        self.member.bell.ring();
+        self.member.end();
     }
 }
 

@@ -16,6 +16,9 @@ use crate::groups;
 #[derive(Debug)]
 pub(crate) struct Bell {
     socket: UnixDatagram,
+    /// Rings from inside. A socket of its own that never waits: the other one waits for rings, and a full one would keep
+    /// whoever rings, which may be a worker of the runtime.
+    inside: UnixDatagram,
     address: SocketAddr,
     name: String,
 }
@@ -26,21 +29,23 @@ impl Bell {
         let name = format!("busline-{}-{:016x}", std::process::id(), rand::random::<u64>());
         let bind = || {
             let address = SocketAddr::from_abstract_name(&name)?;
-            Ok((UnixDatagram::bind_addr(&address)?, address))
+            let inside = UnixDatagram::unbound()?;
+            inside.set_nonblocking(true)?;
+            Ok((UnixDatagram::bind_addr(&address)?, inside, address))
         };
-        let (socket, address) = bind().map_err(|error: std::io::Error| {
+        let (socket, inside, address) = bind().map_err(|error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, "Sockets").because(error).next("allow more descriptors")
         })?;
-        Ok(Self { socket, address, name })
+        Ok(Self { socket, inside, address, name })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Rings.
+    /// Rings. Never waits: a full socket means that the member is about to look.
     pub(crate) fn ring(&self) {
-        drop(self.socket.send_to_addr(&[Ring::Records as u8], &self.address));
+        drop(self.inside.send_to_addr(&[Ring::Records as u8], &self.address));
     }
 
     /// Waits for a ring, at most this long, and takes all that came; gives whether a group has changed.
@@ -97,5 +102,34 @@ impl Ringer {
             // A full buffer means that the member is about to look; a refused one that it is gone.
             drop(socket.send_to_addr(&[why as u8], address));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn ringing_never_waits() {
+        let bell = Arc::new(Bell::new().unwrap());
+        let (done, ended) = std::sync::mpsc::channel();
+        let ringing = Arc::clone(&bell);
+        std::thread::spawn(move || {
+            // Far more than a socket holds, and nobody takes any.
+            (0..10_000).for_each(|_| ringing.ring());
+            done.send(()).unwrap();
+        });
+        assert!(ended.recv_timeout(Duration::from_secs(10)).is_ok(), "a full socket kept whoever rang");
+        assert!(!bell.wait(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_ring_that_came_before_the_wait_ends_it() {
+        let bell = Bell::new().unwrap();
+        bell.ring();
+        let start = Instant::now();
+        assert!(!bell.wait(Duration::from_secs(30)));
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

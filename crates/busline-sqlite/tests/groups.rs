@@ -80,7 +80,7 @@ async fn three_members_share_a_topic_and_hand_it_over_in_order() -> Outcome {
         assert!(start.elapsed() < Duration::from_secs(15), "shares stay at {shares:?}");
         tokio::task::yield_now().await;
     }
-    two.close(CLOSE).await;
+    two.close(CLOSE).await?;
     for version in 51..=60 {
         for key in &keys {
             drop(publisher.publish(Envelope::new(key, "Happened", version)).await?);

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Subscriptions first: their handlers may still want to publish. A handler that has not ended by the deadline is
     // broken off and its event comes again to another member, so the deadline should be longer than a handler takes.
-    let left = shipping.close(Duration::from_secs(30)).await;
+    let left = shipping.close(Duration::from_secs(30)).await?;
     println!("handled {}, not ended: {:?}", left.stats.handled, left.left);
 
     // Then everything else. What has no outcome by the deadline is reported as failed or indeterminate, and never

@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(billing.blocked().is_empty());
 
     // Lets running handlers end and commits, so that the next run of this program begins behind these events.
-    let left = billing.close(Duration::from_secs(30)).await;
+    let left = billing.close(Duration::from_secs(30)).await?;
     println!("handled {}, failed attempts {}", left.stats.handled, left.stats.failed_attempts);
     bus.close(Duration::from_secs(5)).await?;
     Ok(())

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     println!("billed {:?}", ends.recv().await);
 
-    billing.close(Duration::from_secs(30)).await; // lets handlers end, commits, leaves the group
+    billing.close(Duration::from_secs(30)).await?; // lets handlers end, commits, leaves the group
     bus.close(Duration::from_secs(5)).await?; // every accepted envelope has its outcome
     Ok(())
 }

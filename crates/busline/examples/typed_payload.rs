@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let found = orders.recv().await.ok_or("the subscription ended")?;
     assert_eq!(found, order);
     println!("{found:?}");
-    billing.close(Duration::from_secs(5)).await;
+    billing.close(Duration::from_secs(5)).await?;
     bus.close(Duration::from_secs(5)).await?;
     Ok(())
 }

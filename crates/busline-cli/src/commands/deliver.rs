@@ -324,7 +324,7 @@ struct Member<'a> {
 impl Member<'_> {
     async fn run(mut self, mut said: mpsc::Receiver<Said>, close_max: Duration) -> Result<Ended> {
         let outcome = self.work(&mut said).await;
-        let left = self.leave(&mut said, close_max).await;
+        let left = self.leave(&mut said, close_max).await?;
         self.tell();
         outcome?;
         if let Some(error) = self.lines.broken.take() {
@@ -361,7 +361,7 @@ impl Member<'_> {
     }
 
     /// Leaves the group. Handlers that run meanwhile still have their lines written.
-    async fn leave(&mut self, said: &mut mpsc::Receiver<Said>, close_max: Duration) -> Left {
+    async fn leave(&mut self, said: &mut mpsc::Receiver<Said>, close_max: Duration) -> Result<Left> {
         let subscription = self.subscription.clone();
         let close = subscription.close(close_max);
         tokio::pin!(close);

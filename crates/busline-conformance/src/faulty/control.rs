@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use super::sink::Queue;
+use super::source::{CommitFate, Commits, Watch};
 
 /// Limits that a faulty driver offers instead of those of the driver underneath; `None` keeps them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Faults(Arc<Control>);
 
 pub(super) struct Control {
     pub(super) shape: Shape,
+    pub(super) commits: Arc<Commits>,
     orders: Mutex<Orders>,
     /// Wakes tests that wait for something to be held, stalled or closed.
     changed: Notify,
@@ -76,8 +78,13 @@ pub(super) enum Fate {
 
 impl Faults {
     pub(super) fn new(shape: Shape) -> (Self, Arc<Control>) {
-        let control =
-            Arc::new(Control { shape, orders: Mutex::default(), changed: Notify::new(), door: Condvar::new() });
+        let control = Arc::new(Control {
+            shape,
+            commits: Arc::default(),
+            orders: Mutex::default(),
+            changed: Notify::new(),
+            door: Condvar::new(),
+        });
         (Self(Arc::clone(&control)), control)
     }
 
@@ -184,6 +191,31 @@ impl Faults {
     /// Batches that sinks have taken since the driver was opened.
     pub fn batches(&self) -> u64 {
         self.0.orders().taken
+    }
+
+    /// Loses the answers to the next commits of sources: they are stored, and reported as not known to be.
+    pub fn lose_commits(&self, calls: usize) {
+        self.0.commits.order(CommitFate::Lose, calls);
+    }
+
+    /// Drops the next commits of sources, and reports them as not known to be stored.
+    pub fn refuse_commits(&self, calls: usize) {
+        self.0.commits.order(CommitFate::Refuse, calls);
+    }
+
+    /// Takes back every order about commits that none has met.
+    pub fn forgive_commits(&self) {
+        self.0.commits.forgive();
+    }
+
+    /// Makes every record of this key undecodable, as another client could have written it.
+    pub fn spoil_key(&self, key: &str) {
+        self.0.commits.spoil(key);
+    }
+
+    /// Tells everything that sources opened from now on give and take.
+    pub(crate) fn watch_sources(&self, watch: Arc<dyn Watch>) {
+        self.0.commits.watch(watch);
     }
 
     fn order(&self, fate: Fate, batches: usize) {

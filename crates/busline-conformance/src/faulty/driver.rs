@@ -1,4 +1,4 @@
-//! The driver: everything but sinks goes straight through.
+//! The driver: everything but sinks and sources goes straight through.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::control::{Control, Faults, Shape};
 use super::sink::FaultySink;
+use super::source::FaultySource;
 
 /// Wraps a driver so that a test can spoil what its sinks do, by [`Faults`].
 ///
@@ -71,11 +72,19 @@ impl Driver for Faulty {
     }
 
     fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
-        self.inner.source(request)
+        Box::pin(async {
+            let inner = self.inner.source(request).await?;
+            let source: Arc<dyn Source> = Arc::new(FaultySource::new(inner, Arc::clone(&self.control.commits)));
+            Ok(source)
+        })
     }
 
     fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
-        self.inner.read(topic, request)
+        Box::pin(async move {
+            let mut records = self.inner.read(topic, request).await?;
+            self.control.commits.spoil_read(&mut records);
+            Ok(records)
+        })
     }
 
     fn bounds<'a>(&'a self, topic: &'a TopicName, partition: Partition) -> BoxFuture<'a, Result<Bounds>> {

@@ -11,6 +11,8 @@
 mod control;
 mod driver;
 mod sink;
+mod source;
 
 pub use control::{Faults, Shape};
 pub use driver::Faulty;
+pub(crate) use source::Watch;

@@ -74,11 +74,6 @@ impl Group {
         Ok(())
     }
 
-    /// The partition, if it is held under this generation.
-    pub(super) fn check(&mut self, partition: Partition, generation: u64) -> Result<()> {
-        self.owned(partition, generation).map(drop)
-    }
-
     fn owned(&mut self, partition: Partition, generation: u64) -> Result<&mut Owned> {
         self.partitions
             .get_mut(partition.0 as usize)

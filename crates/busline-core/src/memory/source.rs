@@ -10,7 +10,7 @@ use super::driver::Shared;
 use super::store::Store;
 use crate::driver::{Assignment, BoxFuture, Commit, ReadRequest, Source, SourceEvent, SourceRequest, Start};
 use crate::error::{Error, ErrorKind, Result};
-use crate::topic::{Offset, Partition, topic_not_found};
+use crate::topic::{Offset, Partition, not_owner, topic_not_found};
 
 #[derive(Debug)]
 pub(super) struct MemorySource {
@@ -115,7 +115,12 @@ impl MemorySource {
             }
             let request = ReadRequest { partition, from: reading.next, to: Offset(u64::MAX), records_max, bytes_max };
             let records = store.read(&self.request.topic.name, &request)?;
-            let Some(newest) = records.last() else { continue };
+            let (Some(first), Some(newest)) = (records.first(), records.last()) else { continue };
+            if first.offset > reading.next {
+                let (from, to) = (reading.next, first.offset);
+                reading.next = to;
+                return Ok(Some(SourceEvent::Gap { partition, from, to }));
+            }
             reading.next = newest.offset.next();
             let generation = reading.generation;
             held.last = partition;
@@ -185,12 +190,10 @@ impl Source for MemorySource {
     }
 
     fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
-        let owned = self.group(|group| group.check(partition, generation)).flatten();
-        if owned.is_ok()
-            && let Some(reading) = self.held().reading.get_mut(&partition)
-        {
-            reading.next = offset;
-        }
+        let mut held = self.held();
+        let reading = held.reading.get_mut(&partition).filter(|held| held.generation == generation && !held.revoking);
+        let owned = reading.map(|reading| reading.next = offset).ok_or_else(|| not_owner(partition));
+        drop(held);
         self.shared.changed.notify_waiters();
         Box::pin(async move { owned })
     }
@@ -200,12 +203,12 @@ impl Source for MemorySource {
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
+        // Before others may take them, and only under these generations: this member may take one again at once.
+        let is_it = |partition: &Partition, reading: &Reading| partitions.contains(&(*partition, reading.generation));
+        self.held().reading.retain(|partition, reading| !is_it(partition, reading));
         let released = self.group(|group| {
             partitions.iter().for_each(|(partition, generation)| group.release(*partition, *generation));
         });
-        let mut held = self.held();
-        partitions.iter().for_each(|(partition, _)| drop(held.reading.remove(partition)));
-        drop(held);
         self.shared.changed.notify_waiters();
         Box::pin(async move { released })
     }

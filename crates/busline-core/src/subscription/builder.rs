@@ -6,16 +6,17 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::engine::Engine;
-use super::handler::{Handler, Place};
+use super::handler::{BatchHandler, Handler, Place};
 use super::retry::Retry;
 use super::settings::SubscriptionSettings;
-use super::subscribe::Subscription;
+use super::subscribe::{Running, Subscription};
 use super::watchdog::Watchdog;
+use super::worker::{InBatches, OneByOne, Runner};
 use super::{reader, tender, worker};
 use crate::bus::BusCore;
 use crate::driver::{SourceRequest, Start};
 use crate::error::{Error, Result};
-use crate::topic::{GroupName, Provision, TOPIC_AND_GROUP_BYTES_MAX, TopicName};
+use crate::topic::{GroupName, Provision, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, partition_not_found};
 
 /// Opens a [`Subscription`] of a group to a topic.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct SubscriptionBuilder {
     group: String,
     provision: Provision,
     settings: SubscriptionSettings,
+    is_another: bool,
 }
 
 impl SubscriptionBuilder {
@@ -35,6 +37,7 @@ impl SubscriptionBuilder {
             group: group.into(),
             provision: Provision::default(),
             settings: SubscriptionSettings::default(),
+            is_another: false,
         }
     }
 
@@ -80,17 +83,46 @@ impl SubscriptionBuilder {
         self
     }
 
+    /// Joins as one more member, also if this bus has a subscription of this group to this topic already.
+    ///
+    /// Two members in one process share its fate, so they make nothing safer; they are for tests, and for handlers that
+    /// differ in nothing but their concurrency.
+    #[must_use]
+    pub fn another_member(mut self) -> Self {
+        self.is_another = true;
+        self
+    }
+
     /// Joins the group and runs the handler for each event, until the subscription is closed.
     ///
     /// # Errors
     /// `Invalid/…` for a bad name or setting; `Invalid/NoRuntime`; what the provision says; `Unsupported/Groups`;
+    /// `NotFound/Partition` if the start names one that the topic does not have;
     /// `AlreadyExists/Subscription` if this bus has one of this group and topic; `Closed/Bus`.
     pub async fn handle<H: Handler>(self, handler: H) -> Result<Subscription> {
-        let name = format!("{} of group {}", self.topic, self.group);
-        self.open(handler).await.map_err(|error| error.at("subscribe", name))
+        self.run(OneByOne(handler)).await
     }
 
-    async fn open<H: Handler>(self, handler: H) -> Result<Subscription> {
+    /// The same with a handler that gets up to `size_max` events of different keys at once, from 1 to 4,096, and gives a
+    /// verdict for each.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub async fn handle_batch<H: BatchHandler>(self, size_max: usize, handler: H) -> Result<Subscription> {
+        if !(1..=BATCH_SIZE_MAX).contains(&size_max) {
+            let error = Error::invalid("Range").cause(format!("a batch of {size_max} events"));
+            let error = error.next("use 1 to 4,096 events");
+            return Err(error.at("subscribe", format!("{} of group {}", self.topic, self.group)));
+        }
+        self.run(InBatches { handler, size_max }).await
+    }
+
+    async fn run<R: Runner>(self, runner: R) -> Result<Subscription> {
+        let name = format!("{} of group {}", self.topic, self.group);
+        self.open(runner).await.map_err(|error| error.at("subscribe", name))
+    }
+
+    async fn open<R: Runner>(self, runner: R) -> Result<Subscription> {
         let (topic, group) = (TopicName::new(&self.topic)?, GroupName::new(&self.group)?);
         if topic.as_str().len() + group.as_str().len() > TOPIC_AND_GROUP_BYTES_MAX {
             return Err(Error::invalid("NameTooLong")
@@ -101,27 +133,46 @@ impl SubscriptionBuilder {
         let runtime = Handle::try_current().map_err(|_| crate::bus::no_runtime())?;
         let bus = self.bus.upgrade().ok_or_else(crate::bus::bus_closed)?;
         let driver = bus.driver()?;
-        let topic = crate::provision::provision(&*driver, &topic, &self.provision).await?;
+        let place = Arc::new(Place { topic, group });
+        let claim = BusCore::claim(&bus, &place, self.is_another)?;
+        let topic = crate::provision::provision(&*driver, &place.topic, &self.provision).await?;
+        check_start(&self.settings.start, &topic)?;
         let request = SourceRequest {
-            group: group.clone(),
-            topic: topic.clone(),
+            group: place.group.clone(),
+            topic,
             member: member_name(),
             start: self.settings.start.clone(),
             lease: self.settings.lease,
         };
-        let place = Arc::new(Place { topic: topic.name, group });
         let source = driver.source(request).await?;
         let engine = Arc::new(Engine::new(driver, source, self.settings, place));
-        let watchdog = Watchdog::start(&engine)?;
-        let handler = Arc::new(handler);
-        let mut tasks =
-            vec![runtime.spawn(reader::read(Arc::clone(&engine))), runtime.spawn(tender::tend(Arc::clone(&engine)))];
-        for number in 0..engine.slots.len() {
-            tasks.push(runtime.spawn(worker::work(Arc::clone(&engine), Arc::clone(&handler), number)));
+        let watchdog = Some(Watchdog::start(&engine)?);
+        let tasks = vec![
+            runtime.spawn(reader::read(Arc::clone(&engine))),
+            runtime.spawn(tender::tend(Arc::clone(&engine))),
+            runtime.spawn(tender::ring(Arc::clone(&engine))),
+        ];
+        let runner = Arc::new(runner);
+        let start = |number| runtime.spawn(worker::work(Arc::clone(&engine), Arc::clone(&runner), number));
+        let workers = (0..engine.slots.len()).map(start).collect();
+        let running = Running { watchdog, tasks, workers };
+        let subscription = Subscription::new(engine, running, claim, runtime);
+        if !bus.register_subscription(&subscription) {
+            // The bus was closed meanwhile; the end of the only handle closes the subscription.
+            return Err(crate::bus::bus_closed());
         }
-        let subscription = Subscription::new(engine, watchdog, tasks, runtime);
-        bus.register_subscription(&subscription);
         Ok(subscription)
+    }
+}
+
+/// Most events of one batch.
+const BATCH_SIZE_MAX: usize = 4_096;
+
+fn check_start(start: &Start, topic: &TopicInfo) -> Result<()> {
+    let Start::Offsets(offsets) = start else { return Ok(()) };
+    match offsets.iter().find(|(partition, _)| partition.0 >= topic.spec.partitions) {
+        Some((partition, _)) => Err(partition_not_found(&topic.name, *partition)),
+        None => Ok(()),
     }
 }
 

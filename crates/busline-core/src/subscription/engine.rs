@@ -1,38 +1,21 @@
 //! What the tasks of one subscription share: the lanes under one short lock, and who is to be woken.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::guarded::Slot;
+use super::guarded::{Slot, next_subscription};
 use super::handler::Place;
-use super::lanes::{Blocked, End, LaneRef, Lanes, Work};
+use super::lanes::{Blocked, Bounds, Lanes, Work};
+use super::outcome::{Ended, SubscriptionStats};
 use super::settings::SubscriptionSettings;
 use crate::driver::{Driver, Source};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
-use crate::topic::Partition;
-
-/// Counts of a subscription since it was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SubscriptionStats {
-    /// Records that the source handed over.
-    pub delivered: u64,
-    /// Events whose handler ended well.
-    pub handled: u64,
-    /// Events passed over because their handler said so.
-    pub skipped: u64,
-    /// Attempts that failed.
-    pub failed_attempts: u64,
-    /// Handlers that blocked their thread.
-    pub blocked_handlers: u64,
-    /// Positions that nothing explains were skipped.
-    pub gaps: u64,
-    /// Partitions that were lost to another member before their work had ended.
-    pub lost_partitions: u64,
-}
+use crate::topic::{Offset, Partition};
 
 pub(crate) struct Engine {
     pub(crate) driver: Arc<dyn Driver>,
@@ -40,25 +23,42 @@ pub(crate) struct Engine {
     pub(crate) settings: SubscriptionSettings,
     pub(crate) place: Arc<Place>,
     pub(crate) slots: Vec<Slot>,
-    /// The watchdog's count of quarter seconds, from 1.
+    /// Tells this subscription's handlers from those of others.
+    pub(crate) number: u64,
+    /// The watchdog's count of its looks, from 1.
     pub(crate) tick: AtomicU64,
-    pub(crate) closing: AtomicBool,
-    /// Wakes the reader: there is room again.
-    pub(crate) room: Notify,
-    /// Wakes the tender: much has finished, a partition is drained, a pause is set or the subscription closes.
-    pub(crate) stir: Notify,
-    /// Lanes that could run while no worker was free.
-    finished: AtomicUsize,
+    closing: AtomicBool,
+    /// Wakes the reader: there is room again, or a seek is wanted.
+    pub(crate) reader: Notify,
+    /// Wakes the tender: much has finished, a partition is drained or the subscription closes.
+    pub(crate) tender: Notify,
+    /// Wakes the alarm: a pause ends earlier than all others.
+    pub(crate) alarm: Notify,
     state: Mutex<State>,
+    /// Held while the source is told to pause or resume, so that it is told in the order of the decisions.
+    pausing: Mutex<()>,
 }
 
 struct State {
     lanes: Lanes,
-    idle: Vec<Waker>,
+    /// Workers that wait for work, each at most once.
+    idle: Vec<(usize, Waker)>,
     stats: SubscriptionStats,
-    /// Which worker runs for which partition, to break it off when that is lost.
-    running: Vec<Option<Partition>>,
+    /// For which partitions each worker runs, to break it off when one is lost.
+    running: Vec<Vec<Partition>>,
     reader_waits: bool,
+    seeks: Vec<SeekOrder>,
+    /// Why the reader has ended; nothing more comes then.
+    ended: Option<Error>,
+    /// Attempts that have ended since the tender was last woken for their number.
+    finished: usize,
+}
+
+/// A seek that the reader is to make, between two reads.
+pub(crate) struct SeekOrder {
+    pub(crate) partition: Partition,
+    pub(crate) offset: Offset,
+    pub(crate) answer: oneshot::Sender<Result<()>>,
 }
 
 impl Engine {
@@ -68,7 +68,7 @@ impl Engine {
         settings: SubscriptionSettings,
         place: Arc<Place>,
     ) -> Self {
-        let bounds = super::lanes::Bounds {
+        let bounds = Bounds {
             records_max: settings.in_flight_records_max,
             bytes_max: settings.in_flight_bytes_max,
             ahead_max: settings.ahead_max,
@@ -77,21 +77,27 @@ impl Engine {
             lanes: Lanes::new(bounds),
             idle: Vec::new(),
             stats: SubscriptionStats::default(),
-            running: vec![None; settings.concurrency],
+            running: vec![Vec::new(); settings.concurrency],
             reader_waits: false,
+            seeks: Vec::new(),
+            ended: None,
+            finished: 0,
         };
+        let number = next_subscription();
         Self {
             driver,
             source,
             place,
-            slots: (0..settings.concurrency).map(|_| Slot::default()).collect(),
+            slots: (0..settings.concurrency).map(|_| Slot::new(number)).collect(),
             settings,
+            number,
             tick: AtomicU64::new(1),
             closing: AtomicBool::new(false),
-            room: Notify::new(),
-            stir: Notify::new(),
-            finished: AtomicUsize::new(0),
+            reader: Notify::new(),
+            tender: Notify::new(),
+            alarm: Notify::new(),
             state: Mutex::new(state),
+            pausing: Mutex::new(()),
         }
     }
 
@@ -103,9 +109,10 @@ impl Engine {
     pub(crate) fn stop_starting(&self) {
         self.closing.store(true, Ordering::Release);
         let idle = std::mem::take(&mut self.lock().idle);
-        idle.into_iter().for_each(Waker::wake);
-        self.room.notify_one();
-        self.stir.notify_one();
+        idle.into_iter().for_each(|(_, waker)| waker.wake());
+        self.reader.notify_one();
+        self.tender.notify_one();
+        self.alarm.notify_one();
     }
 
     /// Breaks off every handler that runs.
@@ -114,7 +121,9 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> SubscriptionStats {
-        self.lock().stats
+        let state = self.lock();
+        let load = state.lanes.load();
+        SubscriptionStats { in_flight_records: load.records as u64, in_flight_bytes: load.bytes as u64, ..state.stats }
     }
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut SubscriptionStats)) {
@@ -125,100 +134,149 @@ impl Engine {
         self.lock().lanes.blocked()
     }
 
+    /// Why nothing more comes, or what keeps the source from moving.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        let ended = self.lock().ended.clone();
+        ended.or_else(|| self.source.trouble())
+    }
+
     /// Records and bytes that may be read now; nothing means that the reader will be woken.
     pub(crate) fn room_to_read(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
         let (records, bytes) = state.lanes.room();
-        let records = records.min(usize::try_from(state.lanes.ahead_room()).unwrap_or(usize::MAX).max(1));
         state.reader_waits = records == 0 || bytes == 0;
         (!state.reader_waits).then_some((records, bytes))
     }
 
     /// Queues records in their lanes and wakes as many workers as can start.
     pub(crate) fn deliver(&self, generation: u64, records: Vec<Record>) {
-        let mut state = self.lock();
-        state.stats.delivered += records.len() as u64;
-        let woken = records.len();
-        state.lanes.deliver(generation, records);
-        self.wake_workers(state, woken);
+        self.with_lanes_and_stats(|lanes, stats| stats.delivered += lanes.deliver(generation, records) as u64);
     }
 
-    /// Changes the lanes, and wakes workers if some may run afterwards.
+    /// Changes the lanes, and wakes whoever can go on afterwards.
     pub(crate) fn with_lanes<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
-        let mut state = self.lock();
-        let outcome = change(&mut state.lanes);
-        self.wake_workers(state, usize::MAX);
+        self.with_lanes_and_stats(|lanes, _| change(lanes))
+    }
+
+    fn with_lanes_and_stats<T>(&self, change: impl FnOnce(&mut Lanes, &mut SubscriptionStats) -> T) -> T {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let outcome = change(&mut state.lanes, &mut state.stats);
+        let wake_reader = state.takes_reader();
+        let keep = state.idle.len() - state.idle.len().min(state.lanes.ready_count());
+        let woken = state.idle.split_off(keep);
+        drop(guard);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+        if wake_reader {
+            self.reader.notify_one();
+        }
         outcome
     }
 
-    fn wake_workers(&self, mut state: MutexGuard<'_, State>, at_most: usize) {
-        let count = state.idle.len().min(at_most).min(state.lanes.ready_count());
-        let keep = state.idle.len() - count;
-        let woken = state.idle.split_off(keep);
-        drop(state);
-        woken.into_iter().for_each(Waker::wake);
+    /// Tells the source which partitions are to pause or go on.
+    pub(crate) fn apply_pauses(&self) {
+        let _in_order = self.pausing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pause, resume) = self.with_lanes(Lanes::pauses);
+        if !pause.is_empty() {
+            self.source.pause(&pause);
+            // A partition that is full of finished records goes on as soon as they are committed.
+            self.tender.notify_one();
+        }
+        if !resume.is_empty() {
+            self.source.resume(&resume);
+        }
     }
 
     /// Drops partitions that are lost, and breaks off what runs for them.
     pub(crate) fn lose(&self, partitions: &[Partition]) {
-        let mut state = self.lock();
-        state.stats.lost_partitions += partitions.len() as u64;
-        for partition in partitions {
-            state.lanes.drop_partition(*partition);
-        }
-        self.cancel_of(&state, partitions);
+        self.with_lanes_and_stats(|lanes, stats| {
+            stats.lost_partitions += partitions.len() as u64;
+            partitions.iter().for_each(|partition| lanes.drop_partition(*partition));
+        });
+        self.cancel_partitions(partitions);
     }
 
     /// Breaks off what runs for these partitions.
     pub(crate) fn cancel_partitions(&self, partitions: &[Partition]) {
         let state = self.lock();
-        self.cancel_of(&state, partitions);
-    }
-
-    fn cancel_of(&self, state: &State, partitions: &[Partition]) {
         for (slot, running) in self.slots.iter().zip(&state.running) {
-            if running.is_some_and(|running| partitions.contains(&running)) {
+            if running.iter().any(|partition| partitions.contains(partition)) {
                 slot.cancel();
             }
         }
     }
 
-    /// Ends the worker's last attempt and gives the next one, or waits for one; `None` when the subscription closes.
+    /// What a worker runs for.
+    pub(crate) fn running(&self, worker: usize) -> Vec<Partition> {
+        self.lock().running[worker].clone()
+    }
+
+    /// Ends the worker's last attempts and gives the next ones, at most `size_max` of different keys, or waits for some;
+    /// `false` when the subscription closes.
     pub(crate) fn poll_next(
         &self,
         worker: usize,
-        ended: &mut Option<Ended>,
+        ended: &mut Vec<Ended>,
+        works: &mut Vec<Work>,
+        size_max: usize,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Work>> {
-        let mut state = self.lock();
-        let mut wake_reader = false;
-        if let Some(ended) = ended.take() {
-            state.running[worker] = None;
-            ended.count(&mut state.stats);
-            state.lanes.finish(ended.lane, ended.ordinal, ended.bytes, ended.end);
-            wake_reader = std::mem::take(&mut state.reader_waits);
-            if self.finished.fetch_add(1, Ordering::Relaxed) + 1 >= self.settings.commit_records
-                || state.lanes.running() == 0
-            {
-                self.finished.store(0, Ordering::Relaxed);
-                self.stir.notify_one();
-            }
+    ) -> Poll<bool> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let (mut wake_tender, mut wake_reader, mut wake_alarm) = (false, false, false);
+        if !ended.is_empty() {
+            let due = state.lanes.next_due();
+            wake_tender = state.finish(worker, ended, self.settings.commit_records);
+            wake_reader = state.takes_reader();
+            wake_alarm = state.lanes.next_due() != due;
         }
         let polled = if self.is_closing() {
-            Poll::Ready(None)
-        } else if let Some(work) = state.lanes.take() {
-            state.running[worker] = Some(work.partition);
+            Poll::Ready(false)
+        } else if state.take(worker, works, size_max) {
             self.slots[worker].begin();
-            Poll::Ready(Some(work))
+            Poll::Ready(true)
         } else {
-            state.idle.push(context.waker().clone());
+            state.wait(worker, context.waker());
             Poll::Pending
         };
-        drop(state);
+        drop(guard);
+        if wake_tender {
+            self.tender.notify_one();
+        }
         if wake_reader {
-            self.room.notify_one();
+            self.reader.notify_one();
+        }
+        if wake_alarm {
+            self.alarm.notify_one();
         }
         polled
+    }
+
+    /// Asks the reader for a seek.
+    pub(crate) fn order_seek(&self, order: SeekOrder) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            drop(order.answer.send(Err(source_closed())));
+            return;
+        }
+        state.seeks.push(order);
+        drop(state);
+        self.reader.notify_one();
+    }
+
+    pub(crate) fn take_seeks(&self) -> Vec<SeekOrder> {
+        std::mem::take(&mut self.lock().seeks)
+    }
+
+    /// The reader has ended; whoever waits for it is told.
+    pub(crate) fn reader_has_ended(&self, why: Option<Error>) {
+        let mut state = self.lock();
+        state.ended.get_or_insert_with(|| why.unwrap_or_else(source_closed));
+        let seeks = std::mem::take(&mut state.seeks);
+        drop(state);
+        for order in seeks {
+            drop(order.answer.send(Err(source_closed())));
+        }
     }
 
     /// When the next pause of a lane ends.
@@ -231,37 +289,51 @@ impl Engine {
     }
 }
 
-/// An attempt that has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) lane: LaneRef,
-    pub(crate) ordinal: u64,
-    pub(crate) bytes: usize,
-    pub(crate) end: End,
-    pub(crate) note: Note,
-}
+impl State {
+    /// Ends attempts; gives whether the tender has something to do.
+    fn finish(&mut self, worker: usize, ended: &mut Vec<Ended>, commit_records: usize) -> bool {
+        self.finished += ended.len();
+        for ended in ended.drain(..) {
+            ended.count(&mut self.stats);
+            self.lanes.finish(ended.lane, ended.ordinal, ended.bytes, ended.end);
+        }
+        let is_drained = self.running[worker].iter().any(|partition| self.lanes.is_drained(*partition));
+        self.running[worker].clear();
+        let is_much = self.finished >= commit_records;
+        if is_much {
+            self.finished = 0;
+        }
+        is_drained || is_much
+    }
 
-/// What to count of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Note {
-    Handled,
-    Skipped,
-    Failed,
-    Blocked,
-    Nothing,
-}
+    /// Whether the reader waits for room and there is some; then it is to be woken.
+    fn takes_reader(&mut self) -> bool {
+        let (records, bytes) = self.lanes.room();
+        self.reader_waits && records > 0 && bytes > 0 && std::mem::take(&mut self.reader_waits)
+    }
 
-impl Ended {
-    fn count(&self, stats: &mut SubscriptionStats) {
-        match self.note {
-            Note::Handled => stats.handled += 1,
-            Note::Skipped => stats.skipped += 1,
-            Note::Failed => stats.failed_attempts += 1,
-            Note::Blocked => {
-                stats.failed_attempts += 1;
-                stats.blocked_handlers += 1;
+    fn take(&mut self, worker: usize, works: &mut Vec<Work>, size_max: usize) -> bool {
+        while works.len() < size_max
+            && let Some(work) = self.lanes.take()
+        {
+            if !self.running[worker].contains(&work.partition) {
+                self.running[worker].push(work.partition);
             }
-            Note::Nothing => {}
+            works.push(work);
+        }
+        !works.is_empty()
+    }
+
+    /// A worker that is polled for another reason while it waits must not stand in the list twice, or a wake-up meant for
+    /// a lane would be spent on a worker that is busy by then.
+    fn wait(&mut self, worker: usize, waker: &Waker) {
+        match self.idle.iter_mut().find(|(waiting, _)| *waiting == worker) {
+            Some((_, known)) => known.clone_from(waker),
+            None => self.idle.push((worker, waker.clone())),
         }
     }
+}
+
+pub(crate) fn source_closed() -> Error {
+    Error::new(ErrorKind::Closed, "Subscription").cause("nothing more is read").next("subscribe again")
 }

@@ -1,6 +1,7 @@
-//! One run of a handler: its panic is caught, its time is bounded, and it can be broken off.
+//! One run of foreign code: its panic is caught, its time is bounded, and it can be broken off.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -8,15 +9,14 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::handler::HandlerError;
-
 /// How a run ended.
 #[derive(Debug)]
-pub(crate) enum Ran {
-    Returned(Result<(), HandlerError>),
+pub(crate) enum Ran<T> {
+    Returned(T),
     Panicked(String),
     TimedOut,
     /// It returned, after blocking its thread for longer than the watchdog allows.
@@ -25,8 +25,10 @@ pub(crate) enum Ran {
 }
 
 /// What others see of one worker: whether its handler is inside a poll, and since when; and a way to break it off.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slot {
+    /// Number of the subscription.
+    subscription: u64,
     /// The watchdog's tick at which the present poll began; 0 outside.
     polling_since: AtomicU64,
     blocked: AtomicBool,
@@ -34,10 +36,36 @@ pub(crate) struct Slot {
     waker: Mutex<Option<Waker>>,
 }
 
-/// Ticks that a poll may last; the watchdog counts four a second.
+/// Ticks that a poll may last; the watchdog counts five a second, so a blocked thread is seen after 0.6 to 0.8 s.
 const POLL_TICKS_MAX: u64 = 3;
 
+thread_local! {
+    /// The subscription whose handler this thread polls; 0 outside.
+    static HANDLING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A number that no other subscription of this process has.
+pub(crate) fn next_subscription() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Whether this thread is inside a handler of this subscription.
+pub(crate) fn is_inside(subscription: u64) -> bool {
+    HANDLING.get() == subscription
+}
+
 impl Slot {
+    pub(crate) fn new(subscription: u64) -> Self {
+        Self {
+            subscription,
+            polling_since: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
+    }
+
     /// Forgets what concerned the run before. Called under the engine's lock, as the worker is given its next attempt, so
     /// that breaking that one off cannot be forgotten.
     pub(crate) fn begin(&self) {
@@ -48,14 +76,9 @@ impl Slot {
     /// Breaks the present run off.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
-        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(waker) = self.waker().take() {
             waker.wake();
         }
-    }
-
-    /// Whether the present run is to end before it begins.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
     }
 
     /// Marks the run as blocked if its poll lasts too long; gives whether it is so for the first time.
@@ -64,48 +87,67 @@ impl Slot {
         since != 0 && tick > since + POLL_TICKS_MAX && !self.blocked.swap(true, Ordering::Relaxed)
     }
 
-    /// Runs the handler's future to one of its ends, at the latest at `until`. `tick` is the watchdog's count, from 1.
-    pub(crate) async fn run(
+    /// Runs a future to one of its ends, at the latest at `until`, and drops it. `tick` is the watchdog's count, from 1.
+    pub(crate) async fn run<T>(
         &self,
         tick: &AtomicU64,
-        until: Instant,
-        handler: impl Future<Output = Result<(), HandlerError>>,
-    ) -> Ran {
-        let mut handler = pin!(handler);
+        until: Option<Instant>,
+        future: impl Future<Output = T>,
+    ) -> Ran<T> {
+        let mut future = pin!(Some(future));
         // Most handlers of a quick kind end in their first poll and never need the timer.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
-        poll_fn(|context| {
-            if let Poll::Ready(ran) = self.poll(tick, handler.as_mut(), context) {
+        let ran = poll_fn(|context| {
+            // Before the future is polled: what was broken off before it began must not begin.
+            *self.waker() = Some(context.waker().clone());
+            if self.cancelled.load(Ordering::Acquire) {
+                return Poll::Ready(Ran::Cancelled);
+            }
+            let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Pending };
+            if let Poll::Ready(ran) = self.poll(tick, running, context) {
                 return Poll::Ready(ran);
             }
             if self.blocked.load(Ordering::Relaxed) {
                 return Poll::Ready(Ran::Blocked);
             }
-            *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
-            if self.cancelled.load(Ordering::Acquire) {
-                return Poll::Ready(Ran::Cancelled);
-            }
+            let Some(until) = until else { return Poll::Pending };
             let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
             timer.as_mut().poll(context).map(|()| Ran::TimedOut)
         })
-        .await
+        .await;
+        // What the future owns is foreign code too, and so is its end.
+        if let Err(panic) = self.guard(tick, || future.set(None)) {
+            tracing::error!("the drop of a handler panicked: {}", panic_text(&*panic));
+        }
+        ran
     }
 
-    fn poll<F: Future<Output = Result<(), HandlerError>>>(
+    fn poll<T>(
         &self,
         tick: &AtomicU64,
-        handler: Pin<&mut F>,
+        future: Pin<&mut impl Future<Output = T>>,
         context: &mut Context<'_>,
-    ) -> Poll<Ran> {
-        self.polling_since.store(tick.load(Ordering::Relaxed), Ordering::Relaxed);
-        let polled = catch_unwind(AssertUnwindSafe(|| handler.poll(context)));
-        self.polling_since.store(0, Ordering::Relaxed);
-        match polled {
+    ) -> Poll<Ran<T>> {
+        match self.guard(tick, || future.poll(context)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(_)) if self.blocked.load(Ordering::Relaxed) => Poll::Ready(Ran::Blocked),
             Ok(Poll::Ready(outcome)) => Poll::Ready(Ran::Returned(outcome)),
             Err(panic) => Poll::Ready(Ran::Panicked(panic_text(&*panic))),
         }
+    }
+
+    /// Runs foreign code where the watchdog sees it.
+    fn guard<T>(&self, tick: &AtomicU64, run: impl FnOnce() -> T) -> thread::Result<T> {
+        let outside = HANDLING.replace(self.subscription);
+        self.polling_since.store(tick.load(Ordering::Relaxed), Ordering::Relaxed);
+        let ran = catch_unwind(AssertUnwindSafe(run));
+        self.polling_since.store(0, Ordering::Relaxed);
+        HANDLING.set(outside);
+        ran
+    }
+
+    fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Delivery {
 }
 
 /// What all deliveries of a subscription share.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) topic: TopicName,
     pub(crate) group: GroupName,
@@ -123,5 +123,36 @@ where
 {
     fn handle(&self, delivery: Delivery) -> impl Future<Output = std::result::Result<(), HandlerError>> + Send {
         self(delivery)
+    }
+}
+
+/// What runs for several events at once. Implemented by every
+/// `Fn(Vec<Delivery>) -> impl Future<Output = Vec<Result<(), HandlerError>>>`.
+pub trait BatchHandler: Send + Sync + 'static {
+    /// Handles events of different keys.
+    ///
+    /// - Shape: 1 to `size_max` deliveries, no two of one key, in no order among each other; verdict `i` belongs to
+    ///   delivery `i`. Another number of verdicts is a failed attempt of all of them.
+    /// - Waiting: a batch is what is ready at the moment; none waits to be filled.
+    /// - Each of `concurrency` workers runs a batch of its own. Panic and timeout are failed attempts of all of a batch.
+    ///
+    /// # Cancel safety
+    /// As [`Handler::handle`]; a batch is broken off whole, and its events of other partitions begin again at once.
+    fn handle(
+        &self,
+        deliveries: Vec<Delivery>,
+    ) -> impl Future<Output = Vec<std::result::Result<(), HandlerError>>> + Send;
+}
+
+impl<F, T> BatchHandler for F
+where
+    F: Fn(Vec<Delivery>) -> T + Send + Sync + 'static,
+    T: Future<Output = Vec<std::result::Result<(), HandlerError>>> + Send,
+{
+    fn handle(
+        &self,
+        deliveries: Vec<Delivery>,
+    ) -> impl Future<Output = Vec<std::result::Result<(), HandlerError>>> + Send {
+        self(deliveries)
     }
 }

@@ -3,13 +3,15 @@
 //! Pure: it takes records, ends of attempts and instants, and says what to run, read, pause and commit next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::lane::{Further, Held, Lane, Phase};
+pub(crate) use super::lane::{LaneRef, Load, size_of};
 use super::progress::Progress;
-use crate::driver::{Assignment, Commit};
+use crate::driver::Assignment;
 use crate::record::Record;
 use crate::topic::{Offset, Partition};
 
@@ -17,9 +19,26 @@ use crate::topic::{Offset, Partition};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) records_max: usize,
+    /// Exceeded by less than one record.
     pub(crate) bytes_max: usize,
     pub(crate) ahead_max: u64,
 }
+
+impl Bounds {
+    /// What waiting lanes may keep together: half, so that the others always have room.
+    fn waiting_max(&self) -> Load {
+        Load { records: self.records_max / 2, bytes: self.bytes_max / 2 }
+    }
+
+    /// Records read at once. A partition with less room than that pauses, so that no read goes past `ahead_max` and none
+    /// has to be cut short for one partition's sake.
+    pub(crate) fn piece(&self) -> u64 {
+        (self.ahead_max / 8).clamp(1, READ_RECORDS_MAX)
+    }
+}
+
+/// Most records read at once, so that workers begin before a long piece is routed.
+const READ_RECORDS_MAX: u64 = 512;
 
 /// Records that a waiting lane keeps; further ones are kept as offsets and read again when their turn comes.
 const WAITING_RECORDS_MAX: usize = 16;
@@ -27,69 +46,21 @@ const WAITING_RECORDS_MAX: usize = 16;
 /// All lanes of one subscription.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    bounds: Bounds,
-    partitions: BTreeMap<Partition, Held>,
-    lanes: Vec<Option<Lane>>,
-    free: Vec<u32>,
-    next_id: u64,
-    ready: VecDeque<LaneRef>,
-    backoff: BinaryHeap<Reverse<(Instant, LaneRef)>>,
-    records: usize,
-    bytes: usize,
-    /// Records that waiting lanes keep.
-    waiting_records: usize,
-    running: usize,
-}
-
-/// Names a lane as long as it exists; its place may be given to another one later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LaneRef {
-    place: u32,
-    id: u64,
-}
-
-/// One partition that this member holds.
-#[derive(Debug)]
-struct Held {
-    generation: u64,
-    progress: Progress,
-    committed: Offset,
-    by_key: HashMap<Bytes, LaneRef>,
-    running: usize,
-    stop: Option<Stop>,
-    /// Ready lanes that may not run at the moment.
-    set_aside: Vec<LaneRef>,
-    source_paused: bool,
-}
-
-/// Why nothing more of a partition is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Revoking,
-    Paused,
-    /// A record that cannot be decoded has no key, so all behind it wait.
-    Undecodable,
-}
-
-#[derive(Debug)]
-struct Lane {
-    id: u64,
-    partition: Partition,
-    key: Bytes,
-    held: VecDeque<(u64, Record)>,
-    further: VecDeque<(u64, Offset)>,
-    /// Failed attempts of the record at the head.
-    failed: u32,
-    phase: Phase,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Ready,
-    Running,
-    Backoff,
-    /// The head has used its attempts up and holds its key.
-    Stuck,
+    pub(super) bounds: Bounds,
+    pub(super) partitions: BTreeMap<Partition, Held>,
+    pub(super) lanes: Vec<Option<Lane>>,
+    pub(super) free: Vec<u32>,
+    pub(super) next_id: u64,
+    pub(super) ready: VecDeque<LaneRef>,
+    /// Ready lanes whose head has to be read again, met while there was no room for it.
+    pub(super) starved: VecDeque<LaneRef>,
+    pub(super) backoff: BinaryHeap<Reverse<(Instant, LaneRef)>>,
+    /// Keys for which an attempt runs that counts for nothing any more.
+    pub(super) orphans: HashSet<(Partition, Bytes)>,
+    /// Handed over and unfinished, without what is kept as offsets.
+    pub(super) load: Load,
+    /// The part of it that waiting lanes keep.
+    pub(super) waiting: Load,
 }
 
 /// One attempt to make.
@@ -99,6 +70,7 @@ pub(crate) struct Work {
     pub(crate) partition: Partition,
     pub(crate) ordinal: u64,
     pub(crate) attempt: u32,
+    pub(crate) bytes: usize,
     pub(crate) subject: Subject,
 }
 
@@ -138,6 +110,9 @@ pub(crate) struct Blocked {
     pub(crate) why: &'static str,
 }
 
+/// Partitions with the generations they are held under.
+pub(crate) type Shares = Vec<(Partition, u64)>;
+
 impl Lanes {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
@@ -147,42 +122,42 @@ impl Lanes {
             free: Vec::new(),
             next_id: 0,
             ready: VecDeque::new(),
+            starved: VecDeque::new(),
             backoff: BinaryHeap::new(),
-            records: 0,
-            bytes: 0,
-            waiting_records: 0,
-            running: 0,
+            orphans: HashSet::new(),
+            load: Load::default(),
+            waiting: Load::default(),
         }
     }
 
     /// A partition is ours from now on.
     pub(crate) fn assign(&mut self, assignment: &Assignment) {
         self.drop_partition(assignment.partition);
-        let held = Held {
-            generation: assignment.generation,
-            progress: Progress::new(assignment.committed),
-            committed: assignment.committed,
-            by_key: HashMap::new(),
-            running: 0,
-            stop: None,
-            set_aside: Vec::new(),
-            source_paused: false,
-        };
+        let held = Held::new(assignment.generation, Progress::new(assignment.committed));
         self.partitions.insert(assignment.partition, held);
     }
 
-    /// Whether more records may be handed over.
+    /// Records and bytes that may be handed over now.
     pub(crate) fn room(&self) -> (usize, usize) {
-        (self.bounds.records_max.saturating_sub(self.records), self.bounds.bytes_max.saturating_sub(self.bytes))
+        let records = self.bounds.records_max.saturating_sub(self.load.records);
+        (records.min(self.bounds.piece() as usize), self.bounds.bytes_max.saturating_sub(self.load.bytes))
     }
 
-    /// Takes records of one partition in offset order; those of an older assignment are dropped.
-    pub(crate) fn deliver(&mut self, generation: u64, records: Vec<Record>) {
+    /// What is handed over and unfinished.
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
+    /// Takes records of one partition in offset order; those of an older assignment are dropped. Gives how many were
+    /// taken.
+    pub(crate) fn deliver(&mut self, generation: u64, records: Vec<Record>) -> usize {
+        let mut taken = 0;
         for record in records {
-            let Some(held) = self.partitions.get_mut(&record.partition).filter(|held| held.generation == generation)
-            else {
-                return;
-            };
+            let Some(held) = self.partitions.get_mut(&record.partition) else { break };
+            if held.generation != generation || held.revoking {
+                break;
+            }
+            taken += 1;
             let ordinal = held.progress.deliver(record.offset);
             let lane_ref = match held.by_key.get(&record.key) {
                 Some(known) => *known,
@@ -190,6 +165,7 @@ impl Lanes {
             };
             self.queue(lane_ref, ordinal, record);
         }
+        taken
     }
 
     fn open_lane(&mut self, partition: Partition, key: Bytes) -> LaneRef {
@@ -200,158 +176,208 @@ impl Lanes {
             (self.lanes.len() - 1) as u32
         });
         let lane_ref = LaneRef { place, id };
+        let is_behind = !self.orphans.is_empty() && self.orphans.contains(&(partition, key.clone()));
+        let Some(held) = self.partitions.get_mut(&partition) else { return lane_ref };
+        held.by_key.insert(key.clone(), lane_ref);
+        let phase = if is_behind { Phase::Behind } else { Phase::Ready };
         self.lanes[place as usize] = Some(Lane {
             id,
             partition,
-            key: key.clone(),
+            key,
             held: VecDeque::new(),
             further: VecDeque::new(),
             failed: 0,
-            phase: Phase::Ready,
+            phase,
+            rests: is_behind || held.is_stopped(),
+            counted: Load::default(),
         });
-        if let Some(held) = self.partitions.get_mut(&partition) {
-            held.by_key.insert(key, lane_ref);
+        if !is_behind {
+            self.ready.push_back(lane_ref);
         }
-        self.ready.push_back(lane_ref);
         lane_ref
     }
 
     fn queue(&mut self, lane_ref: LaneRef, ordinal: u64, record: Record) {
-        let waiting_full = self.waiting_records >= self.bounds.records_max / 2;
-        let Some(lane) = self.lanes[lane_ref.place as usize].as_mut() else { return };
-        let waits = matches!(lane.phase, Phase::Backoff | Phase::Stuck);
-        if !lane.further.is_empty() || (waits && (waiting_full || lane.held.len() >= WAITING_RECORDS_MAX)) {
-            lane.further.push_back((ordinal, record.offset));
+        let (max, bytes) = (self.bounds.waiting_max(), size_of(&record));
+        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+        let is_full = lane.rests
+            && (lane.held.len() >= WAITING_RECORDS_MAX
+                || self.waiting.records >= max.records
+                || self.waiting.bytes + bytes > max.bytes);
+        if is_full || !lane.further.is_empty() {
+            lane.further.push_back(Further { ordinal, offset: record.offset, bytes });
             return;
         }
-        self.records += 1;
-        self.bytes += size_of(&record);
-        self.waiting_records += usize::from(waits);
+        self.load.add(Load::one(bytes));
+        if lane.rests {
+            self.waiting.add(Load::one(bytes));
+            lane.counted.add(Load::one(bytes));
+        }
         lane.held.push_back((ordinal, record));
     }
 
     /// The next attempt to make, if a lane is ready.
     pub(crate) fn take(&mut self) -> Option<Work> {
-        while let Some(lane_ref) = self.ready.pop_front() {
+        while let Some(lane_ref) = self.next_ready() {
+            let has_room = self.has_room();
             let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { continue };
             let Some(held) = self.partitions.get_mut(&lane.partition) else { continue };
-            if held.stop.is_some() {
+            if held.is_stopped() {
                 held.set_aside.push(lane_ref);
                 continue;
             }
-            let (ordinal, subject) = match lane.held.pop_front() {
-                Some((ordinal, record)) => (ordinal, Subject::Record(record)),
-                None => match lane.further.pop_front() {
-                    Some((ordinal, offset)) => {
-                        // It is read again, so it counts from now on; its size is known only then.
-                        self.records += 1;
-                        (ordinal, Subject::Offset(offset))
-                    }
-                    None => continue,
-                },
+            let (ordinal, bytes, subject) = match lane.held.pop_front() {
+                Some((ordinal, record)) => (ordinal, size_of(&record), Subject::Record(record)),
+                None if !has_room => {
+                    self.starved.push_back(lane_ref);
+                    continue;
+                }
+                None => {
+                    let Some(Further { ordinal, offset, bytes }) = lane.further.pop_front() else { continue };
+                    self.load.add(Load::one(bytes));
+                    (ordinal, bytes, Subject::Offset(offset))
+                }
             };
             lane.phase = Phase::Running;
             held.running += 1;
-            self.running += 1;
-            return Some(Work {
-                lane: lane_ref,
-                partition: lane.partition,
-                ordinal,
-                attempt: lane.failed + 1,
-                subject,
-            });
+            let (partition, attempt) = (lane.partition, lane.failed + 1);
+            return Some(Work { lane: lane_ref, partition, ordinal, attempt, bytes, subject });
         }
         None
     }
 
+    fn next_ready(&mut self) -> Option<LaneRef> {
+        let starved = if self.has_room() { self.starved.pop_front() } else { None };
+        starved.or_else(|| self.ready.pop_front())
+    }
+
+    /// Whether one more record may be held.
+    fn has_room(&self) -> bool {
+        self.load.records < self.bounds.records_max && self.load.bytes < self.bounds.bytes_max
+    }
+
     /// Lanes that could run.
     pub(crate) fn ready_count(&self) -> usize {
-        self.ready.len()
+        self.ready.len() + if self.has_room() { self.starved.len() } else { 0 }
     }
 
-    /// Counts the bytes of a record that was read again for this attempt.
-    pub(crate) fn read_again(&mut self, record: &Record) {
-        self.bytes += size_of(record);
-    }
-
-    /// Ends an attempt. Gives whether the lane's partition is still ours.
-    pub(crate) fn finish(&mut self, lane_ref: LaneRef, ordinal: u64, bytes: usize, end: End) -> bool {
-        self.running -= 1;
-        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else {
-            self.records -= 1;
-            self.bytes -= bytes;
-            return false;
-        };
-        let Some(held) = self.partitions.get_mut(&lane.partition) else { return false };
+    /// Ends an attempt.
+    pub(crate) fn finish(&mut self, lane_ref: LaneRef, ordinal: u64, bytes: usize, end: End) {
+        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+        let held = self.partitions.get_mut(&lane.partition).filter(|_| lane.phase != Phase::Orphan);
+        let Some(held) = held else { return self.end_orphan(lane_ref, bytes) };
         held.running -= 1;
         match end {
             End::Done | End::Gone => {
-                self.records -= 1;
-                self.bytes -= bytes;
+                self.load.take(Load::one(bytes));
                 held.progress.finish(ordinal);
                 lane.failed = 0;
-                self.go_on(lane_ref);
+                lane.phase = Phase::Ready;
             }
             End::Retry(record, due) => {
                 lane.failed += 1;
-                self.wait(lane_ref, ordinal, record, Phase::Backoff);
+                lane.held.push_front((ordinal, record));
+                lane.phase = Phase::Backoff;
                 self.backoff.push(Reverse((due, lane_ref)));
             }
             End::Stuck(record) => {
                 lane.failed += 1;
-                self.wait(lane_ref, ordinal, record, Phase::Stuck);
+                lane.held.push_front((ordinal, record));
+                lane.phase = Phase::Stuck;
             }
             End::Undecodable(record) => {
-                held.stop = held.stop.filter(|stop| *stop == Stop::Revoking).or(Some(Stop::Undecodable));
-                self.wait(lane_ref, ordinal, record, Phase::Stuck);
-            }
-            End::ReadLater(offset, due) => {
-                self.records -= 1;
-                lane.further.push_front((ordinal, offset));
-                lane.phase = Phase::Backoff;
-                self.waiting_records += lane.held.len();
-                self.backoff.push(Reverse((due, lane_ref)));
+                lane.held.push_front((ordinal, record));
+                lane.phase = Phase::Undecodable;
+                held.undecodable = true;
             }
             End::Cancelled(record) => {
                 lane.held.push_front((ordinal, record));
                 lane.phase = Phase::Ready;
-                self.ready.push_back(lane_ref);
+            }
+            End::ReadLater(offset, due) => {
+                self.load.take(Load::one(bytes));
+                self.let_go(lane_ref);
+                let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+                lane.further.push_front(Further { ordinal, offset, bytes });
+                lane.phase = Phase::Backoff;
+                self.backoff.push(Reverse((due, lane_ref)));
             }
         }
-        true
+        self.go_on(lane_ref);
     }
 
-    /// The lane's next record, or the end of the lane.
-    fn go_on(&mut self, lane_ref: LaneRef) {
+    /// What follows for a lane whose attempt has ended.
+    pub(super) fn go_on(&mut self, lane_ref: LaneRef) {
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
-        if lane.held.is_empty() && lane.further.is_empty() {
-            let partition = lane.partition;
-            let key = std::mem::take(&mut lane.key);
-            self.lanes[lane_ref.place as usize] = None;
-            self.free.push(lane_ref.place);
-            if let Some(held) = self.partitions.get_mut(&partition) {
-                held.by_key.remove(&key);
-            }
+        let (partition, phase) = (lane.partition, lane.phase);
+        let is_empty = lane.held.is_empty() && lane.further.is_empty();
+        let Some(held) = self.partitions.get_mut(&partition) else { return };
+        if is_empty || held.revoking {
+            held.by_key.remove(&lane.key);
+            self.remove(lane_ref);
             return;
         }
-        lane.phase = Phase::Ready;
-        self.ready.push_back(lane_ref);
+        if phase == Phase::Undecodable {
+            return self.rest_all(partition);
+        }
+        let rests = phase.waits() || held.is_stopped();
+        self.rest(lane_ref, rests);
+        if phase == Phase::Ready {
+            self.ready.push_back(lane_ref);
+        }
     }
 
-    /// Puts the record back at the head, and lets go of what a waiting lane may not keep.
-    fn wait(&mut self, lane_ref: LaneRef, ordinal: u64, record: Record, phase: Phase) {
-        let room = (self.bounds.records_max / 2).saturating_sub(self.waiting_records);
-        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
-        lane.held.push_front((ordinal, record));
-        lane.phase = phase;
-        let kept = room.min(WAITING_RECORDS_MAX);
-        while lane.held.len() > kept {
-            let Some((ordinal, record)) = lane.held.pop_back() else { break };
-            self.records -= 1;
-            self.bytes -= size_of(&record);
-            lane.further.push_front((ordinal, record.offset));
+    /// An attempt has ended that counts for nothing; a lane that waited for its end goes on.
+    fn end_orphan(&mut self, lane_ref: LaneRef, bytes: usize) {
+        self.load.take(Load::one(bytes));
+        let Some(lane) = self.remove(lane_ref) else { return };
+        let behind = self.partitions.get(&lane.partition).and_then(|held| held.by_key.get(&lane.key)).copied();
+        self.orphans.remove(&(lane.partition, lane.key));
+        let Some(behind) = behind else { return };
+        if let Some(lane) = lane_of(&mut self.lanes, behind).filter(|lane| lane.phase == Phase::Behind) {
+            lane.phase = Phase::Ready;
+            self.go_on(behind);
         }
-        self.waiting_records += lane.held.len();
+    }
+
+    /// Takes a lane and what it keeps away.
+    pub(super) fn remove(&mut self, lane_ref: LaneRef) -> Option<Lane> {
+        let lane = self.lanes.get_mut(lane_ref.place as usize)?.take_if(|lane| lane.id == lane_ref.id)?;
+        self.free.push(lane_ref.place);
+        self.load.take(lane.load());
+        self.waiting.take(lane.counted);
+        Some(lane)
+    }
+
+    /// Counts what a lane keeps as waiting or not; a waiting one lets go of what it may not keep.
+    pub(super) fn rest(&mut self, lane_ref: LaneRef, rests: bool) {
+        let max = self.bounds.waiting_max();
+        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+        self.waiting.take(std::mem::take(&mut lane.counted));
+        lane.rests = rests;
+        if !rests {
+            return;
+        }
+        let mut kept = lane.load();
+        while kept.records > 0
+            && (kept.records > WAITING_RECORDS_MAX
+                || self.waiting.records + kept.records > max.records
+                || self.waiting.bytes + kept.bytes > max.bytes)
+        {
+            let gone = Load::one(lane.let_go_of_newest());
+            self.load.take(gone);
+            kept.take(gone);
+        }
+        self.waiting.add(kept);
+        lane.counted = kept;
+    }
+
+    /// Keeps all records of a lane as places only.
+    pub(super) fn let_go(&mut self, lane_ref: LaneRef) {
+        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+        while !lane.held.is_empty() {
+            self.load.take(Load::one(lane.let_go_of_newest()));
+        }
     }
 
     /// Lets lanes run again whose pause has ended; gives when the next one ends.
@@ -361,154 +387,20 @@ impl Lanes {
                 return Some(due);
             }
             self.backoff.pop();
-            if let Some(lane) = lane_of(&mut self.lanes, lane_ref) {
-                self.waiting_records -= lane.held.len();
+            if let Some(lane) = lane_of(&mut self.lanes, lane_ref).filter(|lane| lane.phase == Phase::Backoff) {
                 lane.phase = Phase::Ready;
-                self.ready.push_back(lane_ref);
+                self.go_on(lane_ref);
             }
         }
         None
     }
 
-    /// Offsets that may be committed and were not.
-    pub(crate) fn commits(&self) -> Vec<Commit> {
-        let moved = |(partition, held): (&Partition, &Held)| {
-            let offset = held.progress.committable();
-            (offset > held.committed).then_some(Commit { partition: *partition, generation: held.generation, offset })
-        };
-        self.partitions.iter().filter_map(moved).collect()
-    }
-
-    /// This commit is stored.
-    pub(crate) fn committed(&mut self, commit: &Commit) {
-        if let Some(held) = self.partitions.get_mut(&commit.partition)
-            && held.generation == commit.generation
-        {
-            held.committed = held.committed.max(commit.offset);
-        }
-    }
-
-    /// Partitions whose source has to pause because too much is delivered ahead of the first unfinished record, and
-    /// those that may go on.
-    pub(crate) fn pauses(&mut self) -> (Vec<(Partition, u64)>, Vec<(Partition, u64)>) {
-        let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        for (partition, held) in &mut self.partitions {
-            let full = held.progress.ahead() >= self.bounds.ahead_max || matches!(held.stop, Some(Stop::Undecodable));
-            if full != held.source_paused {
-                held.source_paused = full;
-                let list = if full { &mut pause } else { &mut resume };
-                list.push((*partition, held.generation));
-            }
-        }
-        (pause, resume)
-    }
-
-    /// Whether a partition has delivered as much as it may.
-    pub(crate) fn ahead_room(&self) -> u64 {
-        let room = |held: &Held| self.bounds.ahead_max.saturating_sub(held.progress.ahead());
-        self.partitions.values().filter(|held| !held.source_paused).map(room).min().unwrap_or(self.bounds.ahead_max)
-    }
-
-    /// Starts nothing more of these partitions.
-    pub(crate) fn revoke(&mut self, partitions: &[Partition]) {
-        for partition in partitions {
-            if let Some(held) = self.partitions.get_mut(partition) {
-                held.stop = Some(Stop::Revoking);
-            }
-        }
-    }
-
-    /// Partitions that are being given up.
-    pub(crate) fn revoking(&self) -> Vec<Partition> {
-        let revoking =
-            |(partition, held): (&Partition, &Held)| (held.stop == Some(Stop::Revoking)).then_some(*partition);
-        self.partitions.iter().filter_map(revoking).collect()
-    }
-
-    /// Partitions to give up in which nothing runs any more, with their generations.
-    pub(crate) fn drained(&self) -> Vec<(Partition, u64)> {
-        let drained = |(partition, held): (&Partition, &Held)| {
-            (held.stop == Some(Stop::Revoking) && held.running == 0).then_some((*partition, held.generation))
-        };
-        self.partitions.iter().filter_map(drained).collect()
-    }
-
-    /// Starts nothing of these partitions until they are resumed; gives those that are ours, with their generations.
-    pub(crate) fn pause(&mut self, partitions: &[Partition]) -> Vec<(Partition, u64)> {
-        let mut paused = Vec::new();
-        for partition in partitions {
-            if let Some(held) = self.partitions.get_mut(partition) {
-                held.stop.get_or_insert(Stop::Paused);
-                paused.push((*partition, held.generation));
-            }
-        }
-        paused
-    }
-
-    /// Lets paused partitions go on; gives them with their generations.
-    pub(crate) fn resume(&mut self, partitions: &[Partition]) -> Vec<(Partition, u64)> {
-        let mut resumed = Vec::new();
-        for partition in partitions {
-            if let Some(held) = self.partitions.get_mut(partition)
-                && held.stop == Some(Stop::Paused)
-            {
-                held.stop = None;
-                self.ready.extend(held.set_aside.drain(..));
-                resumed.push((*partition, held.generation));
-            }
-        }
-        resumed
-    }
-
-    /// The partition is not ours any more, or begins again elsewhere: its lanes go, running attempts count for nothing.
-    pub(crate) fn drop_partition(&mut self, partition: Partition) {
-        let Some(held) = self.partitions.remove(&partition) else { return };
-        for lane_ref in held.by_key.into_values() {
-            let Some(lane) = self.lanes[lane_ref.place as usize].take() else { continue };
-            self.free.push(lane_ref.place);
-            self.records -= lane.held.len();
-            self.bytes -= lane.held.iter().map(|(_, record)| size_of(record)).sum::<usize>();
-            if matches!(lane.phase, Phase::Backoff | Phase::Stuck) {
-                self.waiting_records -= lane.held.len();
-            }
-        }
-    }
-
-    pub(crate) fn generation(&self, partition: Partition) -> Option<u64> {
-        self.partitions.get(&partition).map(|held| held.generation)
-    }
-
-    pub(crate) fn partitions(&self) -> Vec<Partition> {
-        self.partitions.keys().copied().collect()
-    }
-
-    pub(crate) fn running(&self) -> usize {
-        self.running
-    }
-
-    /// What holds partitions back: undecodable records, and keys whose attempts are used up.
-    pub(crate) fn blocked(&self) -> Vec<Blocked> {
-        let lanes = self.lanes.iter().flatten().filter(|lane| lane.phase == Phase::Stuck);
-        lanes
-            .map(|lane| {
-                let undecodable =
-                    self.partitions.get(&lane.partition).is_some_and(|held| held.stop == Some(Stop::Undecodable));
-                let held = lane.held.front().map(|(_, record)| record.offset);
-                Blocked {
-                    partition: lane.partition,
-                    offset: held.or_else(|| lane.further.front().map(|(_, offset)| *offset)),
-                    key: (!undecodable).then(|| lane.key.clone()),
-                    why: if undecodable { "a record cannot be decoded" } else { "a key has used its attempts up" },
-                }
-            })
-            .collect()
+    /// When the next pause of a lane ends.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.backoff.peek().map(|Reverse((due, _))| *due)
     }
 }
 
-fn lane_of(lanes: &mut [Option<Lane>], lane_ref: LaneRef) -> Option<&mut Lane> {
+pub(super) fn lane_of(lanes: &mut [Option<Lane>], lane_ref: LaneRef) -> Option<&mut Lane> {
     lanes.get_mut(lane_ref.place as usize)?.as_mut().filter(|lane| lane.id == lane_ref.id)
-}
-
-pub(crate) fn size_of(record: &Record) -> usize {
-    record.key.len() + record.body.len()
 }

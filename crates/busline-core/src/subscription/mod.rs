@@ -2,15 +2,20 @@
 //!
 //! ```text
 //!  Source ─ records ─→ reader ─→ Lanes (a queue for each key) ─→ workers ─→ handler
-//!     ↑                            │ finished prefix     ↑         │
-//!     └──── commits ── tender ←────┘                     └─ ends ──┘
+//!     ↑                            │ finished prefix     ↑  ↑      │
+//!     └──── commits ── tender ←────┘      alarm ─ due ───┘  └ ends ┘
 //! ```
 
 mod builder;
 mod engine;
 mod guarded;
 mod handler;
+mod holds;
+mod lane;
 mod lanes;
+#[cfg(test)]
+mod lanes_model;
+mod outcome;
 mod progress;
 mod reader;
 mod retry;
@@ -20,11 +25,12 @@ mod tender;
 mod watchdog;
 mod worker;
 
-pub(crate) use subscribe::SubscriptionCore;
+pub(crate) use handler::Place;
+pub(crate) use subscribe::{SubscriptionCore, close_in_handler};
 
 pub use builder::SubscriptionBuilder;
-pub use engine::SubscriptionStats;
-pub use handler::{Delivery, Handler, HandlerError, Verdict};
+pub use handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
+pub use outcome::SubscriptionStats;
 pub use retry::Retry;
 pub use settings::SubscriptionSettings;
 pub use subscribe::{Blocked, Left, Subscription};

@@ -22,6 +22,16 @@ pub(crate) struct Progress {
     runs: VecDeque<Run>,
     /// Bits of the ordinals from the word that holds `first`.
     done: VecDeque<u64>,
+    stored: Mark,
+    /// What was last asked to be stored.
+    asked: Mark,
+}
+
+/// An offset, and the ordinal of the first record that is not below it.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    offset: Offset,
+    ordinal: u64,
 }
 
 /// Delivered offsets without a gap.
@@ -37,7 +47,14 @@ const WORD_BITS: u64 = u64::BITS as u64;
 impl Progress {
     /// Nothing delivered; reading begins at the committed offset.
     pub(crate) fn new(committed: Offset) -> Self {
-        Self { committed, first: 0, next: 0, runs: VecDeque::new(), done: VecDeque::new() }
+        Self::moved(committed, committed)
+    }
+
+    /// Nothing delivered; reading begins at `from`, wherever the stored offset is.
+    pub(crate) fn moved(from: Offset, stored: Offset) -> Self {
+        let stored = Mark { offset: stored, ordinal: 0 };
+        let (runs, done) = (VecDeque::new(), VecDeque::new());
+        Self { committed: from, first: 0, next: 0, runs, done, stored, asked: stored }
     }
 
     /// Notes the next delivered record, and gives its ordinal.
@@ -87,16 +104,41 @@ impl Progress {
     }
 
     /// The first offset that is not finished: what may be committed.
+    #[cfg(test)]
     pub(crate) fn committable(&self) -> Offset {
         self.committed
     }
 
-    /// Delivered records from the first unfinished one to the newest.
+    /// The offset to store, if it is above the stored one.
+    pub(crate) fn ask(&mut self) -> Option<Offset> {
+        let is_above = self.committed > self.stored.offset;
+        is_above.then(|| {
+            self.asked = Mark { offset: self.committed, ordinal: self.first };
+            self.committed
+        })
+    }
+
+    /// What was asked is stored.
+    pub(crate) fn set_stored(&mut self, offset: Offset) {
+        if offset == self.asked.offset && offset > self.stored.offset {
+            self.stored = self.asked;
+        }
+    }
+
+    /// The stored offset.
+    pub(crate) fn stored(&self) -> Offset {
+        self.stored.offset
+    }
+
+    /// Delivered records from the stored offset to the newest: those that come again after a crash.
     pub(crate) fn ahead(&self) -> u64 {
-        self.next - self.first
+        // After a seek back the stored offset stays above until progress has come there again.
+        let is_above = self.committed > self.stored.offset;
+        self.next - if is_above { self.stored.ordinal } else { self.first }
     }
 
     /// The oldest delivered offset that is not finished.
+    #[cfg(test)]
     pub(crate) fn oldest_unfinished(&self) -> Option<Offset> {
         let run = self.runs.front()?;
         Some(Offset(run.offset + (self.first - run.ordinal)))
@@ -119,7 +161,10 @@ mod tests {
         assert_eq!(progress.oldest_unfinished(), Some(Offset(12)));
         progress.finish(ordinals[3]);
         progress.finish(ordinals[2]);
-        assert_eq!((progress.committable(), progress.ahead()), (Offset(14), 0));
+        assert_eq!((progress.committable(), progress.ahead()), (Offset(14), 4));
+        assert_eq!(progress.ask(), Some(Offset(14)));
+        progress.set_stored(Offset(14));
+        assert_eq!((progress.ask(), progress.ahead()), (None, 0));
     }
 
     proptest! {
@@ -147,6 +192,7 @@ mod tests {
                 let prefix = done.iter().take_while(|done| **done).count();
                 let wanted = if prefix == 0 { Offset(0) } else { offsets[prefix - 1].next() };
                 prop_assert_eq!(progress.committable(), wanted);
+                progress.ask().into_iter().for_each(|offset| progress.set_stored(offset));
                 prop_assert_eq!(progress.ahead() as usize, offsets.len() - prefix);
                 prop_assert_eq!(progress.oldest_unfinished(), offsets.get(prefix).copied());
             }

@@ -1,29 +1,65 @@
 //! The task that takes records and assignment changes from the source.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::engine::Engine;
 use crate::driver::SourceEvent;
-use crate::error::ErrorKind;
-
-/// Most records asked of the source at once, so that workers begin before a long piece is routed.
-const READ_RECORDS_MAX: usize = 512;
+use crate::error::{Error, ErrorKind, Result};
+use crate::topic::not_owner;
 
 /// Reads until the subscription closes or the source ends.
 pub(crate) async fn read(engine: Arc<Engine>) {
+    let why = read_on(&engine).await.err();
+    if let Some(error) = why.as_ref().filter(|error| error.kind() != ErrorKind::Closed) {
+        tracing::error!("read {}: {error}", engine.place.topic);
+    }
+    engine.reader_has_ended(why);
+}
+
+async fn read_on(engine: &Engine) -> Result<()> {
     while !engine.is_closing() {
+        seek(engine).await;
+        engine.apply_pauses();
         let Some((records, bytes)) = engine.room_to_read() else {
-            engine.room.notified().await;
+            engine.reader.notified().await;
             continue;
         };
-        match engine.source.next(records.min(READ_RECORDS_MAX), bytes).await {
-            Ok(event) => take(&engine, event),
-            Err(error) if error.kind() == ErrorKind::Closed => break,
-            Err(error) => {
-                tracing::error!("read {}: {error}", engine.place.topic);
-                break;
-            }
+        if let Some(event) = next(engine, records, bytes).await? {
+            take(engine, event);
         }
+    }
+    Ok(())
+}
+
+/// The source's next event; `None` if the reader is wanted elsewhere first. Nothing is lost then: the source gives it later.
+async fn next(engine: &Engine, records: usize, bytes: usize) -> Result<Option<SourceEvent>> {
+    let mut next = engine.source.next(records, bytes);
+    let mut wanted = pin!(engine.reader.notified());
+    poll_fn(|context| {
+        if let Poll::Ready(event) = next.as_mut().poll(context) {
+            return Poll::Ready(event.map(Some));
+        }
+        wanted.as_mut().poll(context).map(|()| Ok(None))
+    })
+    .await
+}
+
+/// Makes the seeks that were asked for. Only the reader does, because it knows that it holds nothing read before.
+async fn seek(engine: &Engine) {
+    for order in engine.take_seeks() {
+        let sought = match engine.with_lanes(|lanes| lanes.generation(order.partition)) {
+            Some(generation) => match engine.source.seek(order.partition, generation, order.offset).await {
+                Ok(()) if engine.with_lanes(|lanes| lanes.seek(order.partition, generation, order.offset)) => Ok(()),
+                Ok(()) => Err(not_owner(order.partition)),
+                Err(error) => Err(error),
+            },
+            None => Err(not_owner(order.partition)),
+        };
+        // Whoever asked may be gone.
+        drop(order.answer.send(sought.map_err(|error: Error| error.at("seek", &engine.place.topic))));
     }
 }
 
@@ -35,7 +71,7 @@ fn take(engine: &Engine, event: SourceEvent) {
         }
         SourceEvent::Revoking(partitions) => {
             engine.with_lanes(|lanes| lanes.revoke(&partitions));
-            engine.stir.notify_one();
+            engine.tender.notify_one();
         }
         SourceEvent::Lost(partitions) => engine.lose(&partitions),
         SourceEvent::Gap { partition, from, to } => {

@@ -5,14 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::engine::{Engine, SubscriptionStats};
+use super::engine::{Engine, SeekOrder};
+use super::guarded::is_inside;
+use super::outcome::SubscriptionStats;
 use super::tender;
 use super::watchdog::Watchdog;
-use crate::error::{Result, escaped};
+use crate::bus::Claim;
+use crate::error::{Error, ErrorKind, Result, escaped};
 use crate::topic::{Offset, Partition, TopicName};
 
 /// One member of a group, at work on a topic.
@@ -28,13 +31,19 @@ pub struct Subscription {
 /// What the bus holds of a subscription.
 pub(crate) struct SubscriptionCore {
     engine: Arc<Engine>,
-    running: Mutex<Option<Running>>,
+    /// Stays here until all has ended, so that a close that is dropped and called again still waits for it.
+    running: tokio::sync::Mutex<Running>,
+    claim: Mutex<Option<Claim>>,
     closed: OnceCell<Left>,
 }
 
-struct Running {
-    _watchdog: Watchdog,
-    tasks: Vec<JoinHandle<()>>,
+/// The tasks and the thread of a subscription.
+pub(crate) struct Running {
+    pub(crate) watchdog: Option<Watchdog>,
+    /// Reader, tender and alarm, which end when they are told.
+    pub(crate) tasks: Vec<JoinHandle<()>>,
+    /// Workers, which end with their handlers.
+    pub(crate) workers: Vec<JoinHandle<()>>,
 }
 
 /// The end of the last handle closes the subscription, on its runtime if that still runs.
@@ -45,6 +54,9 @@ struct LastHandle {
 
 /// Time that a subscription has to end whose handles were dropped.
 const DROPPED_CLOSE: Duration = Duration::from_secs(1);
+
+/// Longer deadlines of a close count as this one: no instant is further away.
+const CLOSE_DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 impl Drop for LastHandle {
     fn drop(&mut self) {
@@ -97,9 +109,13 @@ impl fmt::Display for Blocked {
 }
 
 impl Subscription {
-    pub(crate) fn new(engine: Arc<Engine>, watchdog: Watchdog, tasks: Vec<JoinHandle<()>>, runtime: Handle) -> Self {
-        let running = Mutex::new(Some(Running { _watchdog: watchdog, tasks }));
-        let inner = Arc::new(SubscriptionCore { engine, running, closed: OnceCell::new() });
+    pub(crate) fn new(engine: Arc<Engine>, running: Running, claim: Claim, runtime: Handle) -> Self {
+        let inner = Arc::new(SubscriptionCore {
+            engine,
+            running: tokio::sync::Mutex::new(running),
+            claim: Mutex::new(Some(claim)),
+            closed: OnceCell::new(),
+        });
         let handles = Arc::new(LastHandle { core: Arc::clone(&inner), runtime });
         Self { inner, _handles: handles }
     }
@@ -108,7 +124,7 @@ impl Subscription {
         Arc::clone(&self.inner)
     }
 
-    /// Counts since it was opened.
+    /// Counts since it was opened, and what it holds at the moment.
     pub fn stats(&self) -> SubscriptionStats {
         self.inner.engine.stats()
     }
@@ -126,32 +142,48 @@ impl Subscription {
         self.inner.engine.blocked().into_iter().map(named).collect()
     }
 
+    /// Why nothing more is read (the topic was deleted, a record is damaged), or what keeps the backend from giving more
+    /// at the moment; `None` if nothing does.
+    pub fn trouble(&self) -> Option<Error> {
+        self.inner.engine.trouble()
+    }
+
     /// The partitions that this member holds at the moment.
     pub fn partitions(&self) -> Vec<Partition> {
         self.inner.engine.with_lanes(|lanes| lanes.partitions())
     }
 
-    /// Starts no further handler for these partitions, and keeps them.
+    /// Starts no further handler for these partitions, and keeps them until they go to another member.
     pub fn pause(&self, partitions: &[Partition]) {
-        let held = self.inner.engine.with_lanes(|lanes| lanes.pause(partitions));
-        self.inner.engine.source.pause(&held);
+        self.inner.engine.with_lanes(|lanes| lanes.pause(partitions));
+        self.inner.engine.apply_pauses();
     }
 
     /// Lets paused partitions go on.
     pub fn resume(&self, partitions: &[Partition]) {
-        let held = self.inner.engine.with_lanes(|lanes| lanes.resume(partitions));
-        self.inner.engine.source.resume(&held);
-        self.inner.engine.room.notify_one();
+        self.inner.engine.with_lanes(|lanes| lanes.resume(partitions));
+        self.inner.engine.apply_pauses();
     }
 
     /// Goes on at this offset in a partition that this member holds.
     ///
+    /// What was handed over before counts for nothing: it is forgotten, and handlers that still run for it end without an
+    /// effect on progress, while their keys wait for them. Progress goes on from this offset. So a seek forward passes
+    /// over what lies between, also for the group; after a seek back the group's committed offset stays where it is until
+    /// progress has come there again, and a crash before that ends the replay.
+    ///
     /// # Errors
-    /// `Fenced/NotOwner` if the member does not hold it.
+    /// `Fenced/NotOwner` if the member does not hold it; `Closed/Subscription` if nothing is read any more.
+    ///
+    /// # Cancel safety
+    /// Once polled, the seek is made, whether its end is awaited or not.
+    ///
+    /// # Source
+    /// Promise C12.
     pub async fn seek(&self, partition: Partition, offset: Offset) -> Result<()> {
-        let engine = &self.inner.engine;
-        let generation = engine.with_lanes(|lanes| lanes.generation(partition)).unwrap_or(0);
-        engine.source.seek(partition, generation, offset).await
+        let (answer, answered) = oneshot::channel();
+        self.inner.engine.order_seek(SeekOrder { partition, offset, answer });
+        answered.await.unwrap_or_else(|_| Err(super::engine::source_closed()))
     }
 
     /// Stops fetching, lets running handlers end, commits, and leaves the group.
@@ -159,69 +191,84 @@ impl Subscription {
     /// Returns by the deadline; handlers that have not ended by then are broken off, and their events come again to
     /// another member. Idempotent: every call gives the result of the first.
     ///
+    /// # Errors
+    /// `Invalid/CloseInHandler` at once, if a handler of this subscription calls it: it would wait for itself.
+    ///
+    /// # Cancel safety
+    /// A close that is dropped goes on when it is called again.
+    ///
     /// # Source
     /// Promise C13.
-    pub async fn close(&self, deadline: Duration) -> Left {
-        self.inner.close(deadline).await
+    pub async fn close(&self, deadline: Duration) -> Result<Left> {
+        if self.inner.is_in_handler() {
+            return Err(close_in_handler().at("close subscription", &self.inner.engine.place.topic));
+        }
+        Ok(self.inner.close(deadline).await)
     }
 }
 
 impl SubscriptionCore {
+    /// Whether this thread is inside one of its handlers.
+    pub(crate) fn is_in_handler(&self) -> bool {
+        is_inside(self.engine.number)
+    }
+
     pub(crate) async fn close(&self, deadline: Duration) -> Left {
         let start = Instant::now();
-        self.closed.get_or_init(|| self.shut_down(start, deadline)).await.clone()
+        self.closed.get_or_init(|| self.shut_down(start, deadline.min(CLOSE_DEADLINE_MAX))).await.clone()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .is_none_or(|running| running.tasks.iter().all(JoinHandle::is_finished))
+        self.closed.initialized()
     }
 
     async fn shut_down(&self, start: Instant, deadline: Duration) -> Left {
         let engine = &self.engine;
         engine.stop_starting();
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut running = self.running.lock().await;
+        // The reader may wait for records that never come.
+        running.tasks.iter().for_each(JoinHandle::abort);
+        join_all(&mut running.tasks).await;
+        engine.reader_has_ended(None);
         let mut left = Vec::new();
-        if let Some(mut running) = running {
-            // Reader and tender first: the reader may wait for records that never come.
-            for task in running.tasks.drain(..2) {
-                task.abort();
-                drop(task.await);
-            }
-            if timeout_at(start + deadline.mul_f32(0.9), join_all(&mut running.tasks)).await.is_err() {
-                engine.cancel_running();
-                let grace = start + deadline.mul_f32(0.95);
-                if timeout_at(grace, join_all(&mut running.tasks)).await.is_err() {
-                    left.push(format!("handlers of {}", engine.place.topic));
-                    running.tasks.iter().for_each(JoinHandle::abort);
-                }
+        if timeout_at(start + deadline.mul_f32(0.9), join_all(&mut running.workers)).await.is_err() {
+            engine.cancel_running();
+            if timeout_at(start + deadline.mul_f32(0.94), join_all(&mut running.workers)).await.is_err() {
+                left.push(format!("handlers of {}", engine.place.topic));
+                running.workers.drain(..).for_each(|worker| worker.abort());
             }
         }
-        let end = async {
-            tender::commit(engine).await;
-            engine.source.close(start + deadline).await
-        };
-        match timeout_at(start + deadline, end).await {
+        running.watchdog = None;
+        // The group is left even if the last commit hangs: a member that stays would keep its partitions from the others.
+        if timeout_at(start + deadline.mul_f32(0.97), tender::commit(engine)).await.is_err() {
+            tracing::warn!("commit {}: no answer by the deadline", engine.place.topic);
+        }
+        match timeout_at(start + deadline, engine.source.close(start + deadline)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("leave the group: {error}"),
             Err(_) => left.push(format!("the source of {}", engine.place.topic)),
         }
+        drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
         Left { stats: engine.stats(), left }
     }
 }
 
+/// Waits for tasks; those that have ended are taken out, so that the wait can be dropped and begun again.
 async fn join_all(tasks: &mut Vec<JoinHandle<()>>) {
     while let Some(task) = tasks.last_mut() {
         if let Err(error) = task.await
             && error.is_panic()
         {
-            tracing::error!("a worker panicked: {error}");
+            tracing::error!("a task of a subscription panicked: {error}");
         }
         tasks.pop();
     }
+}
+
+pub(crate) fn close_in_handler() -> Error {
+    Error::new(ErrorKind::Invalid, "CloseInHandler")
+        .cause("a handler would wait for its own end")
+        .next("close from outside, or from a task of its own")
 }
 
 impl fmt::Debug for Subscription {

@@ -1,4 +1,4 @@
-//! The task that commits progress, ends pauses of lanes, and gives partitions up.
+//! The tasks that tend a subscription: one commits progress and gives partitions up, one ends the pauses of lanes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,25 +14,22 @@ use crate::topic::Partition;
 pub(crate) async fn tend(engine: Arc<Engine>) {
     let mut revoking: HashMap<Partition, Instant> = HashMap::new();
     while !engine.is_closing() {
-        let now = Instant::now();
-        let due = engine.wake_due(now);
-        apply_pauses(&engine);
+        let next_commit = Instant::now() + engine.settings.commit_interval;
         commit(&engine).await;
+        engine.apply_pauses();
         give_up_drained(&engine, &mut revoking).await;
-        let next_commit = now + engine.settings.commit_interval;
-        let look_again = due.map_or(next_commit, |due| due.min(next_commit));
-        drop(timeout_at(look_again, engine.stir.notified()).await);
+        let look_again = revoking.values().copied().fold(next_commit, Instant::min);
+        drop(timeout_at(look_again, engine.tender.notified()).await);
     }
 }
 
-fn apply_pauses(engine: &Engine) {
-    let (pause, resume) = engine.with_lanes(|lanes| lanes.pauses());
-    if !pause.is_empty() {
-        engine.source.pause(&pause);
-    }
-    if !resume.is_empty() {
-        engine.source.resume(&resume);
-        engine.room.notify_one();
+/// Ends pauses of lanes when they are due. A task of its own, so that no slow commit holds an attempt back.
+pub(crate) async fn ring(engine: Arc<Engine>) {
+    while !engine.is_closing() {
+        match engine.wake_due(Instant::now()) {
+            Some(due) => drop(timeout_at(due, engine.alarm.notified()).await),
+            None => engine.alarm.notified().await,
+        }
     }
 }
 
@@ -69,9 +66,10 @@ async fn give_up_drained(engine: &Engine, revoking: &mut HashMap<Partition, Inst
     let wanted = engine.with_lanes(|lanes| lanes.revoking());
     revoking.retain(|partition, _| wanted.contains(partition));
     for partition in wanted {
-        let until = *revoking.entry(partition).or_insert(now + engine.settings.handler_timeout);
-        if now >= until {
+        let until = revoking.entry(partition).or_insert(now + engine.settings.handler_timeout);
+        if now >= *until {
             engine.cancel_partitions(&[partition]);
+            *until = now + CANCEL_AGAIN;
         }
     }
     let drained = engine.with_lanes(|lanes| lanes.drained());
@@ -84,3 +82,6 @@ async fn give_up_drained(engine: &Engine, revoking: &mut HashMap<Partition, Inst
         tracing::warn!("release partitions of {}: {error}", engine.place.topic);
     }
 }
+
+/// Pause before a partition that is given up is broken off once more.
+const CANCEL_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);

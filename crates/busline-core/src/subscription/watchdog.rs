@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Counts quarter seconds for a subscription and reports polls that last longer than a few of them. A thread of its own,
+/// Counts fifths of a second for a subscription and reports polls that last longer than a few of them. A thread of its own,
 /// because a blocked runtime could not run a task that looks for it.
 ///
 /// # Source
@@ -19,7 +19,7 @@ pub(crate) struct Watchdog {
     thread: Option<JoinHandle<()>>,
 }
 
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(200);
 
 impl Watchdog {
     pub(crate) fn start(engine: &Arc<Engine>) -> Result<Self> {
@@ -41,9 +41,10 @@ fn watch(stop: &(Mutex<bool>, Condvar), engine: &Weak<Engine>) {
         stopped = stop.1.wait_timeout(stopped, TICK).unwrap_or_else(PoisonError::into_inner).0;
         let Some(engine) = engine.upgrade() else { return };
         let tick = engine.tick.fetch_add(1, Ordering::Relaxed) + 1;
-        for slot in engine.slots.iter().filter(|slot| slot.look(tick)) {
-            let _ = slot;
-            tracing::error!("HandlerBlocked: a handler of {} blocks its thread; its key waits", engine.place.topic);
+        for (worker, _) in engine.slots.iter().enumerate().filter(|(_, slot)| slot.look(tick)) {
+            engine.count(|stats| stats.blocked_handlers += 1);
+            let (topic, partitions) = (&engine.place.topic, engine.running(worker));
+            tracing::error!("HandlerBlocked: a handler of {topic} {partitions:?} blocks its thread; its key waits");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A worker: takes the head of a ready lane, decodes it, runs the handler, says how it ended.
+//! A worker: takes the heads of ready lanes, decodes them, runs the handler, says how it ended.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -6,101 +6,206 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::engine::{Ended, Engine, Note};
-use super::guarded::{Ran, Slot};
-use super::handler::{Delivery, Handler, HandlerError, Verdict};
-use super::lanes::{End, Subject, Work, size_of};
+use super::engine::Engine;
+use super::guarded::Ran;
+use super::handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
+use super::lanes::{End, LaneRef, Subject, Work};
+use super::outcome::{Ended, Note};
 use crate::driver::ReadRequest;
 use crate::error::Result;
 use crate::record::Record;
-use crate::topic::Offset;
+use crate::topic::{Offset, Partition};
+
+/// What the workers of a subscription run.
+pub(crate) trait Runner: Send + Sync + 'static {
+    /// Most attempts of one run, each of another key.
+    fn size_max(&self) -> usize;
+
+    /// Runs the handler for these attempts.
+    fn run(
+        &self,
+        engine: &Engine,
+        worker: usize,
+        works: &mut Vec<Work>,
+        ended: &mut Vec<Ended>,
+    ) -> impl Future<Output = ()> + Send;
+}
 
 /// Works until the subscription closes. One of `concurrency` long-lived tasks: none is spawned for a record.
-pub(crate) async fn work<H: Handler>(engine: Arc<Engine>, handler: Arc<H>, worker: usize) {
-    let mut ended = None;
-    while let Some(work) = poll_fn(|context| engine.poll_next(worker, &mut ended, context)).await {
-        ended = Some(attempt(&engine, &*handler, worker, work).await);
+pub(crate) async fn work<R: Runner>(engine: Arc<Engine>, runner: Arc<R>, worker: usize) {
+    let (mut works, mut ended) = (Vec::new(), Vec::new());
+    let size_max = runner.size_max();
+    while poll_fn(|context| engine.poll_next(worker, &mut ended, &mut works, size_max, context)).await {
+        runner.run(&engine, worker, &mut works, &mut ended).await;
     }
 }
 
-async fn attempt<H: Handler>(engine: &Engine, handler: &H, worker: usize, work: Work) -> Ended {
-    let Work { lane, partition, ordinal, attempt, subject } = work;
+/// A handler that gets one event at a time.
+pub(crate) struct OneByOne<H>(pub(crate) H);
+
+impl<H: Handler> Runner for OneByOne<H> {
+    fn size_max(&self) -> usize {
+        1
+    }
+
+    async fn run(&self, engine: &Engine, worker: usize, works: &mut Vec<Work>, ended: &mut Vec<Ended>) {
+        while let Some(work) = works.pop() {
+            let (attempt, delivery) = match prepare(engine, worker, work).await {
+                Ok(prepared) => prepared,
+                Err(end) => {
+                    ended.push(end);
+                    continue;
+                }
+            };
+            let until = Instant::now() + engine.settings.handler_timeout;
+            let run = async { self.0.handle(delivery).await };
+            let ran = engine.slots[worker].run(&engine.tick, Some(until), run).await;
+            ended.push(attempt.end(engine, ran));
+        }
+    }
+}
+
+/// A handler that gets several events of different keys at once.
+pub(crate) struct InBatches<H> {
+    pub(crate) handler: H,
+    pub(crate) size_max: usize,
+}
+
+impl<H: BatchHandler> Runner for InBatches<H> {
+    fn size_max(&self) -> usize {
+        self.size_max
+    }
+
+    async fn run(&self, engine: &Engine, worker: usize, works: &mut Vec<Work>, ended: &mut Vec<Ended>) {
+        let (mut attempts, mut deliveries) = (Vec::with_capacity(works.len()), Vec::with_capacity(works.len()));
+        for work in works.drain(..) {
+            match prepare(engine, worker, work).await {
+                Ok((attempt, delivery)) => {
+                    attempts.push(attempt);
+                    deliveries.push(delivery);
+                }
+                Err(end) => ended.push(end),
+            }
+        }
+        if attempts.is_empty() {
+            return;
+        }
+        let until = Instant::now() + engine.settings.handler_timeout;
+        let run = async { self.handler.handle(deliveries).await };
+        let ran = engine.slots[worker].run(&engine.tick, Some(until), run).await;
+        let count = attempts.len();
+        let verdicts = verdicts(ran, count);
+        ended.extend(attempts.into_iter().zip(verdicts).map(|(attempt, ran)| attempt.end(engine, ran)));
+    }
+}
+
+/// How the run ended for each event of a batch.
+fn verdicts(ran: Ran<Vec<Handled>>, count: usize) -> Vec<Ran<Handled>> {
+    let same = |end: fn() -> Ran<Handled>| std::iter::repeat_with(end).take(count).collect();
+    match ran {
+        Ran::Returned(verdicts) if verdicts.len() == count => verdicts.into_iter().map(Ran::Returned).collect(),
+        Ran::Returned(verdicts) => {
+            let text = format!("Invalid/VerdictCount: {} verdicts for {count} events", verdicts.len());
+            (0..count).map(|_| Ran::Returned(Err(HandlerError::from(text.clone())))).collect()
+        }
+        Ran::Panicked(text) => (0..count).map(|_| Ran::Panicked(text.clone())).collect(),
+        Ran::TimedOut => same(|| Ran::TimedOut),
+        Ran::Blocked => same(|| Ran::Blocked),
+        Ran::Cancelled => same(|| Ran::Cancelled),
+    }
+}
+
+type Handled = std::result::Result<(), HandlerError>;
+
+/// One attempt while its handler runs.
+struct Attempt {
+    lane: LaneRef,
+    ordinal: u64,
+    bytes: usize,
+    number: u32,
+    record: Record,
+}
+
+/// Reads what has to be read again, decodes, and waits until the partition is certainly held; gives the end of an attempt
+/// that does not come to its handler.
+async fn prepare(engine: &Engine, worker: usize, work: Work) -> std::result::Result<(Attempt, Delivery), Ended> {
+    let Work { lane, partition, ordinal, attempt: number, bytes, subject } = work;
+    let ended = |end, note| Ended { lane, ordinal, bytes, end, note };
+    let slot = &engine.slots[worker];
     let record = match subject {
         Subject::Record(record) => record,
-        Subject::Offset(offset) => match read_again(engine, partition, offset).await {
-            Ok(Some(record)) => {
-                engine.with_lanes(|lanes| lanes.read_again(&record));
-                record
+        Subject::Offset(offset) => match slot.run(&engine.tick, None, read_again(engine, partition, offset)).await {
+            Ran::Returned(Ok(Some(record))) => record,
+            Ran::Returned(Ok(None)) => {
+                tracing::warn!("{}/{partition}/{offset} is no longer there", engine.place.topic);
+                return Err(ended(End::Gone, Note::Nothing));
             }
-            Ok(None) => return Ended { lane, ordinal, bytes: 0, end: End::Gone, note: Note::Nothing },
-            Err(error) => {
-                tracing::warn!("read {}/{partition}/{offset} again: {error}", engine.place.topic);
+            Ran::Cancelled => return Err(ended(End::ReadLater(offset, Instant::now()), Note::Nothing)),
+            failed => {
+                tracing::warn!("read {}/{partition}/{offset} again: {failed:?}", engine.place.topic);
                 let due = Instant::now() + engine.settings.retry.backoff_max;
-                return Ended { lane, ordinal, bytes: 0, end: End::ReadLater(offset, due), note: Note::Nothing };
+                return Err(ended(End::ReadLater(offset, due), Note::Nothing));
             }
         },
     };
-    let bytes = size_of(&record);
     let envelope = match record.envelope(&engine.place.topic) {
         Ok(envelope) => envelope,
         Err(error) => {
             tracing::error!("{error}");
-            return Ended { lane, ordinal, bytes, end: End::Undecodable(record), note: Note::Failed };
+            return Err(ended(End::Undecodable(record), Note::Failed));
         }
     };
-    let offset = record.offset;
-    let delivery = Delivery { envelope, partition, offset, attempt, place: Arc::clone(&engine.place) };
-    let slot = &engine.slots[worker];
-    let ran = match hold(engine, slot).await {
-        Hold::Over => Ran::Cancelled,
-        Hold::Stands => {
-            let until = Instant::now() + engine.settings.handler_timeout;
-            slot.run(&engine.tick, until, handler.handle(delivery)).await
-        }
-    };
-    let (end, note) = judge(engine, record, attempt, ran);
-    Ended { lane, ordinal, bytes, end, note }
+    // Not part of the attempt: whoever waits here has not begun, and its time does not run.
+    if !is_held(engine) && !matches!(slot.run(&engine.tick, None, hold(engine)).await, Ran::Returned(true)) {
+        return Err(ended(End::Cancelled(record), Note::Nothing));
+    }
+    let place = Arc::clone(&engine.place);
+    let delivery = Delivery { envelope, partition, offset: record.offset, attempt: number, place };
+    Ok((Attempt { lane, ordinal, bytes, number, record }, delivery))
 }
 
-/// Whether the handler may begin.
-enum Hold {
-    Stands,
-    /// The partition is lost, or the subscription closes.
-    Over,
-}
-
-/// Waits while the assignment may be over: others may have taken it while this process was frozen. The handler's time
-/// does not run meanwhile, or a backend that takes no beat for a while would use attempts up that were never made.
+/// Waits while the assignment may be over: others may have taken it while this process was frozen. Gives whether it is
+/// held; not, if the subscription closes.
 ///
 /// # Source
 /// Promise C2.
-async fn hold(engine: &Engine, slot: &Slot) -> Hold {
-    while engine.source.holds_until().is_some_and(|until| until <= Instant::now()) {
-        if slot.is_cancelled() || engine.is_closing() {
-            return Hold::Over;
+async fn hold(engine: &Engine) -> bool {
+    while !is_held(engine) {
+        if engine.is_closing() {
+            return false;
         }
         tokio::time::sleep(HOLD_LOOK).await;
     }
-    if slot.is_cancelled() { Hold::Over } else { Hold::Stands }
+    true
+}
+
+fn is_held(engine: &Engine) -> bool {
+    engine.source.holds_until().is_none_or(|until| Instant::now() < until)
 }
 
 /// Pause between two looks at whether the assignment still stands.
 const HOLD_LOOK: Duration = Duration::from_millis(20);
 
-/// What follows from the end of a run.
-///
-/// # Source
-/// Promises C6, C9.
-fn judge(engine: &Engine, record: Record, attempt: u32, ran: Ran) -> (End, Note) {
-    let (verdict, why, note) = match ran {
+impl Attempt {
+    /// What follows from the end of a run.
+    ///
+    /// # Source
+    /// Promises C6, C9.
+    fn end(self, engine: &Engine, ran: Ran<Handled>) -> Ended {
+        let Self { lane, ordinal, bytes, number, record } = self;
+        let (end, note) = judge(engine, record, number, ran);
+        Ended { lane, ordinal, bytes, end, note }
+    }
+}
+
+fn judge(engine: &Engine, record: Record, attempt: u32, ran: Ran<Handled>) -> (End, Note) {
+    let (verdict, why) = match ran {
         Ran::Returned(Ok(())) => return (End::Done, Note::Handled),
         Ran::Cancelled => return (End::Cancelled(record), Note::Nothing),
-        Ran::Returned(Err(error)) => (error.verdict(), error, Note::Failed),
-        Ran::Panicked(text) => (Verdict::Retry, HandlerError::from(format!("panicked: {text}")), Note::Failed),
-        Ran::TimedOut => (Verdict::Retry, HandlerError::from("Timeout/Handler: ran too long"), Note::Failed),
-        Ran::Blocked => {
-            (Verdict::Retry, HandlerError::from("Timeout/HandlerBlocked: blocked its thread"), Note::Blocked)
-        }
+        Ran::Returned(Err(error)) => (error.verdict(), error),
+        Ran::Panicked(text) => (Verdict::Retry, HandlerError::from(format!("panicked: {text}"))),
+        Ran::TimedOut => (Verdict::Retry, HandlerError::from("Timeout/Handler: ran too long")),
+        Ran::Blocked => (Verdict::Retry, HandlerError::from("Timeout/HandlerBlocked: blocked its thread")),
     };
     let (topic, partition, offset) = (&engine.place.topic, record.partition, record.offset);
     match verdict {
@@ -111,16 +216,16 @@ fn judge(engine: &Engine, record: Record, attempt: u32, ran: Ran) -> (End, Note)
         Verdict::Retry if attempt < engine.settings.retry.attempts_max => {
             tracing::debug!("attempt {attempt} of {topic}/{partition}/{offset}: {why}");
             let due = Instant::now() + engine.settings.retry.pause_after(attempt);
-            (End::Retry(record, due), note)
+            (End::Retry(record, due), Note::Failed)
         }
         Verdict::Retry | Verdict::Park => {
             tracing::error!("attempt {attempt} of {topic}/{partition}/{offset} was the last, its key waits: {why}");
-            (End::Stuck(record), note)
+            (End::Stuck(record), Note::Failed)
         }
     }
 }
 
-async fn read_again(engine: &Engine, partition: crate::topic::Partition, offset: Offset) -> Result<Option<Record>> {
+async fn read_again(engine: &Engine, partition: Partition, offset: Offset) -> Result<Option<Record>> {
     let request = ReadRequest { partition, from: offset, to: offset.next(), records_max: 1, bytes_max: usize::MAX };
     Ok(engine.driver.read(&engine.place.topic, request).await?.pop())
 }

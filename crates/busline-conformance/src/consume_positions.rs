@@ -1,0 +1,269 @@
+//! C12 and C14: where a group starts, pauses, moves, and what is missing.
+
+use std::time::Duration;
+
+use busline_core::{Offset, Partition, Start, Subscription, SubscriptionSettings};
+
+use crate::consume_stage::{GROUP, Gate, Log, Step, easy, scripted, until};
+use crate::envelopes::refused;
+use crate::harness::Harness;
+use crate::stage::{Stage, within};
+
+const CLOSE: Duration = Duration::from_secs(5);
+const FIRST: Partition = Partition(0);
+
+async fn stage(harness: &impl Harness) -> (Stage, Log) {
+    let stage = Stage::open(harness).await;
+    stage.one_partition().await;
+    (stage, Log::default())
+}
+
+async fn read_from(stage: &Stage, group: &str, start: Start, log: &Log) -> Subscription {
+    stage.bus.subscribe(&stage.topic, group).start(start).handle(easy(log)).await.expect("subscribes")
+}
+
+/// Each start is where it says.
+pub async fn a_group_starts_where_it_is_told(harness: impl Harness) {
+    let (stage, _) = stage(&harness).await;
+    stage.publish(&["a"], 6).await;
+    let times: Vec<_> = stage.stored().await.records().iter().map(|record| record.time).collect();
+    let at_third = times.iter().position(|time| *time >= times[3]).expect("itself") as u64 + 1;
+    let starts = [
+        (Start::Earliest, 1),
+        (Start::Latest, 7),
+        (Start::Offsets(vec![(FIRST, Offset(4))]), 5),
+        (Start::Offsets(Vec::new()), 1),
+        (Start::Time(times[3]), at_third),
+    ];
+    let mut readers = Vec::new();
+    for (number, (start, first)) in starts.into_iter().enumerate() {
+        let log = Log::default();
+        let subscription = read_from(&stage, &format!("group-{number}"), start, &log).await;
+        crate::consume_stage::holds(&subscription, 1).await;
+        readers.push((subscription, log, first));
+    }
+    stage.publish_from(&["a"], 7, 8).await;
+    for (subscription, log, first) in readers {
+        until("the newest", || log.handled("a").last() == Some(&8)).await;
+        assert_eq!(log.handled("a"), (first..=8).collect::<Vec<_>>());
+        drop(subscription);
+    }
+    let log = Log::default();
+    let start = Start::Offsets(vec![(Partition(1), Offset(0))]);
+    let unknown = stage.bus.subscribe(&stage.topic, "unknown").start(start).handle(easy(&log)).await;
+    refused(unknown, "NotFound/Partition");
+    stage.close().await;
+}
+
+/// The start is committed before the first record is handed over, so nothing can move it any more.
+pub async fn the_start_is_committed_before_the_first_record(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a"], 3).await;
+    let handler = scripted(&log, |_| Step::Never);
+    let subscription = stage.subscribe().start(Start::Latest).handle(handler).await.expect("subscribes");
+    crate::consume_stage::holds(&subscription, 1).await;
+    assert_eq!(stage.committed().await, [Some(Offset(3))], "before anything was published or handled");
+    stage.publish_from(&["a"], 4, 5).await;
+    log.started(1).await;
+    assert_eq!(stage.committed().await, [Some(Offset(3))]);
+    subscription.close(Duration::from_millis(50)).await.expect("closes");
+
+    // Latest again, but the group has an offset by now.
+    let again = Log::default();
+    let subscription = read_from(&stage, GROUP, Start::Latest, &again).await;
+    stage.drained().await;
+    assert_eq!(again.handled("a"), [4, 5]);
+    drop(subscription);
+    stage.close().await;
+}
+
+/// A paused partition starts nothing and is kept; it takes no room from the others; then it goes on where it was.
+pub async fn a_paused_partition_waits(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    let (paused, other) = (crate::consume_stage::keys_of(FIRST, 2), crate::consume_stage::keys_of(Partition(1), 1));
+    let settings = SubscriptionSettings { in_flight_records_max: 8, ..SubscriptionSettings::default() };
+    let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
+    crate::consume_stage::holds(&subscription, 4).await;
+    stage.publish(&[&paused[0], &paused[1], &other[0]], 1).await;
+    stage.drained().await;
+    subscription.pause(&[FIRST]);
+    stage.publish_from(&[&paused[0], &paused[1], &other[0]], 2, 60).await;
+    until("the other partition", || log.handled(&other[0]).len() == 60).await;
+    assert_eq!(log.ends().len(), 62, "nothing of a paused partition is started");
+    assert_eq!(subscription.partitions().len(), 4, "and it is kept");
+    subscription.resume(&[FIRST]);
+    stage.drained().await;
+    for key in [&paused[0], &paused[1], &other[0]] {
+        assert_eq!(log.handled(key), (1..=60).collect::<Vec<_>>(), "key {key}");
+    }
+    drop(subscription);
+    stage.close().await;
+}
+
+/// A pause in the middle of everything, again and again, loses and doubles nothing.
+pub async fn pauses_at_any_moment_lose_nothing(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    let names: Vec<String> = (0..12).map(|number| format!("k{number}")).collect();
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    stage.publish(&keys, 60).await;
+    let settings = SubscriptionSettings { in_flight_records_max: 10, ahead_max: 24, ..SubscriptionSettings::default() };
+    let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
+    let all: Vec<Partition> = (0..4).map(Partition).collect();
+    for round in 0..60 {
+        subscription.pause(&all[round % 4..]);
+        tokio::task::yield_now().await;
+        subscription.resume(&all);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stage.drained().await;
+    for key in keys {
+        assert_eq!(log.handled(key), (1..=60).collect::<Vec<_>>(), "key {key}");
+    }
+    drop(subscription);
+    stage.close().await;
+}
+
+/// A seek back brings everything from there again, in order, and moves the group's offset nowhere.
+pub async fn a_seek_back_repeats_from_there(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a", "b"], 20).await;
+    let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
+    stage.drained().await;
+    subscription.seek(FIRST, Offset(30)).await.expect("the member holds it");
+    until("the end once more", || log.ends().len() == 50).await;
+    assert_eq!(stage.committed().await, [Some(Offset(40))], "a committed offset never goes back by itself");
+    for key in ["a", "b"] {
+        let wanted: Vec<u64> = (1..=20).chain(16..=20).collect();
+        assert_eq!(log.handled(key), wanted, "key {key}");
+    }
+    stage.publish_from(&["a"], 21, 21).await;
+    stage.drained().await;
+    assert_eq!(log.ends().len(), 51);
+    refused(subscription.seek(Partition(9), Offset(0)).await, "Fenced/NotOwner");
+    subscription.close(CLOSE).await.expect("closes");
+    refused(subscription.seek(FIRST, Offset(0)).await, "Closed/Subscription");
+    stage.close().await;
+}
+
+/// A seek while handlers run and records wait: what was handed over before counts for nothing, a key whose handler still
+/// runs waits for it, and progress goes on from the new place.
+pub async fn a_seek_forgets_what_was_handed_over(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    let gate = Gate::shut();
+    stage.publish(&["a", "b"], 20).await;
+    let first = gate.clone();
+    let handler = scripted(&log, move |delivery| match delivery.offset {
+        Offset(0) => Step::At(first.clone()),
+        _ => Step::Ok,
+    });
+    let subscription = stage.subscribe().handle(handler).await.expect("subscribes");
+    until("b to its end", || log.handled("b").len() == 20).await;
+    subscription.seek(FIRST, Offset(30)).await.expect("the member holds it");
+    until("b from the new place", || log.handled("b").len() == 25).await;
+    assert_eq!(log.starts().iter().filter(|call| call.key == "a").count(), 1, "a's handler still runs");
+    gate.open();
+    stage.drained().await;
+    let of_a: Vec<u64> = std::iter::once(1).chain(16..=20).collect();
+    assert_eq!(log.handled("a"), of_a, "what lies between was passed over on purpose");
+    let of_b: Vec<u64> = (1..=20).chain(16..=20).collect();
+    assert_eq!(log.handled("b"), of_b);
+    drop(subscription);
+    stage.close().await;
+}
+
+/// Seeks at any moment under load keep the order of each key within what follows them.
+pub async fn seeks_at_any_moment_keep_the_order(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a", "b", "c"], 100).await;
+    let settings = SubscriptionSettings { in_flight_records_max: 10, ahead_max: 40, ..SubscriptionSettings::default() };
+    let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
+    crate::consume_stage::holds(&subscription, 1).await;
+    for round in 0..40 {
+        subscription.seek(FIRST, Offset(round * 7 % 250)).await.expect("the member holds it");
+        tokio::time::sleep(Duration::from_millis(round % 3)).await;
+    }
+    let before = log.starts().len();
+    subscription.seek(FIRST, Offset(30)).await.expect("the member holds it");
+    until("the end", || log.handled("c").last() == Some(&100) && log.handled("a").last() == Some(&100)).await;
+    let after: Vec<u64> = log.starts()[before..].iter().map(|call| call.offset.0).collect();
+    for key in 0..3 {
+        let of_key: Vec<u64> = after.iter().copied().filter(|offset| offset % 3 == key).collect();
+        // Attempts that were under way as the seek was asked for come before.
+        let from_there = of_key.iter().rposition(|offset| *offset == 30 + key).expect("the first behind the seek");
+        let wanted: Vec<u64> = (30..300).filter(|offset| offset % 3 == key).collect();
+        assert_eq!(of_key[from_there..], wanted, "key {key}");
+    }
+    drop(subscription);
+    stage.close().await;
+}
+
+/// Offsets of a group are moved and forgotten from outside only while it has no members.
+pub async fn a_group_with_members_cannot_be_moved(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a"], 5).await;
+    let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
+    stage.drained().await;
+    let (group, topic) = (GROUP.parse().expect("legal"), stage.name());
+    let member = stage.driver().members(&group, &topic).await.expect("the topic exists").remove(0).name;
+    let moved = stage.driver().move_committed(&group, &topic, &[(FIRST, Offset(2))]).await;
+    let error = moved.expect_err("the group has a member");
+    assert_eq!(error.code(), "Unavailable/GroupActive");
+    assert!(error.to_string().contains(&member), "names the member: {error}");
+    refused(
+        stage.driver().delete_group(&group, &topic).await.map_err(|e| e.at("delete", "g")),
+        "Unavailable/GroupActive",
+    );
+    subscription.close(CLOSE).await.expect("closes");
+    stage.driver().move_committed(&group, &topic, &[(FIRST, Offset(2))]).await.expect("nobody is there");
+    let subscription = read_from(&stage, GROUP, Start::Latest, &log).await;
+    stage.drained().await;
+    assert_eq!(log.handled("a"), [1, 2, 3, 4, 5, 3, 4, 5]);
+    subscription.close(CLOSE).await.expect("closes");
+    stage.driver().delete_group(&group, &topic).await.expect("nobody is there");
+    assert_eq!(stage.committed().await, [None]);
+    stage.close().await;
+}
+
+/// What was trimmed before the group had read it is reported, exactly once, and the rest is read.
+pub async fn a_gap_is_seen(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a"], 10).await;
+    let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
+    stage.drained().await;
+    assert_eq!(subscription.stats().gaps, 0);
+    subscription.close(CLOSE).await.expect("closes");
+    stage.publish_from(&["a"], 11, 20).await;
+    stage.driver().trim(&stage.name(), FIRST, Offset(15)).await.expect("trims");
+    let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
+    stage.drained().await;
+    let wanted: Vec<u64> = (1..=10).chain(16..=20).collect();
+    assert_eq!(log.handled("a"), wanted);
+    assert_eq!(subscription.stats().gaps, 1, "one stretch is missing");
+    drop(subscription);
+    stage.close().await;
+}
+
+/// An interrupted backend goes on by itself, with the same member, soon after it is back.
+pub async fn an_interrupted_backend_goes_on(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    let subscription = stage.subscribe().handle(easy(&log)).await.expect("subscribes");
+    stage.publish(&["a", "b"], 20).await;
+    stage.drained().await;
+    let Some(interruption) = harness.interrupt().await else {
+        crate::stage::skip("this backend cannot be interrupted");
+        return drop(stage.close().await);
+    };
+    println!("{}", interruption.what);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    (interruption.heal)();
+    let healed = tokio::time::Instant::now();
+    stage.publish_from(&["a", "b"], 21, 40).await;
+    within("everything", stage.drained()).await;
+    assert!(healed.elapsed() < Duration::from_secs(2), "it went on after {:?}", healed.elapsed());
+    for key in ["a", "b"] {
+        assert_eq!(log.handled(key), (1..=40).collect::<Vec<_>>(), "key {key}");
+    }
+    assert!(subscription.trouble().is_none(), "{:?}", subscription.trouble());
+    drop(subscription);
+    stage.close().await;
+}

@@ -1,0 +1,57 @@
+//! How attempts end, counted.
+
+use super::lanes::{End, LaneRef};
+
+/// Counts of a subscription since it was opened, and what it holds at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SubscriptionStats {
+    /// Records that the source handed over.
+    pub delivered: u64,
+    /// Events whose handler ended well.
+    pub handled: u64,
+    /// Events passed over because their handler said so.
+    pub skipped: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
+    /// Runs of handlers that blocked their thread, counted when that is noticed, within a second.
+    pub blocked_handlers: u64,
+    /// Stretches of positions that were skipped and that nothing explains.
+    pub gaps: u64,
+    /// Partitions that were lost to another member before their work had ended.
+    pub lost_partitions: u64,
+    /// Records handed over and unfinished at the moment, without those that are kept as offsets behind a waiting key.
+    /// Never above the setting.
+    pub in_flight_records: u64,
+    /// Their bytes: keys, headers and bodies. Above the setting by less than one record.
+    pub in_flight_bytes: u64,
+}
+
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) lane: LaneRef,
+    pub(crate) ordinal: u64,
+    pub(crate) bytes: usize,
+    pub(crate) end: End,
+    pub(crate) note: Note,
+}
+
+/// What to count of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Note {
+    Handled,
+    Skipped,
+    Failed,
+    Nothing,
+}
+
+impl Ended {
+    pub(crate) fn count(&self, stats: &mut SubscriptionStats) {
+        match self.note {
+            Note::Handled => stats.handled += 1,
+            Note::Skipped => stats.skipped += 1,
+            Note::Failed => stats.failed_attempts += 1,
+            Note::Nothing => {}
+        }
+    }
+}
