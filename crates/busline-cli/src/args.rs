@@ -352,8 +352,9 @@ In a group:
   crash some lines come again, and none is missing. Keys keep their order, partitions do not.
   --until-end waits for the whole group: until every partition is finished up to the end it had at the start, also
   those of other members, and those that a dead member leaves.
-  A key whose attempts are used up waits, and holds its partition's progress back. With --until-end or --count the
-  command then ends with status 1, and names topic, partition, offset and key.
+  A key whose attempts are used up waits, and holds its partition's progress back; other keys go on. With --until-end
+  or --count the command ends with status 1 once nothing else is left to do, and names topic, partition, offset and
+  key.
   --exec gets the envelope as one line of CloudEvents JSON, and BUSLINE_TOPIC, BUSLINE_GROUP, BUSLINE_PARTITION,
   BUSLINE_OFFSET and BUSLINE_ATTEMPT in its environment. What it prints goes to stderr.
   Ctrl-C lets what runs end, commits and leaves the group; a second one kills the programs.";

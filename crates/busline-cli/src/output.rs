@@ -88,11 +88,16 @@ impl Output {
 
     /// Says something about one event; after [`NOTES_MAX`] of them only that there are more.
     pub(crate) fn note(&mut self, text: &str) {
+        self.note_or(text, "further events are only counted; --json shows each");
+    }
+
+    /// The same, with what is said in place of the first note that is too many.
+    pub(crate) fn note_or(&mut self, text: &str, further: &str) {
         self.notes += 1;
         if self.notes <= NOTES_MAX {
             self.say(text);
         } else if self.notes == NOTES_MAX + 1 {
-            self.say("further events are only counted; --json shows each");
+            self.say(further);
         }
     }
 

@@ -49,6 +49,10 @@ struct Seen {
     /// Why the source has ended.
     ended: Option<Error>,
     source: Option<Arc<dyn Source>>,
+    /// Handlers that run.
+    running: usize,
+    /// When a handler last began or ended.
+    last_step: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -81,12 +85,25 @@ impl Watch {
     /// Notes a step of a handler.
     pub(crate) fn step(&self, delivery: &Delivery, step: Step) -> Result<()> {
         self.history.step(delivery, step).inspect_err(|error| self.end(error))?;
+        let mut seen = self.seen();
+        seen.last_step = Some(Instant::now());
+        if step == Step::Begun {
+            seen.running += 1;
+        } else {
+            seen.running -= 1;
+        }
         if step == Step::Handled
-            && let Some(held) = self.seen().held.get_mut(&delivery.partition)
+            && let Some(held) = seen.held.get_mut(&delivery.partition)
         {
             held.unfinished = held.unfinished.saturating_sub(1);
         }
         Ok(())
+    }
+
+    /// Whether no handler runs, and none has for so long.
+    pub(crate) fn rests_for(&self, time: Duration) -> bool {
+        let seen = self.seen();
+        seen.running == 0 && seen.last_step.is_none_or(|last| last.elapsed() >= time)
     }
 
     /// What is worth saying since the last call.

@@ -259,7 +259,7 @@ impl Lines<'_> {
         for said in said.drain(..) {
             match said {
                 Said::Line(line) => self.write_line(line, &mut waiting),
-                Said::Note(note) => self.output.note(&note),
+                Said::Note(note) => self.output.note_or(&note, "further failed attempts are not shown"),
                 Said::Unable(error) => drop(self.broken.get_or_insert(error)),
             }
         }
@@ -299,6 +299,12 @@ impl Lines<'_> {
         self.left == Some(0) || !self.takes_more()
     }
 }
+
+/// Time after which no failed attempt is made again that could be: longer than the longest pause between two.
+const REST: Duration = Duration::from_secs(3);
+
+/// What holds the group back is said of this many records at most.
+const BLOCKED_TOLD_MAX: usize = 20;
 
 /// What was said on stderr already.
 #[derive(Default)]
@@ -397,24 +403,26 @@ impl Member<'_> {
 
     fn tell(&mut self) {
         for note in self.watch.take_notes() {
-            self.lines.output.note(&note);
+            self.lines.output.say(&note);
         }
         let trouble = self.watch.trouble();
         if let Some(trouble) = &trouble
             && self.told.trouble.is_none()
         {
-            self.lines.output.note(&format!("{}: {trouble}", self.topic));
+            self.lines.output.say(&format!("{}: {trouble}", self.topic));
         }
         self.told.trouble = trouble.map(|trouble| trouble.code());
     }
 
-    /// Says what holds the group back; whoever waits for an end or a count waits in vain.
+    /// Says what holds the group back. Once nothing else is at work, whoever waits for an end or a count waits in vain.
     fn check_blocked(&mut self) -> Result<()> {
-        let blocked = self.subscription.blocked();
-        for new in blocked.iter().filter(|blocked| !self.told.blocked.contains(blocked)) {
-            self.lines.output.note(&new.to_string());
-        }
+        let mut blocked = self.subscription.blocked();
         let in_the_way = blocked.iter().find(|blocked| self.is_in_the_way(blocked)).cloned();
+        let in_the_way = in_the_way.filter(|_| self.watch.rests_for(REST));
+        blocked.truncate(BLOCKED_TOLD_MAX);
+        for new in blocked.iter().filter(|blocked| !self.told.blocked.contains(blocked)) {
+            self.lines.output.say(&new.to_string());
+        }
         self.told.blocked = blocked;
         in_the_way.map_or(Ok(()), |blocked| {
             Err(Error::new(ErrorKind::Unavailable, "Blocked")

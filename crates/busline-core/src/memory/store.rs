@@ -72,8 +72,8 @@ impl Store {
     }
 
     pub(super) fn delete(&mut self, name: &TopicName) -> Result<()> {
-        let groups = self.topics.get(name).into_iter().flat_map(|topic| &topic.groups);
-        groups.map(|(name, group)| group.check_idle(name)).collect::<Result<()>>()?;
+        let mut groups = self.topics.get(name).into_iter().flat_map(|topic| &topic.groups);
+        groups.try_for_each(|(name, group)| group.check_idle(name))?;
         self.topics.remove(name).map(drop).ok_or_else(|| topic_not_found(name))
     }
 
