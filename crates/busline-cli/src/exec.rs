@@ -130,9 +130,9 @@ impl Exec {
             io::ErrorKind::PermissionDenied => Error::new(ErrorKind::Denied, "Program")
                 .cause(format!("'{program}' may not be run"))
                 .next("make it executable, and give a script its first line, such as #!/bin/sh"),
-            _ => Error::new(ErrorKind::Unavailable, "Program").because(error).next(
-                "see why no program can be started; if it is the number of processes, lower --concurrency",
-            ),
+            _ => Error::new(ErrorKind::Unavailable, "Program")
+                .because(error)
+                .next("see why no program can be started; if it is the number of processes, lower --concurrency"),
         };
         unable.at("run", &self.command.program)
     }

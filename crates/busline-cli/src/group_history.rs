@@ -6,10 +6,8 @@
 use std::io;
 use std::sync::OnceLock;
 
-use busline::{Commit, Delivery, Envelope, ErrorKind, GroupName, Partition, Record, Result, TopicName};
-use busline_history::{
-    Action, Assignment, ContentHash, Delivered, Handler, Progress, Recorder, Settle, Settlement,
-};
+use busline::{Commit, Delivery, Envelope, ErrorKind, GroupName, Partition, Result, TopicName};
+use busline_history::{Action, Assignment, ContentHash, Delivered, Handler, Progress, Recorder, Settle, Settlement};
 
 use crate::history::{VARIABLE, incomplete};
 use crate::watched::Step;
@@ -44,31 +42,29 @@ impl GroupHistory {
         }
     }
 
-    /// Records are about to be handed over. One that cannot be decoded has no envelope, and never reaches a handler.
-    pub(crate) fn delivered(&self, records: &[Record]) -> Result<()> {
-        let Some(recording) = &self.0 else { return Ok(()) };
-        for record in records {
-            let Ok(envelope) = record.envelope(&recording.topic) else { continue };
-            let delivery = recording.delivery(&envelope, record.partition, record.offset.0, 1);
-            let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
-            let hash = ContentHash::of(envelope.payload.bytes(), headers);
-            recording.recorder.deliver(Delivered { delivery, hash }).map_err(incomplete)?;
-        }
-        Ok(())
-    }
-
     /// A handler begins or ends; one that ended well has settled its event.
+    ///
+    /// An event is delivered when its handler first begins. What waits in a lane may be taken away unseen: a member that
+    /// was frozen reads on before it hears of its loss, and then starts no handler for it.
     pub(crate) fn step(&self, delivery: &Delivery, step: Step) -> Result<()> {
         let Some(recording) = &self.0 else { return Ok(()) };
         let Delivery { envelope, partition, offset, attempt, .. } = delivery;
         let of = recording.delivery(envelope, *partition, offset.0, *attempt);
-        recording.recorder.handler(match step {
-            Step::Begun => Handler::Start(of),
-            Step::Handled => Handler::Ok(of),
-            Step::Failed => Handler::Err(of),
-            Step::TimedOut => Handler::Timeout(of),
-            Step::Cancelled => Handler::Cancelled(of),
-        }).map_err(incomplete)?;
+        if (step, *attempt) == (Step::Begun, 1) {
+            let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
+            let hash = ContentHash::of(envelope.payload.bytes(), headers);
+            recording.recorder.deliver(Delivered { delivery: of.clone(), hash }).map_err(incomplete)?;
+        }
+        recording
+            .recorder
+            .handler(match step {
+                Step::Begun => Handler::Start(of),
+                Step::Handled => Handler::Ok(of),
+                Step::Failed => Handler::Err(of),
+                Step::TimedOut => Handler::Timeout(of),
+                Step::Cancelled => Handler::Cancelled(of),
+            })
+            .map_err(incomplete)?;
         if step == Step::Handled {
             let done = Settle::Ok(recording.settlement(envelope, *partition, offset.0));
             recording.recorder.settle(done).map_err(incomplete)?;
@@ -89,11 +85,14 @@ impl GroupHistory {
     }
 
     pub(crate) fn committed(&self, commit: &Commit, outcome: &Result<()>) -> Result<()> {
-        self.commit(commit, match outcome {
-            Ok(()) => busline_history::Commit::Ok,
-            Err(error) if error.kind() == ErrorKind::Fenced => busline_history::Commit::Fail,
-            Err(_) => busline_history::Commit::Info,
-        })
+        self.commit(
+            commit,
+            match outcome {
+                Ok(()) => busline_history::Commit::Ok,
+                Err(error) if error.kind() == ErrorKind::Fenced => busline_history::Commit::Fail,
+                Err(_) => busline_history::Commit::Info,
+            },
+        )
     }
 
     fn commit(&self, commit: &Commit, of: fn(Progress) -> busline_history::Commit) -> Result<()> {

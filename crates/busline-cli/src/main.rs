@@ -13,15 +13,15 @@ mod commands;
 mod event;
 mod exec;
 #[cfg(feature = "history")]
-mod history;
-#[cfg(not(feature = "history"))]
-#[path = "no_history.rs"]
-mod history;
-#[cfg(feature = "history")]
 mod group_history;
 #[cfg(not(feature = "history"))]
 #[path = "no_group_history.rs"]
 mod group_history;
+#[cfg(feature = "history")]
+mod history;
+#[cfg(not(feature = "history"))]
+#[path = "no_history.rs"]
+mod history;
 mod input;
 mod interrupt;
 mod output;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use busline::{
     Bounds, BoxFuture, Capabilities, Commit, Delivery, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset,
-    Partition, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceEvent, SourceRequest, TopicInfo, TopicName,
-    TopicSpec,
+    Partition, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceEvent, SourceRequest, TopicInfo,
+    TopicName, TopicSpec,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -137,10 +137,7 @@ impl Watch {
 
     fn event(&self, event: &SourceEvent) -> Result<()> {
         match event {
-            SourceEvent::Records { generation, records } => {
-                self.hand_over(*generation, records);
-                self.history.delivered(records)?;
-            }
+            SourceEvent::Records { generation, records } => self.hand_over(*generation, records),
             SourceEvent::Assigned(assignments) => {
                 for assignment in assignments {
                     let held = Held { generation: assignment.generation, unfinished: 0 };

@@ -264,9 +264,10 @@ impl fmt::Display for GroupView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline())?;
         self.partitions.iter().try_for_each(|partition| write!(f, "\n  {partition}"))?;
-        self.members.iter().filter(|member| member.partitions.is_empty()).try_for_each(|member| {
-            write!(f, "\n  member {} holds nothing", member.name)
-        })
+        self.members
+            .iter()
+            .filter(|member| member.partitions.is_empty())
+            .try_for_each(|member| write!(f, "\n  member {} holds nothing", member.name))
     }
 }
 

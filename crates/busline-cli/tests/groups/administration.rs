@@ -81,7 +81,10 @@ fn a_failed_program_runs_again_and_then_its_key_is_named() {
     for (key, id) in [("a", "a1"), ("b", "b1"), ("a", "a2")] {
         assert_eq!(shop.run(&format!("pub files --key {key} --type T --id {id}")).code, Some(0));
     }
-    program(&shop, "read event; case $event in *'\"a1\"'*) [ $BUSLINE_ATTEMPT = 3 ] || kill -9 $$;; *'\"b1\"'*) exit 7;; esac");
+    program(
+        &shop,
+        "read event; case $event in *'\"a1\"'*) [ $BUSLINE_ATTEMPT = 3 ] || kill -9 $$;; *'\"b1\"'*) exit 7;; esac",
+    );
     let line = "sub files --group g --until-end --json --attempts 3 --exec";
     let ran = shop.command(line).arg("sh program").output().expect("runs");
     let said = String::from_utf8_lossy(&ran.stderr);
@@ -109,11 +112,16 @@ fn a_program_gets_the_envelope_and_runs_without_a_shell() {
     let run = |group: &str, flags: &str, exec: &str| {
         let line = format!("sub files --group {group} --until-end --json {flags} --exec");
         let ran = shop.command(&line).arg(exec).output().expect("runs");
-        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned(), String::from_utf8_lossy(&ran.stderr).into_owned())
+        (
+            ran.status.code(),
+            String::from_utf8_lossy(&ran.stdout).into_owned(),
+            String::from_utf8_lossy(&ran.stderr).into_owned(),
+        )
     };
     let (code, stdout, stderr) = run("a", "", "tee '$HOME;x' envelope");
     assert_eq!(code, Some(0), "{stderr}");
-    let line: serde_json::Value = serde_json::from_str(&stdout).expect("a line: what the program prints goes to stderr");
+    let line: serde_json::Value =
+        serde_json::from_str(&stdout).expect("a line: what the program prints goes to stderr");
     for name in ["envelope", "$HOME;x"] {
         let text = read_to_string(shop.path(name)).expect(name);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("json"), line["envelope"]);
@@ -124,7 +132,10 @@ fn a_program_gets_the_envelope_and_runs_without_a_shell() {
     assert!(stderr.contains("killed, it ran too long"), "{stderr}");
     let (code, _, stderr) = run("c", "", "./none");
     assert_eq!(code, Some(1));
-    assert_eq!(stderr, "busline: run ./none: NotFound/Program: no program './none'; give a path, or a name that is on the PATH\n");
+    assert_eq!(
+        stderr,
+        "busline: run ./none: NotFound/Program: no program './none'; give a path, or a name that is on the PATH\n"
+    );
     let (code, _, stderr) = run("d", "", "true");
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "a program need not read its stdin");
 }

@@ -49,7 +49,8 @@ pub(crate) fn assert_key_order(process: &str, lines: &[Line]) {
 /// Every offset of every partition was printed by somebody, and each key's versions are 1, 2, 3 … by offset.
 #[track_caller]
 pub(crate) fn assert_complete<'a>(outputs: impl IntoIterator<Item = &'a Vec<Line>>, ends: &[u64]) {
-    let all: BTreeSet<_> = outputs.into_iter().flatten().map(|line| (line.partition, line.offset, &line.key, line.version)).collect();
+    let all: BTreeSet<_> =
+        outputs.into_iter().flatten().map(|line| (line.partition, line.offset, &line.key, line.version)).collect();
     let mut offsets: BTreeMap<u64, u64> = BTreeMap::new();
     let mut versions: HashMap<&str, u64> = HashMap::new();
     for (partition, offset, key, version) in all {
