@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::OnceLock;
 
-use busline::{Commit, Delivery, Envelope, ErrorKind, GroupName, Partition, Record, Result, TopicName};
+use busline::{Commit, Delivery, Envelope, ErrorKind, GroupName, Partition, Result, TopicName};
 use busline_history::{Action, Assignment, ContentHash, Delivered, Handler, Progress, Recorder, Settle, Settlement};
 
 use crate::history::{VARIABLE, incomplete};
@@ -42,24 +42,19 @@ impl GroupHistory {
         }
     }
 
-    /// Records are about to be handed over. One that cannot be decoded has no envelope, and never reaches a handler.
-    pub(crate) fn delivered(&self, records: &[Record]) -> Result<()> {
-        let Some(recording) = &self.0 else { return Ok(()) };
-        for record in records {
-            let Ok(envelope) = record.envelope(&recording.topic) else { continue };
-            let delivery = recording.delivery(&envelope, record.partition, record.offset.0, 1);
-            let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
-            let hash = ContentHash::of(envelope.payload.bytes(), headers);
-            recording.recorder.deliver(Delivered { delivery, hash }).map_err(incomplete)?;
-        }
-        Ok(())
-    }
-
     /// A handler begins or ends; one that ended well has settled its event.
+    ///
+    /// An event is delivered when its handler first begins. What waits in a lane may be taken away unseen: a member that
+    /// was frozen reads on before it hears of its loss, and then starts no handler for it.
     pub(crate) fn step(&self, delivery: &Delivery, step: Step) -> Result<()> {
         let Some(recording) = &self.0 else { return Ok(()) };
         let Delivery { envelope, partition, offset, attempt, .. } = delivery;
         let of = recording.delivery(envelope, *partition, offset.0, *attempt);
+        if (step, *attempt) == (Step::Begun, 1) {
+            let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
+            let hash = ContentHash::of(envelope.payload.bytes(), headers);
+            recording.recorder.deliver(Delivered { delivery: of.clone(), hash }).map_err(incomplete)?;
+        }
         recording
             .recorder
             .handler(match step {

@@ -1,6 +1,6 @@
 //! Stands in for the history of a member where the feature is off.
 
-use busline::{Commit, Delivery, GroupName, Partition, Record, Result, TopicName};
+use busline::{Commit, Delivery, GroupName, Partition, Result, TopicName};
 
 use crate::watched::Step;
 
@@ -14,10 +14,6 @@ impl GroupHistory {
     }
 
     pub(crate) fn joining(&self, _member: &str) {}
-
-    pub(crate) fn delivered(&self, _records: &[Record]) -> Result<()> {
-        Ok(())
-    }
 
     pub(crate) fn step(&self, _delivery: &Delivery, _step: Step) -> Result<()> {
         Ok(())

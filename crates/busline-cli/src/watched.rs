@@ -137,10 +137,7 @@ impl Watch {
 
     fn event(&self, event: &SourceEvent) -> Result<()> {
         match event {
-            SourceEvent::Records { generation, records } => {
-                self.hand_over(*generation, records);
-                self.history.delivered(records)?;
-            }
+            SourceEvent::Records { generation, records } => self.hand_over(*generation, records),
             SourceEvent::Assigned(assignments) => {
                 for assignment in assignments {
                     let held = Held { generation: assignment.generation, unfinished: 0 };

@@ -30,17 +30,17 @@ use crate::target::Target;
 use crate::watched::{Step, Watch, Watched};
 
 /// Longest time for which an event waits for the reader of stdout; then its attempt has failed.
-const READER_WAIT_MAX: Duration = Duration::from_secs(3_600);
+pub(crate) const READER_WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// Pauses between two looks at what has changed; each doubles the one before.
 const LOOK_MIN: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_millis(100);
 
 /// Time that what runs gets to end at the close, on top of the longest run of a program.
-const CLOSE_EXTRA: Duration = Duration::from_secs(10);
+pub(crate) const CLOSE_EXTRA: Duration = Duration::from_secs(10);
 
 /// Lines written between two flushes at most.
-const LINES_MAX: usize = 256;
+pub(crate) const LINES_MAX: usize = 256;
 
 pub(crate) struct Request {
     bus: Target,
@@ -310,8 +310,20 @@ const BLOCKED_TOLD_MAX: usize = 20;
 #[derive(Default)]
 struct Told {
     blocked: Vec<Blocked>,
-    trouble: Option<String>,
+    trouble: Trouble,
 }
+
+/// How long something has kept the source from moving.
+#[derive(Default)]
+enum Trouble {
+    #[default]
+    None,
+    Since(Instant),
+    Told,
+}
+
+/// Time that trouble lasts before it is told.
+const TROUBLE_TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// The member at work.
 struct Member<'a> {
@@ -330,7 +342,7 @@ struct Member<'a> {
 impl Member<'_> {
     async fn run(mut self, mut said: mpsc::Receiver<Said>, close_max: Duration) -> Result<Ended> {
         let outcome = self.work(&mut said).await;
-        let left = self.leave(&mut said, close_max).await?;
+        let left = self.leave(&mut said, close_max).await;
         self.tell();
         outcome?;
         if let Some(error) = self.lines.broken.take() {
@@ -367,7 +379,7 @@ impl Member<'_> {
     }
 
     /// Leaves the group. Handlers that run meanwhile still have their lines written.
-    async fn leave(&mut self, said: &mut mpsc::Receiver<Said>, close_max: Duration) -> Result<Left> {
+    async fn leave(&mut self, said: &mut mpsc::Receiver<Said>, close_max: Duration) -> Left {
         let subscription = self.subscription.clone();
         let close = subscription.close(close_max);
         tokio::pin!(close);
@@ -405,13 +417,24 @@ impl Member<'_> {
         for note in self.watch.take_notes() {
             self.lines.output.say(&note);
         }
-        let trouble = self.watch.trouble();
-        if let Some(trouble) = &trouble
-            && self.told.trouble.is_none()
-        {
-            self.lines.output.say(&format!("{}: {trouble}", self.topic));
+        self.tell_trouble();
+    }
+
+    /// Says what keeps the source from moving, once, and only if it lasts: members of one file wait for each other all the
+    /// time.
+    fn tell_trouble(&mut self) {
+        let Some(trouble) = self.watch.trouble() else {
+            self.told.trouble = Trouble::None;
+            return;
+        };
+        match self.told.trouble {
+            Trouble::None => self.told.trouble = Trouble::Since(Instant::now()),
+            Trouble::Since(since) if since.elapsed() >= TROUBLE_TOLD_AFTER => {
+                self.lines.output.say(&format!("{}: {trouble}", self.topic));
+                self.told.trouble = Trouble::Told;
+            }
+            Trouble::Since(_) | Trouble::Told => {}
         }
-        self.told.trouble = trouble.map(|trouble| trouble.code());
     }
 
     /// Says what holds the group back. Once nothing else is at work, whoever waits for an end or a count waits in vain.
@@ -452,4 +475,24 @@ fn is_at_end(ends: &[(Partition, Offset)], lag: &[Lag]) -> bool {
     ends.iter()
         .zip(lag)
         .all(|((_, end), lag)| lag.committed.is_some_and(|committed| committed >= *end || lag.records == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn ends(committed: Option<u64>, records: u64, expected: bool) {
+        let lag = Lag { partition: Partition(0), committed: committed.map(Offset), end: Offset(12), records };
+        assert_eq!(is_at_end(&[(Partition(0), Offset(10))], &[lag]), expected, "{committed:?} {records}");
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_start_and_numbers_without_records_do_not_hold_it_back() {
+        ends(None, 2, false);
+        ends(None, 0, false);
+        ends(Some(9), 3, false);
+        ends(Some(10), 2, true);
+        ends(Some(7), 0, true);
+    }
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use busline::{
     Bus, Capabilities, Driver, Error, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX,
-    Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest, Result, SqliteConfig, TOPIC_AND_GROUP_BYTES_MAX,
-    TopicInfo, TopicSpec,
+    Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest, Result, SqliteConfig, SubscriptionSettings,
+    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicSpec,
 };
 use serde::Serialize;
 
 use super::job::close;
-use super::{Ended, publish, subscribe};
+use super::{Ended, deliver, publish, subscribe};
 use crate::input;
 use crate::output::{NOTES_MAX, Output};
 use crate::target::Target;
@@ -177,6 +177,7 @@ struct Limit {
 
 fn limits() -> Vec<Limit> {
     let (publisher, sqlite, topic) = (PublisherSettings::default(), SqliteConfig::new(""), TopicSpec::default());
+    let group = SubscriptionSettings::default();
     let bytes = |of, name, bytes: usize| Limit { of, name, default: Some(bytes as u64), unit: "bytes" };
     let count = |of, name, count: usize, unit| Limit { of, name, default: Some(count as u64), unit };
     let time = |of, name, time| Limit { of, name, default: Some(millis(time)), unit: "ms" };
@@ -210,6 +211,18 @@ fn limits() -> Vec<Limit> {
         bytes("sub", "read_bytes_max", subscribe::READ_BYTES_MAX),
         time("sub", "pause_min", subscribe::PAUSE_MIN),
         time("sub", "pause_max", subscribe::PAUSE_MAX),
+        count("group", "concurrency", group.concurrency, "handlers"),
+        count("group", "attempts_max", group.retry.attempts_max as usize, "attempts"),
+        time("group", "handler_timeout", group.handler_timeout),
+        time("group", "lease", group.lease),
+        time("group", "commit_interval", group.commit_interval),
+        count("group", "commit_records", group.commit_records, "records"),
+        count("group", "in_flight_records_max", group.in_flight_records_max, "records"),
+        bytes("group", "in_flight_bytes_max", group.in_flight_bytes_max),
+        none("group", "ahead_max", Some(group.ahead_max), "records of a partition"),
+        time("sub --group", "reader_wait_max", deliver::READER_WAIT_MAX),
+        count("sub --group", "lines_max", deliver::LINES_MAX, "lines of one flush"),
+        time("sub --group", "close_extra", deliver::CLOSE_EXTRA),
     ]
 }
 
@@ -230,8 +243,8 @@ impl fmt::Display for Report {
         write!(f, "\nLimits")?;
         for Limit { of, name, default, unit } in &self.limits {
             match default {
-                Some(default) => write!(f, "\n  {of:<9}  {name:<26}  {default:>9} {unit}")?,
-                None => write!(f, "\n  {of:<9}  {name:<26}  {:>9} ({unit})", "none")?,
+                Some(default) => write!(f, "\n  {of:<11}  {name:<26}  {default:>9} {unit}")?,
+                None => write!(f, "\n  {of:<11}  {name:<26}  {:>9} ({unit})", "none")?,
             }
         }
         Ok(())

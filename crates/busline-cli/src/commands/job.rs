@@ -14,7 +14,7 @@ use crate::target::Target;
 pub(crate) enum Job {
     Publish(publish::Request),
     Subscribe(subscribe::Request),
-    Deliver(deliver::Request),
+    Deliver(Box<deliver::Request>),
     Group(group::Request),
     Topic(topic::Request),
     Bench(bench::Request),
@@ -39,7 +39,9 @@ impl Job {
     pub(crate) fn new(command: Command, bus: Target) -> Result<Self> {
         Ok(match command {
             Command::Pub(args) => Self::Publish(publish::Request::new(*args, bus)?),
-            Command::Sub(args) if args.member.group.is_some() => Self::Deliver(deliver::Request::new(args, bus)?),
+            Command::Sub(args) if args.member.group.is_some() => {
+                Self::Deliver(Box::new(deliver::Request::new(args, bus)?))
+            }
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
             Command::Bench(args) => Self::Bench(bench::Request::new(args, bus)?),
@@ -54,7 +56,7 @@ impl Job {
         match self {
             Self::Publish(request) => publish::run(request, output, stop).await,
             Self::Subscribe(request) => subscribe::run(request, output, stop).await,
-            Self::Deliver(request) => deliver::run(request, output, stop).await,
+            Self::Deliver(request) => deliver::run(*request, output, stop).await,
             Self::Group(request) => group::run(request, output).await,
             Self::Topic(request) => topic::run(request, output).await,
             Self::Bench(request) => bench::run(request, output, stop).await,
