@@ -122,6 +122,7 @@ macro_rules! case_list {
                 batches_keep_the_order_of_each_key,
                 a_batch_without_its_verdicts_runs_again,
                 a_handover_in_quiet_repeats_nothing,
+                a_partition_is_kept_until_its_handlers_end,
             } alone {}
             consume_handlers {
                 sixty_four_keys_of_one_partition_run_at_once,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use busline_core::{Delivery, HandlerError, Retry};
+use busline_core::{Delivery, HandlerError, Partition, Retry};
 
 use crate::consume_judged::{ConsumeLoad, Consumed};
-use crate::consume_stage::{Log, Step, easy, quick_retry, scripted};
+use crate::consume_stage::{Gate, Log, Step, easy, holds, keys_of, quick_retry, scripted};
 use crate::harness::Harness;
 use crate::stage::Stage;
 
@@ -131,17 +131,42 @@ pub async fn a_handover_in_quiet_repeats_nothing(harness: impl Harness) {
     stage.publish(&keys, 3).await;
     stage.drained().await;
     let second = stage.subscribe().another_member().handle(easy(&log)).await.expect("subscribes");
-    crate::consume_stage::holds(&second, 2).await;
-    crate::consume_stage::holds(&first, 2).await;
+    holds(&second, 2).await;
+    holds(&first, 2).await;
     stage.publish_from(&keys, 4, 6).await;
     stage.drained().await;
     first.close(Duration::from_secs(5)).await.expect("closes");
-    crate::consume_stage::holds(&second, 4).await;
+    holds(&second, 4).await;
     stage.publish_from(&keys, 7, 9).await;
     stage.drained().await;
     for key in keys {
         assert_eq!(log.handled(key), (1..=9).collect::<Vec<_>>(), "key {key}");
     }
     drop(second);
+    stage.close().await;
+}
+
+/// A partition that is to be given up is kept until its running handlers have ended and are committed, so that nobody else
+/// begins their keys meanwhile.
+pub async fn a_partition_is_kept_until_its_handlers_end(harness: impl Harness) {
+    let (stage, log, gate) = (Stage::open(&harness).await, Log::default(), Gate::shut());
+    let keys: Vec<String> = (0..4).map(|number| keys_of(Partition(number), 1).remove(0)).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let waits = gate.clone();
+    let handler = scripted(&log, move |_| Step::At(waits.clone()));
+    let first = stage.subscribe().handle(handler).await.expect("subscribes");
+    stage.publish(&keys, 2).await;
+    log.started(4).await;
+    let second = stage.subscribe().another_member().handle(easy(&log)).await.expect("subscribes");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!((first.partitions().len(), second.partitions().len()), (4, 0), "handlers still run in each of them");
+    assert_eq!(log.starts().len(), 4, "a key waits for its handler, here and elsewhere");
+    gate.open();
+    holds(&second, 2).await;
+    stage.drained().await;
+    for key in keys {
+        assert_eq!(log.handled(key), [1, 2], "key {key}");
+    }
+    drop((first, second));
     stage.close().await;
 }
