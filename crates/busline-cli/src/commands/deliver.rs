@@ -345,6 +345,7 @@ impl Member<'_> {
         let left = self.leave(&mut said, close_max).await;
         self.tell();
         outcome?;
+        let left = left?;
         if let Some(error) = self.lines.broken.take() {
             return Err(error);
         }
@@ -379,7 +380,7 @@ impl Member<'_> {
     }
 
     /// Leaves the group. Handlers that run meanwhile still have their lines written.
-    async fn leave(&mut self, said: &mut mpsc::Receiver<Said>, close_max: Duration) -> Left {
+    async fn leave(&mut self, said: &mut mpsc::Receiver<Said>, close_max: Duration) -> Result<Left> {
         let subscription = self.subscription.clone();
         let close = subscription.close(close_max);
         tokio::pin!(close);
