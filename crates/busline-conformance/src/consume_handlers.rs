@@ -8,7 +8,7 @@ use busline_core::{Bus, Delivery, HandlerError, Partition, Retry, Subscription, 
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::Instant;
 
-use crate::consume_stage::{Log, Step, easy, keys_of, quick_retry, scripted, until};
+use crate::consume_stage::{Log, Step, easy, holds, keys_of, quick_retry, scripted, until};
 use crate::envelopes::refused;
 use crate::failures::Latch;
 use crate::harness::Harness;
@@ -21,7 +21,6 @@ pub async fn sixty_four_keys_of_one_partition_run_at_once(harness: impl Harness)
     let (stage, log) = (Stage::open(&harness).await, Log::default());
     let names = keys_of(Partition(0), 64);
     let keys: Vec<&str> = names.iter().map(String::as_str).collect();
-    stage.publish(&keys, 3).await;
     let (barrier, noted) = (Arc::new(Barrier::new(64)), log.clone());
     let handler = move |delivery: Delivery| {
         let (barrier, log) = (Arc::clone(&barrier), noted.clone());
@@ -34,6 +33,9 @@ pub async fn sixty_four_keys_of_one_partition_run_at_once(harness: impl Harness)
     };
     let settings = SubscriptionSettings { concurrency: 64, ..rare_commits() };
     let subscription = stage.subscribe().settings(settings).handle(handler).await.expect("subscribes");
+    // All workers wait by then, so each of them has to be woken.
+    holds(&subscription, 4).await;
+    stage.publish(&keys, 3).await;
     log.ended(64 * 3).await;
     for key in keys {
         assert_eq!(log.handled(key), [1, 2, 3]);
