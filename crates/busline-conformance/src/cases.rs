@@ -126,6 +126,7 @@ macro_rules! case_list {
             } alone {}
             consume_handlers {
                 sixty_four_keys_of_one_partition_run_at_once,
+                room_that_returns_is_used_at_once,
                 concurrency_is_a_bound,
                 a_key_in_backoff_holds_no_slot,
                 retries_wait_their_backoff,
@@ -151,6 +152,7 @@ macro_rules! case_list {
                 a_group_starts_where_it_is_told,
                 the_start_is_committed_before_the_first_record,
                 a_paused_partition_waits,
+                a_pause_stops_what_waits_already,
                 pauses_at_any_moment_lose_nothing,
                 a_seek_back_repeats_from_there,
                 a_seek_forgets_what_was_handed_over,

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use busline_core::{Bus, Delivery, HandlerError, Partition, Retry, Subscription};
+use busline_core::{Bus, Delivery, HandlerError, Partition, Retry, Subscription, SubscriptionSettings};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::Instant;
 
-use crate::consume_stage::{Log, Step, easy, keys_of, quick_retry, scripted, until};
+use crate::consume_stage::{Log, Step, easy, holds, keys_of, quick_retry, scripted, until};
 use crate::envelopes::refused;
 use crate::failures::Latch;
 use crate::harness::Harness;
@@ -21,7 +21,6 @@ pub async fn sixty_four_keys_of_one_partition_run_at_once(harness: impl Harness)
     let (stage, log) = (Stage::open(&harness).await, Log::default());
     let names = keys_of(Partition(0), 64);
     let keys: Vec<&str> = names.iter().map(String::as_str).collect();
-    stage.publish(&keys, 3).await;
     let (barrier, noted) = (Arc::new(Barrier::new(64)), log.clone());
     let handler = move |delivery: Delivery| {
         let (barrier, log) = (Arc::clone(&barrier), noted.clone());
@@ -32,11 +31,32 @@ pub async fn sixty_four_keys_of_one_partition_run_at_once(harness: impl Harness)
             Ok(())
         }
     };
-    let subscription = stage.subscribe().concurrency(64).handle(handler).await.expect("subscribes");
+    let settings = SubscriptionSettings { concurrency: 64, ..rare_commits() };
+    let subscription = stage.subscribe().settings(settings).handle(handler).await.expect("subscribes");
+    // All workers wait by then, so each of them has to be woken.
+    holds(&subscription, 4).await;
+    stage.publish(&keys, 3).await;
     log.ended(64 * 3).await;
     for key in keys {
         assert_eq!(log.handled(key), [1, 2, 3]);
     }
+    drop(subscription);
+    stage.close().await;
+}
+
+/// So rare that no commit looks after what somebody has forgotten to wake.
+fn rare_commits() -> SubscriptionSettings {
+    SubscriptionSettings { commit_interval: Duration::from_secs(60), ..SubscriptionSettings::default() }
+}
+
+/// Room that returns is used at once, and whoever waits for it is woken by nothing else.
+pub async fn room_that_returns_is_used_at_once(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    let names: Vec<String> = (0..10).map(|number| format!("k{number}")).collect();
+    stage.publish(&names.iter().map(String::as_str).collect::<Vec<_>>(), 30).await;
+    let settings = SubscriptionSettings { in_flight_records_max: 3, concurrency: 2, ..rare_commits() };
+    let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
+    log.ended(300).await;
     drop(subscription);
     stage.close().await;
 }
@@ -78,11 +98,7 @@ pub async fn retries_wait_their_backoff(harness: impl Harness) {
     stage.publish(&["a"], 1).await;
     let handler = scripted(&log, |delivery| if delivery.attempt < 4 { Step::Fail } else { Step::Ok });
     let retry = Retry { jitter: 0.0, ..Retry::exponential(4) }.backoff(Duration::from_millis(50), CLOSE);
-    let settings = busline_core::SubscriptionSettings {
-        retry,
-        commit_interval: Duration::from_secs(60),
-        ..busline_core::SubscriptionSettings::default()
-    };
+    let settings = SubscriptionSettings { retry, ..rare_commits() };
     let subscription = stage.subscribe().settings(settings).handle(handler).await.expect("subscribes");
     log.ended(4).await;
     let starts = log.starts();
@@ -299,11 +315,7 @@ pub async fn others_flow_while_a_key_fails(harness: impl Harness) {
     });
     let retry = Retry::exponential(1_000).backoff(Duration::from_millis(5), Duration::from_millis(20));
     // Far fewer than wait behind the failing key: they are kept as offsets.
-    let settings = busline_core::SubscriptionSettings {
-        retry,
-        in_flight_records_max: 16,
-        ..busline_core::SubscriptionSettings::default()
-    };
+    let settings = SubscriptionSettings { retry, in_flight_records_max: 16, ..SubscriptionSettings::default() };
     let subscription = stage.subscribe().settings(settings).handle(handler).await.expect("subscribes");
     until("all others", || ["a", "b", "c"].iter().all(|key| log.handled(key).len() == 100)).await;
     assert_eq!(log.handled("bad"), Vec::<u64>::new());

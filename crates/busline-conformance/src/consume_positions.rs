@@ -100,6 +100,34 @@ pub async fn a_paused_partition_waits(harness: impl Harness) {
     stage.close().await;
 }
 
+/// A pause holds back what was handed over and has not begun; what runs ends, and is committed.
+pub async fn a_pause_stops_what_waits_already(harness: impl Harness) {
+    let ((stage, log), gate) = (stage(&harness).await, Gate::shut());
+    stage.publish(&["a", "b"], 20).await;
+    let waits = gate.clone();
+    let handler = scripted(&log, move |_| Step::At(waits.clone()));
+    let subscription = stage.subscribe().concurrency(1).handle(handler).await.expect("subscribes");
+    log.started(1).await;
+    until("all of them", || subscription.stats().delivered == 40).await;
+    subscription.pause(&[FIRST]);
+    gate.open();
+    log.ended(1).await;
+    within("the commit of what ran", async {
+        while stage.committed().await != [Some(Offset(1))] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(log.starts().len(), 1);
+    subscription.resume(&[FIRST]);
+    stage.drained().await;
+    for key in ["a", "b"] {
+        assert_eq!(log.handled(key), (1..=20).collect::<Vec<_>>(), "key {key}");
+    }
+    drop(subscription);
+    stage.close().await;
+}
+
 /// A pause in the middle of everything, again and again, loses and doubles nothing.
 pub async fn pauses_at_any_moment_lose_nothing(harness: impl Harness) {
     let (stage, log) = (Stage::open(&harness).await, Log::default());
