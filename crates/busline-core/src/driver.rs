@@ -247,7 +247,8 @@ pub struct SinkOffer {
 pub trait Source: Send + Sync + fmt::Debug {
     /// The next records, or a change of the assignment.
     ///
-    /// - Shape: records of one partition in offset order, at most `records_max` and about `bytes_max`, at least one.
+    /// - Shape: records of one partition in offset order, at most `records_max` and about `bytes_max`, at least one. A
+    ///   `records_max` of 0 asks for changes of the assignment only.
     /// - Order: per partition by offset, each record once under one generation unless [`Source::seek`] goes back.
     /// - Waiting: until there is something to say; a paused partition gives nothing.
     /// - Concurrency: one call at a time; every other method may run meanwhile.

@@ -12,6 +12,7 @@ use busline_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::from_sqlite;
+use crate::wake::is_heard;
 use crate::{records, topics};
 
 /// One row of a group's progress.
@@ -285,13 +286,30 @@ pub(crate) fn delete(connection: &Connection, group: &GroupName, topic: &TopicNa
     if deleted == 0 { Err(group_not_found(group, topic)) } else { Ok(()) }
 }
 
-/// Checks that no member of the group is at work on the topic. A member that died counts until its lease has ended.
+/// Checks that no member of the group is at work on the topic. One whose bell is gone with its process is ended, which
+/// fences it, should it live where its bell cannot be heard.
 pub(crate) fn check_idle(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<()> {
-    let members = members(connection, group, topic)?;
-    if members.is_empty() {
-        return Ok(());
+    let topic_id = topics::id(connection, &topics::info(connection, topic)?)?;
+    let mut alive = Vec::new();
+    for (member, wake) in bells(connection, group, topic_id)? {
+        if is_heard(&wake) {
+            alive.push(member);
+        } else {
+            end_member(connection, group, topic_id, &member)?;
+        }
     }
-    Err(group_active(group, &members.into_iter().map(|member| member.name).collect::<Vec<_>>()))
+    if alive.is_empty() { Ok(()) } else { Err(group_active(group, &alive)) }
+}
+
+/// The members of a group with the addresses of their bells, by name.
+fn bells(connection: &Connection, group: &GroupName, topic_id: i64) -> Result<Vec<(String, String)>> {
+    let mut select = connection
+        .prepare_cached("SELECT member, wake FROM members WHERE group_name = ?1 AND topic_id = ?2 ORDER BY member")
+        .map_err(from_sqlite)?;
+    let rows = select
+        .query_map(params![group.as_str(), topic_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(from_sqlite)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(from_sqlite)
 }
 
 /// The members of a group with what they hold, by name.

@@ -308,7 +308,7 @@ impl MemberState {
 
     fn take_event(&self, records_max: usize, bytes_max: usize) -> Result<Option<SourceEvent>> {
         let mut state = self.state();
-        let event = match state.events.pop_front() {
+        let event = match state.pop_event(records_max) {
             Some(SourceEvent::Records { generation, records }) => {
                 let (first, rest) = split(records, records_max, bytes_max);
                 if rest.is_empty() {
@@ -350,6 +350,20 @@ impl MemberState {
 }
 
 impl State {
+    /// The next event; without room for records the next one that is none.
+    fn pop_event(&mut self, records_max: usize) -> Option<SourceEvent> {
+        if records_max > 0 {
+            return self.events.pop_front();
+        }
+        let place = self.events.iter().position(|event| !matches!(event, SourceEvent::Records { .. }))?;
+        self.events.remove(place)
+    }
+
+    /// Whether a loss was found that the subscription has not heard of.
+    fn has_untold_loss(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
+    }
+
     /// Forgets a partition and what was read of it.
     fn forget(&mut self, partition: Partition) {
         self.reading.remove(&partition);
@@ -492,8 +506,11 @@ impl Source for SqliteSource {
 
     fn holds_until(&self) -> Option<tokio::time::Instant> {
         // Before the first beat nothing is assigned. Others wait for a whole lease; handlers stop starting well before.
-        let beat = self.member.state().last_beat?;
-        Some((beat + self.member.request.lease * 3 / BEATS_PER_LEASE).into())
+        let state = self.member.state();
+        let beat = state.last_beat?;
+        let until = beat + self.member.request.lease * 3 / BEATS_PER_LEASE;
+        // The beat after a loss is good for what is taken from then on, not for what was held before.
+        Some(if state.has_untold_loss() { Instant::now().into() } else { until.into() })
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {

@@ -73,6 +73,16 @@ pub(crate) enum Ring {
     Group = 2,
 }
 
+/// Whether a process still listens to this bell. Only a refusal says that it does not: a full bell is heard.
+pub(crate) fn is_heard(name: &str) -> bool {
+    let rung = SocketAddr::from_abstract_name(name).and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(&[Ring::Group as u8], &address)
+    });
+    rung.err().is_none_or(|error| error.kind() != std::io::ErrorKind::ConnectionRefused)
+}
+
 /// Rings the bells of all members after a commit.
 #[derive(Debug)]
 pub(crate) struct Ringer {

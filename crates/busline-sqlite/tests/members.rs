@@ -161,6 +161,26 @@ async fn a_killed_member_is_followed_within_its_lease_and_two_seconds() -> Outco
     Ok(())
 }
 
+/// Its bell has ended with it, so nobody has to wait for a lease that no other member watches.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_member_alone_does_not_keep_its_group() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (path, said) = (folder.path().join("bus.db"), folder.path().join("said"));
+    let bus = open(&path).await?;
+    publish(&bus, 1).await?;
+    let child = Child::start(&path, &said)?;
+    until("the child in its handlers", || !heard(&said, "start").is_empty()).await;
+    let (group, topic) = ("billing".parse()?, "orders".parse()?);
+    let alive = bus.driver().delete_group(&group, &topic).await.expect_err("the child is at work");
+    assert_eq!(alive.code(), "Unavailable/GroupActive", "{alive}");
+    child.signal("-KILL");
+    drop(child);
+    bus.driver().delete_group(&group, &topic).await?;
+    assert!(bus.driver().members(&group, &topic).await?.is_empty());
+    bus.close(CLOSE).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_member_is_fenced_and_joins_again() -> Outcome {
     let folder = tempfile::tempdir()?;

@@ -54,7 +54,7 @@ impl MemorySource {
             return Err(topic_not_found(&topic.name));
         }
         let change = self.change(&mut store, &mut held)?;
-        if change.is_some() {
+        if change.is_some() || records_max == 0 {
             return Ok(change);
         }
         self.records(&store, &mut held, records_max, bytes_max)
