@@ -1,10 +1,11 @@
 //! The benchmark of Busline: the library behind `busline bench`.
 //!
-//! It publishes bursts to a bus, runs the native client beside it on the same rows, and says what both came to. A speed
+//! It publishes bursts to a bus, reads them by groups, runs the native client beside it on the same rows, and says what both came to. A speed
 //! is given only if a dump of the store, read without the code that wrote it, shows all envelopes once and in order.
 //!
 //! ```text
 //! request ─→ run ─→ burst_run ─→ publishing      senders, receipts, latency
+//!             │         ├──────→ consuming       groups, handlers, order at the handlers
 //!             │         ├──────→ measure         memory, processor time, what is left
 //!             │         └──────→ dump            what stands in the store
 //!             ├───────→ twin                     the raw client in one loop
@@ -13,8 +14,10 @@
 //! It is no load generator for a service: every level is one burst from one process.
 
 mod allocations;
+mod arrivals;
 mod burst_run;
 mod compare;
+mod consuming;
 mod dump;
 mod latency;
 mod measure;
