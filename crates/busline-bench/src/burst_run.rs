@@ -10,7 +10,7 @@ use busline::TopicSpec;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
-use crate::consuming::{Consumed, Followed, drain, follow};
+use crate::consuming::{Consumed, GROUP, Followed, drain, follow};
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
 use crate::place::{Place, Stage};
@@ -137,7 +137,7 @@ async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first
     let read_twin = || stage.file().map(|file| crate::twin::read(&file, &stage.topics)).transpose();
     #[cfg(feature = "sqlite")]
     let early = if first == ReadFirst::Twin { read_twin()? } else { None };
-    let drained = drain(bus, &stage.topics, workload).await?;
+    let drained = drain(bus, &stage.topics, GROUP, workload).await?;
     #[cfg(feature = "sqlite")]
     let twin = if first == ReadFirst::Bus { read_twin()? } else { early };
     let followed = follow(bus, &stage.followed_topics, workload).await?;

@@ -63,10 +63,10 @@ pub(crate) struct Followed {
 
 /// Reads all of these topics by a fresh group from the earliest record, with handlers that do nothing but look whether
 /// the order is right.
-pub(crate) async fn drain(bus: &Bus, topics: &[String], workload: &Workload) -> Result<Consumed> {
+pub(crate) async fn drain(bus: &Bus, topics: &[String], group: &str, workload: &Workload) -> Result<Consumed> {
     let follower = Arc::new(Follower::new(workload, None));
     let (called, cpu) = (Instant::now(), cpu_time());
-    let subscriptions = follower.subscribe(bus, topics).await?;
+    let subscriptions = follower.subscribe(bus, topics, group).await?;
     follower.wait().await;
     let cpu = cpu_time() - cpu;
     follower.end(subscriptions, called, cpu).await
@@ -78,7 +78,7 @@ pub(crate) async fn follow(bus: &Bus, topics: &[String], workload: &Arc<Workload
     let start = Start::new(workload.senders);
     let follower = Arc::new(Follower::new(workload, Some(start.clone())));
     let (called, cpu) = (Instant::now(), cpu_time());
-    let subscriptions = follower.subscribe(bus, topics).await?;
+    let subscriptions = follower.subscribe(bus, topics, GROUP).await?;
     wait_for_partitions(bus, topics, &subscriptions).await?;
     publishers.burst(workload, &start).await?;
     follower.wait().await;
@@ -111,7 +111,7 @@ const STALL_MAX: Duration = Duration::from_secs(20);
 /// Longest wait for subscriptions to close.
 const CLOSE_MAX: Duration = Duration::from_secs(30);
 
-const GROUP: &str = "bench";
+pub(crate) const GROUP: &str = "bench";
 
 /// What all handlers of a pass share.
 struct Follower {
@@ -140,7 +140,7 @@ impl Follower {
         }
     }
 
-    async fn subscribe(self: &Arc<Self>, bus: &Bus, topics: &[String]) -> Result<Vec<Subscription>> {
+    async fn subscribe(self: &Arc<Self>, bus: &Bus, topics: &[String], group: &str) -> Result<Vec<Subscription>> {
         let mut joining = Vec::with_capacity(topics.len());
         for topic in topics {
             let follower = Arc::clone(self);
@@ -148,7 +148,7 @@ impl Follower {
                 follower.take(&delivery);
                 ready(Ok(()))
             };
-            let builder = bus.subscribe(topic, GROUP).concurrency(concurrency_of(topics.len()));
+            let builder = bus.subscribe(topic, group).concurrency(concurrency_of(topics.len()));
             // All at once: the first one would else be at work before the last one has joined.
             joining.push(tokio::spawn(builder.handle(handler)));
         }

@@ -27,6 +27,8 @@ mod report;
 mod request;
 mod result;
 mod run;
+#[cfg(feature = "sqlite")]
+mod scenario;
 mod targets;
 mod twin;
 #[cfg(feature = "sqlite")]
@@ -39,11 +41,13 @@ pub use compare::{Figure, Summary};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
 #[cfg(feature = "sqlite")]
-pub use report::write_sharing;
+pub use report::{write_scenarios, write_sharing};
 pub use report::{Bar, write_table};
 pub use request::BenchRequest;
 pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run};
+#[cfg(feature = "sqlite")]
+pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
 pub use targets::{Bound, Target, Verdict};
 #[cfg(feature = "sqlite")]
 pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};

@@ -58,6 +58,28 @@ pub fn write_sharing(report: &crate::two_processes::TwoProcessesReport, out: &mu
     targets(&report.targets, out)
 }
 
+/// Writes what the scenarios came to. What is wrong comes before any figure.
+///
+/// # Errors
+/// Those of `out`.
+#[cfg(feature = "sqlite")]
+pub fn write_scenarios(report: &crate::scenario::ScenarioReport, out: &mut dyn Write) -> io::Result<()> {
+    for result in &report.scenarios {
+        result.wrong.iter().try_for_each(|wrong| writeln!(out, "WRONG: {}: {wrong}", result.scenario))?;
+    }
+    for result in &report.scenarios {
+        folded(out, "", &format!("{}: {}", result.scenario, result.settings))?;
+        for measure in &result.measures {
+            let figure = measure.figure;
+            let value = if figure.median >= 1_000.0 { grouped(figure.median) } else { format!("{:.3}", figure.median) };
+            writeln!(out, "  {:<60}{value:>12}  ± {:.0} %", measure.what, figure.spread_percent)?;
+        }
+        targets(&result.targets, out)?;
+        writeln!(out, "  others used {:.0} % of the processors meanwhile", result.others_cpu_percent)?;
+    }
+    Ok(())
+}
+
 fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     let unsound = report.results.iter().filter(|run| !run.is_sound());
     for run in unsound {
