@@ -50,7 +50,13 @@ struct Odd {
 
 impl Arrivals {
     pub(crate) fn new(workload: &Workload) -> Self {
-        let aggregate = |number| Aggregate { highest: AtomicU64::new(0), planned: workload.versions_of(number) };
+        Self::behind(workload, 0)
+    }
+
+    /// Those of the aggregates from this number on.
+    pub(crate) fn behind(workload: &Workload, first: usize) -> Self {
+        let planned = |number| if number < first { 0 } else { workload.versions_of(number) };
+        let aggregate = |number| Aggregate { highest: AtomicU64::new(0), planned: planned(number) };
         let aggregates: Vec<Aggregate> = (0..workload.aggregates).map(aggregate).collect();
         let open = aggregates.iter().filter(|aggregate| aggregate.planned > 0).count();
         Self { aggregates, open: AtomicUsize::new(open), odd: Mutex::default() }

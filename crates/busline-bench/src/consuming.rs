@@ -90,7 +90,7 @@ pub(crate) async fn follow(bus: &Bus, topics: &[String], workload: &Arc<Workload
 }
 
 /// Waits until every subscription has all partitions of its topic, so that joining is in no latency.
-async fn wait_for_partitions(bus: &Bus, topics: &[String], subscriptions: &[Subscription]) -> Result<()> {
+pub(crate) async fn wait_for_partitions(bus: &Bus, topics: &[String], subscriptions: &[Subscription]) -> Result<()> {
     let until = Instant::now() + JOIN_MAX;
     for (topic, subscription) in topics.iter().zip(subscriptions) {
         let partitions = bus.driver().topic(&busline::TopicName::new(topic)?).await?.spec.partitions as usize;
@@ -114,7 +114,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(30);
 pub(crate) const GROUP: &str = "bench";
 
 /// What all handlers of a pass share.
-struct Follower {
+pub(crate) struct Follower {
     arrivals: Arrivals,
     first: OnceLock<Instant>,
     last: OnceLock<Instant>,
@@ -123,21 +123,41 @@ struct Follower {
     start: Option<Start>,
     latency_sample: u64,
     latencies: Mutex<Latencies>,
-    envelopes: u64,
 }
 
 impl Follower {
-    fn new(workload: &Workload, start: Option<Start>) -> Self {
+    pub(crate) fn new(workload: &Workload, start: Option<Start>) -> Self {
+        Self::of(workload, start, Arrivals::new(workload))
+    }
+
+    /// Follows the aggregates from this number on.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn behind(workload: &Workload, first: usize) -> Self {
+        Self::of(workload, None, Arrivals::behind(workload, first))
+    }
+
+    fn of(workload: &Workload, start: Option<Start>, arrivals: Arrivals) -> Self {
         Self {
-            arrivals: Arrivals::new(workload),
+            arrivals,
             first: OnceLock::new(),
             last: OnceLock::new(),
             done: Notify::new(),
             start,
             latency_sample: workload.latency_sample,
             latencies: Mutex::default(),
-            envelopes: workload.envelopes,
         }
+    }
+
+    /// Envelopes that are to come.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn planned(&self) -> u64 {
+        let arrived = self.arrivals.arrived();
+        arrived.delivered + arrived.missing
+    }
+
+    /// Notes the first record before its handler does anything.
+    pub(crate) fn begin(&self) {
+        self.first.get_or_init(Instant::now);
     }
 
     async fn subscribe(self: &Arc<Self>, bus: &Bus, topics: &[String], group: &str) -> Result<Vec<Subscription>> {
@@ -159,9 +179,9 @@ impl Follower {
         Ok(subscriptions)
     }
 
-    /// The handler.
-    fn take(&self, delivery: &Delivery) {
-        self.first.get_or_init(Instant::now);
+    /// The handler, or its end.
+    pub(crate) fn take(&self, delivery: &Delivery) {
+        self.begin();
         let envelope = &delivery.envelope;
         if let Some(start) = &self.start
             && envelope.event_version.is_multiple_of(self.latency_sample)
@@ -176,7 +196,7 @@ impl Follower {
     }
 
     /// Waits for the last record, or until none has come for long.
-    async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         let mut delivered = self.arrivals.arrived().delivered;
         while timeout(STALL_MAX, self.done.notified()).await.is_err() {
             let now = self.arrivals.arrived().delivered;
@@ -187,7 +207,13 @@ impl Follower {
         }
     }
 
-    async fn end(&self, subscriptions: Vec<Subscription>, called: Instant, cpu: Duration) -> Result<Consumed> {
+    /// Closes the subscriptions; the last record counts, or the end of waiting for it.
+    pub(crate) async fn end(
+        &self,
+        subscriptions: Vec<Subscription>,
+        called: Instant,
+        cpu: Duration,
+    ) -> Result<Consumed> {
         let mut handled = 0;
         for subscription in subscriptions {
             let left = subscription.close(CLOSE_MAX).await;
@@ -197,7 +223,6 @@ impl Follower {
         let first = self.first.get().copied().unwrap_or(called);
         let last = self.last.get().copied().unwrap_or_else(Instant::now);
         let arrived = self.arrivals.arrived();
-        debug_assert_eq!(arrived.delivered + arrived.missing, self.envelopes);
         Ok(Consumed { arrived, handled, joined_in: first - called, consumed_in: last - first, cpu })
     }
 }

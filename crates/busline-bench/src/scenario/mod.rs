@@ -9,7 +9,12 @@
 //! ```
 
 mod consume;
+mod failing_keys;
 mod outcome;
+mod sleep;
+mod slow;
 mod stage;
+mod wake;
 
 pub use outcome::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
+pub(crate) use wake::publish_events;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::consume;
+use super::{consume, failing_keys, sleep, slow, wake};
 use crate::compare::Figure;
 use crate::measure::Load;
 use crate::place::Place;
@@ -19,15 +19,27 @@ use crate::targets::Target;
 pub enum Scenario {
     /// All is stored and handlers do nothing; beside the twin.
     Consume,
+    /// Handlers sleep 1 ms, on 64 keys.
+    Sleep,
+    /// Another process publishes to an idle subscription.
+    Wake,
+    /// 1 % of the keys fail and are tried again.
+    FailingKeys,
+    /// Handlers are slower than the store.
+    Slow,
 }
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 1] = [Self::Consume];
+    pub const ALL: [Self; 5] = [Self::Consume, Self::Sleep, Self::Wake, Self::FailingKeys, Self::Slow];
 
     fn name(self) -> &'static str {
         match self {
             Self::Consume => "consume",
+            Self::Sleep => "sleep",
+            Self::Wake => "wake",
+            Self::FailingKeys => "failing-keys",
+            Self::Slow => "slow",
         }
     }
 }
@@ -108,6 +120,8 @@ pub(super) struct Outcome {
     pub(super) measures: Vec<Measure>,
     /// Targets that a busy machine leaves undecided.
     pub(super) targets: Vec<Target>,
+    /// Targets that need neither a quiet machine nor many runs.
+    pub(super) certain: Vec<Target>,
 }
 
 impl Outcome {
@@ -131,6 +145,10 @@ pub fn scenarios(request: &ScenarioRequest) -> Result<ScenarioReport> {
         let load = Load::now()?;
         let outcome = match scenario {
             Scenario::Consume => consume::measure(&place, request)?,
+            Scenario::Sleep => sleep::measure(&place, request)?,
+            Scenario::Wake => wake::measure(&place, request)?,
+            Scenario::FailingKeys => failing_keys::measure(&place, request)?,
+            Scenario::Slow => slow::measure(&place, request)?,
         };
         let others = load.others_since()? * 100.0;
         let decided = |target: Target| target.of_runs(request.runs as usize, others);
@@ -140,7 +158,7 @@ pub fn scenarios(request: &ScenarioRequest) -> Result<ScenarioReport> {
             settings: outcome.settings,
             wrong: outcome.wrong,
             measures: if sound { outcome.measures } else { Vec::new() },
-            targets: if sound { outcome.targets.into_iter().map(decided).collect() } else { Vec::new() },
+            targets: if sound { outcome.targets.into_iter().map(decided).chain(outcome.certain).collect() } else { Vec::new() },
             others_cpu_percent: others,
         });
     }
