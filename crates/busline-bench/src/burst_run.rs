@@ -87,7 +87,7 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
     let descriptors_before = descriptors()?;
     let open = runtime.block_on(open_and_burst(&stage, &workload, &memory, first))?;
     let mut leaked =
-        Leaked { tasks: tasks_settled(&runtime, 0), threads: 0, descriptors: descriptors()? - descriptors_before };
+        Leaked { tasks: tasks_settled(&runtime), threads: 0, descriptors: descriptors()? - descriptors_before };
     drop(runtime);
     leaked.threads = threads_settled(threads_before)? - threads_before;
     let memory_retained = memory.retained()?;
@@ -153,13 +153,13 @@ fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread().enable_time().build().context("build a runtime")
 }
 
-/// Tasks left, once there are no more than `expected` or a short time has passed: one that was joined is counted until its worker has let go.
-pub(crate) fn tasks_settled(runtime: &Runtime, expected: i64) -> i64 {
+/// Tasks left, once there is none or a short time has passed: one that was joined is counted until its worker has let go.
+pub(crate) fn tasks_settled(runtime: &Runtime) -> i64 {
     let end = Instant::now() + TASK_EXIT_MAX;
     loop {
-        let tasks = runtime.metrics().num_alive_tasks() as i64;
-        if tasks <= expected || Instant::now() >= end {
-            return tasks;
+        let tasks = runtime.metrics().num_alive_tasks();
+        if tasks == 0 || Instant::now() >= end {
+            return tasks as i64;
         }
         std::thread::yield_now();
     }

@@ -44,13 +44,13 @@ impl Filled {
         &self.stage.topics[0]
     }
 
-    /// Closes the bus and takes its file away.
-    pub(super) fn end(self) -> Result<()> {
+    /// Closes the bus and takes its file away; gives how many tasks are left.
+    pub(super) fn end(self) -> Result<i64> {
         self.runtime.block_on(self.bus.close(CLOSE_MAX))?;
         if let Some(file) = self.stage.file() {
             remove_file(&file);
         }
-        Ok(())
+        Ok(crate::burst_run::tasks_settled(&self.runtime))
     }
 }
 

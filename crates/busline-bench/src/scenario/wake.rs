@@ -76,12 +76,12 @@ fn measure_once(filled: &Filled, request: &ScenarioRequest, run: u32) -> Result<
     let topics = [filled.topic().to_string()];
     let one = std::slice::from_ref(&subscription);
     filled.runtime.block_on(wait_for_partitions(&filled.bus, &topics, one))?;
-    let idle = || filled.runtime.block_on(tokio::time::sleep(IDLE));
+    let idle = || std::thread::park_timeout(IDLE);
     let (published, idle_percent) = with_child(request, filled, idle)?;
     let end = Instant::now() + Duration::from_secs(5);
     let count = || arrived.lock().unwrap_or_else(PoisonError::into_inner).len() as u64;
     while count() < EVENTS && Instant::now() < end {
-        filled.runtime.block_on(tokio::time::sleep(Duration::from_millis(5)));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     filled.runtime.block_on(subscription.close(Duration::from_secs(5)));
     let arrived = std::mem::take(&mut *arrived.lock().unwrap_or_else(PoisonError::into_inner));
