@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use busline_bench::{Bar, BenchRequest, Level, Mode, run, write_table};
 #[cfg(feature = "sqlite")]
-use busline_bench::{TwoProcessesRequest, publish_process, two_processes, write_sharing};
+use busline_bench::{
+    ScenarioRequest, TwoProcessesRequest, publish_process, scenarios, two_processes, write_scenarios, write_sharing,
+};
 
 #[cfg(feature = "count-allocations")]
 #[global_allocator]
@@ -17,6 +19,7 @@ fn main() -> Result<ExitCode> {
     #[cfg(feature = "sqlite")]
     match arguments.first().map(String::as_str) {
         Some("two-processes") => return share(),
+        Some("workload") => return special(&arguments[1..]),
         Some("publish-process") => return publish_process(&arguments[1..]).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
@@ -33,6 +36,21 @@ fn share() -> Result<ExitCode> {
     let report = two_processes(&TwoProcessesRequest::new(child))?;
     write_sharing(&report, &mut io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `workload NAME[,NAME] [RUNS]`: conditions to consume under.
+#[cfg(feature = "sqlite")]
+fn special(arguments: &[String]) -> Result<ExitCode> {
+    let names = arguments.first().context("wanted NAME[,NAME] [RUNS]")?;
+    let request = ScenarioRequest {
+        scenarios: names.split(',').map(str::parse).collect::<Result<_>>()?,
+        runs: arguments.get(1).map_or(Ok(5), |runs| runs.parse())?,
+        payload_bytes: 256,
+        child: vec![std::env::current_exe()?.into_os_string(), "publish-process".into()],
+    };
+    let report = scenarios(&request)?;
+    write_scenarios(&report, &mut io::stdout().lock())?;
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<BenchRequest> {

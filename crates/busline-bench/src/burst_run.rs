@@ -1,4 +1,4 @@
-//! One run of the bus on its stage: opened, burst, closed, counted, judged.
+//! One run of the bus on its stage: opened, burst, read, followed, closed, counted, judged.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +10,11 @@ use busline::TopicSpec;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
+use crate::consuming::{Consumed, GROUP, Followed, drain, follow};
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
 use crate::place::{Place, Stage};
-use crate::publishing::{Burst, Publishers};
+use crate::publishing::{Burst, Publishers, Start};
 use crate::workload::{Event, Workload};
 
 /// Everything one run came to.
@@ -31,11 +32,32 @@ pub(crate) struct Measured {
     pub(crate) verdict: Verdict,
     /// Records of each transaction, where a dump shows it.
     pub(crate) transactions: Option<Vec<usize>>,
+    pub(crate) reading: Reading,
+}
+
+/// What was read of a run, by whom.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) drained: Consumed,
+    pub(crate) followed: Followed,
+    /// The reading twin on the same file, where the bus is one.
+    #[cfg(feature = "sqlite")]
+    pub(crate) twin: Option<crate::twin::TwinRead>,
+}
+
+/// Who reads first; taking turns keeps what the first one brings into memory from favouring always the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadFirst {
+    Bus,
+    Twin,
 }
 
 impl Measured {
-    pub(crate) fn is_sound(&self) -> bool {
-        self.not_acked == 0 && self.verdict.is_perfect()
+    /// Whether everything was acked, stored and delivered, once and in order.
+    pub(crate) fn is_sound(&self, workload: &Workload) -> bool {
+        let Reading { drained, followed, .. } = &self.reading;
+        let delivered = drained.is_perfect(workload) && followed.consumed.is_perfect(workload);
+        self.not_acked == 0 && self.verdict.is_perfect() && delivered
     }
 }
 
@@ -49,20 +71,21 @@ struct Open {
     memory_peak_delta: i64,
     /// The verdict of a backend that no other program can read.
     verdict: Option<Verdict>,
+    reading: Reading,
 }
 
 /// Longest wait for a bus to close.
 const CLOSE_MAX: Duration = Duration::from_secs(60);
 
-/// Publishes the workload on a stage of its own.
-pub(crate) fn measure(place: &Place, workload: &Workload) -> Result<Measured> {
+/// Publishes the workload on a stage of its own, and has it read.
+pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> Result<Measured> {
     let stage = place.stage(workload.topics);
     let workload = Arc::new(workload.clone());
     let threads_before = threads()?;
     let memory = Memory::watch()?;
     let runtime = runtime()?;
     let descriptors_before = descriptors()?;
-    let open = runtime.block_on(open_and_burst(&stage, &workload, &memory))?;
+    let open = runtime.block_on(open_and_burst(&stage, &workload, &memory, first))?;
     let mut leaked =
         Leaked { tasks: tasks_settled(&runtime), threads: 0, descriptors: descriptors()? - descriptors_before };
     drop(runtime);
@@ -81,14 +104,15 @@ pub(crate) fn measure(place: &Place, workload: &Workload) -> Result<Measured> {
         leaked,
         verdict,
         transactions,
+        reading: open.reading,
     })
 }
 
-async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory) -> Result<Open> {
+async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory, first: ReadFirst) -> Result<Open> {
     let bus = busline::connect(&stage.url).await?;
     let publishers = Publishers::open(&bus, &stage.topics, workload.window_envelopes).await?;
     let (cpu, counted) = (cpu_time(), allocations::count());
-    let burst = publishers.burst(workload).await?;
+    let burst = publishers.burst(workload, &Start::new(workload.senders)).await?;
     let cpu = cpu_time() - cpu;
     let allocations = allocations::count().zip(counted).map(|(now, before)| now - before);
     let memory_peak_delta = memory.peak_delta()?;
@@ -96,13 +120,33 @@ async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory
         Some(_) if cfg!(feature = "sqlite") => None,
         _ => Some(judge_driver(&bus, &stage.topics, workload).await?),
     };
+    let reading = read(&bus, stage, workload, first).await?;
     let backend = bus.driver().capabilities().backend.to_string();
     let ends = bus.close(CLOSE_MAX).await?;
     let left: Vec<&String> = ends.iter().flat_map(|end| &end.left).collect();
     ensure!(left.is_empty(), "not closed within {CLOSE_MAX:?}: {left:?}");
     let acked: u64 = ends.iter().map(|end| end.stats.acked).sum();
-    let not_acked = (workload.envelopes - acked).max(publishers.failures());
-    Ok(Open { backend, burst, cpu, allocations, not_acked, memory_peak_delta, verdict })
+    let not_acked = (2 * workload.envelopes).saturating_sub(acked);
+    let not_acked = not_acked.max(publishers.failures() + reading.followed.not_acked);
+    Ok(Open { backend, burst, cpu, allocations, not_acked, memory_peak_delta, verdict, reading })
+}
+
+/// Reads what the burst stored, by a group and by the twin, and follows a second burst.
+async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first: ReadFirst) -> Result<Reading> {
+    #[cfg(feature = "sqlite")]
+    let read_twin = || stage.file().map(|file| crate::twin::read(&file, &stage.topics)).transpose();
+    #[cfg(feature = "sqlite")]
+    let early = if first == ReadFirst::Twin { read_twin()? } else { None };
+    let drained = drain(bus, &stage.topics, GROUP, workload).await?;
+    #[cfg(feature = "sqlite")]
+    let twin = if first == ReadFirst::Bus { read_twin()? } else { early };
+    let followed = follow(bus, &stage.followed_topics, workload).await?;
+    Ok(Reading {
+        drained,
+        followed,
+        #[cfg(feature = "sqlite")]
+        twin,
+    })
 }
 
 fn runtime() -> Result<Runtime> {
@@ -110,7 +154,7 @@ fn runtime() -> Result<Runtime> {
 }
 
 /// Tasks left, once there is none or a short time has passed: one that was joined is counted until its worker has let go.
-fn tasks_settled(runtime: &Runtime) -> i64 {
+pub(crate) fn tasks_settled(runtime: &Runtime) -> i64 {
     let end = Instant::now() + TASK_EXIT_MAX;
     loop {
         let tasks = runtime.metrics().num_alive_tasks();
@@ -160,7 +204,7 @@ fn clear(stage: &Stage) -> Result<()> {
     }
     runtime()?.block_on(async {
         let bus = busline::connect(&stage.url).await?;
-        for topic in &stage.topics {
+        for topic in stage.topics.iter().chain(&stage.followed_topics) {
             bus.driver().delete_topic(&TopicName::new(topic)?).await?;
         }
         bus.close(CLOSE_MAX).await?;

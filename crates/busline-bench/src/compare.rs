@@ -72,6 +72,25 @@ pub struct Summary {
     pub publish_to_ack_ms: Option<[f64; 4]>,
     /// From the call to the ack, likewise.
     pub call_to_ack_ms: Option<[f64; 4]>,
+    /// Handlers that ran at once on each topic.
+    pub handler_concurrency: usize,
+    /// Topics, each with a group.
+    pub topics: usize,
+    /// Envelopes consumed in a second by a group that found them stored.
+    pub consumed_per_s: Option<Figure>,
+    /// The same ÷ the reading twin's.
+    pub ratio_consumed: Option<Figure>,
+    /// Processor time for one consumed envelope. Unit: microseconds.
+    pub consume_cpu_us: Option<Figure>,
+    /// The same ÷ the reading twin's.
+    pub ratio_consume_cpu: Option<Figure>,
+    /// Longest time from `subscribe` to the first envelope at a handler. Unit: milliseconds.
+    pub joined_in_ms: f64,
+    /// Envelopes published and consumed in a second, both at once.
+    pub followed_per_s: Option<Figure>,
+    /// From the second burst's start to the handler, p50, p99, p99.9 and max, each the median of the runs. Unit:
+    /// milliseconds.
+    pub publish_to_handler_ms: Option<[f64; 4]>,
     /// Records of one transaction on average.
     pub transaction_records: Option<f64>,
     /// Highest rise of memory in any run. Unit: bytes.
@@ -126,6 +145,15 @@ fn summary(runs: &[&RunResult]) -> Option<Summary> {
         allocations_per_publish: figure(&|run| run.allocations_per_publish),
         publish_to_ack_ms: percentiles(&sound, |run| run.publish_to_ack_ms),
         call_to_ack_ms: percentiles(&sound, |run| run.call_to_ack_ms),
+        handler_concurrency: first.handler_concurrency,
+        topics: first.topics,
+        consumed_per_s: figure(&|run| run.consumed_per_s),
+        ratio_consumed: twin(&|twin| twin.ratio_consumed),
+        consume_cpu_us: figure(&|run| run.consume_cpu_us),
+        ratio_consume_cpu: twin(&|twin| twin.ratio_consume_cpu),
+        joined_in_ms: runs.iter().map(|run| run.joined_in_ms).fold(0.0, f64::max),
+        followed_per_s: figure(&|run| run.followed_per_s),
+        publish_to_handler_ms: percentiles(&sound, |run| run.publish_to_handler_ms),
         transaction_records: figure(&|run| Some(run.envelopes as f64 / run.transactions? as f64)).map(|it| it.median),
         memory_peak_delta_bytes: runs.iter().map(|run| run.memory_peak_delta_bytes).max().unwrap_or(0),
         memory_retained_bytes: figure(&|run| Some(run.memory_retained_bytes as f64)).map_or(0, |it| it.median as i64),

@@ -1,10 +1,11 @@
 //! The benchmark of Busline: the library behind `busline bench`.
 //!
-//! It publishes bursts to a bus, runs the native client beside it on the same rows, and says what both came to. A speed
+//! It publishes bursts to a bus, reads them by groups, runs the native client beside it on the same rows, and says what both came to. A speed
 //! is given only if a dump of the store, read without the code that wrote it, shows all envelopes once and in order.
 //!
 //! ```text
 //! request ─→ run ─→ burst_run ─→ publishing      senders, receipts, latency
+//!             │         ├──────→ consuming       groups, handlers, order at the handlers
 //!             │         ├──────→ measure         memory, processor time, what is left
 //!             │         └──────→ dump            what stands in the store
 //!             ├───────→ twin                     the raw client in one loop
@@ -13,8 +14,10 @@
 //! It is no load generator for a service: every level is one burst from one process.
 
 mod allocations;
+mod arrivals;
 mod burst_run;
 mod compare;
+mod consuming;
 mod dump;
 mod latency;
 mod measure;
@@ -24,6 +27,8 @@ mod report;
 mod request;
 mod result;
 mod run;
+#[cfg(feature = "sqlite")]
+mod scenario;
 mod targets;
 mod twin;
 #[cfg(feature = "sqlite")]
@@ -36,11 +41,13 @@ pub use compare::{Figure, Summary};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
 #[cfg(feature = "sqlite")]
-pub use report::write_sharing;
+pub use report::{write_scenarios, write_sharing};
 pub use report::{Bar, write_table};
 pub use request::BenchRequest;
 pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run};
+#[cfg(feature = "sqlite")]
+pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
 pub use targets::{Bound, Target, Verdict};
 #[cfg(feature = "sqlite")]
 pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};

@@ -15,6 +15,16 @@ pub(crate) fn cpu_time() -> Duration {
     if failed { Duration::ZERO } else { Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32) }
 }
 
+/// The machine's monotonic clock, the same in all processes. Unit: nanoseconds.
+#[cfg(feature = "sqlite")]
+pub(crate) fn monotonic() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    #[expect(unsafe_code, reason = "an Instant of the standard library cannot leave its process")]
+    // SAFETY: the call writes to a timespec that lives here, and to nothing else.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) } != 0;
+    if failed { 0 } else { time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs() }
+}
+
 /// Gives free memory back to the system, so that what is resident is what is held.
 fn trim_memory() {
     #[expect(unsafe_code, reason = "only the allocator itself can give its free pages back")]
@@ -42,6 +52,12 @@ impl Memory {
     /// How far memory has risen at most since.
     pub(crate) fn peak_delta(&self) -> Result<i64> {
         Ok(status_bytes("VmHWM:")? as i64 - self.before as i64)
+    }
+
+    /// How much more is resident than then.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn above(&self) -> Result<i64> {
+        Ok(status_bytes("VmRSS:")? as i64 - self.before as i64)
     }
 
     /// How much more is held than then.

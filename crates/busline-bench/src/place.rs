@@ -17,6 +17,8 @@ pub(crate) struct Place {
 pub(crate) struct Stage {
     pub(crate) url: String,
     pub(crate) topics: Vec<String>,
+    /// Those of the burst that is read while it is published.
+    pub(crate) followed_topics: Vec<String>,
     /// The bus lives on, so the topics must be deleted.
     pub(crate) lives_on: bool,
 }
@@ -42,9 +44,9 @@ impl Place {
         let run: u32 = rand::random();
         let url =
             self.url.clone().unwrap_or_else(|| format!("sqlite:{}", self.file(&format!("{run:08x}.db")).display()));
-        let topics = (0..topics).map(|topic| format!("bench-{run:08x}-{topic}")).collect();
+        let named = |kind: &str| (0..topics).map(|topic| format!("bench-{run:08x}-{kind}{topic}")).collect();
         let lives_on = self.url.as_ref().is_some_and(|url| !url.starts_with("memory:"));
-        Stage { url, topics, lives_on }
+        Stage { url, topics: named(""), followed_topics: named("followed-"), lives_on }
     }
 }
 

@@ -61,10 +61,9 @@ impl Publishers {
     }
 
     /// Publishes the whole workload and waits for the last outcome.
-    pub(crate) async fn burst(&self, workload: &Arc<Workload>) -> Result<Burst> {
+    pub(crate) async fn burst(&self, workload: &Arc<Workload>, start: &Start) -> Result<Burst> {
         let durability = self.by_topic.first().context("no topic")?.offer().durability;
-        let start = Start::new(workload.senders);
-        let (watchers, mut observers) = self.observe(workload, &start);
+        let (watchers, mut observers) = self.observe(workload, start);
         let mut senders = JoinSet::new();
         for number in 0..workload.senders {
             let sender = Sender {
@@ -118,7 +117,7 @@ const WINDOW_BYTES_MAX: usize = 64 << 20;
 ///
 /// One place for all of them: a histogram for each of a thousand senders would be most of the memory that is measured.
 #[derive(Clone)]
-struct Start(Arc<Started>);
+pub(crate) struct Start(Arc<Started>);
 
 struct Started {
     barrier: Barrier,
@@ -127,7 +126,8 @@ struct Started {
 }
 
 impl Start {
-    fn new(senders: usize) -> Self {
+    /// For one burst of so many senders.
+    pub(crate) fn new(senders: usize) -> Self {
         let barrier = Barrier::new(senders + 1);
         Self(Arc::new(Started { barrier, began: OnceLock::new(), latencies: Mutex::default() }))
     }
@@ -138,7 +138,7 @@ impl Start {
         self.began()
     }
 
-    fn began(&self) -> Instant {
+    pub(crate) fn began(&self) -> Instant {
         *self.0.began.get_or_init(Instant::now)
     }
 

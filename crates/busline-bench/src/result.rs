@@ -29,13 +29,14 @@ pub struct BenchReport {
 }
 
 impl BenchReport {
-    /// Whether every run stored everything once and in order. If not, the program fails.
+    /// Whether every run stored and delivered everything once and in order. If not, the program fails.
     pub fn is_sound(&self) -> bool {
         self.results.iter().all(RunResult::is_sound)
     }
 }
 
-/// One run. Speeds and latencies are `None` unless the dump showed all of it stored once and in order.
+/// One run. Speeds and latencies are `None` unless the dump showed all of it stored, and handlers got it, once and in
+/// order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunResult {
     /// The backend.
@@ -70,6 +71,24 @@ pub struct RunResult {
     pub publish_to_ack_ms: Option<Percentiles>,
     /// From the call of `publish` to the ack.
     pub call_to_ack_ms: Option<Percentiles>,
+    /// Handlers that ran at once on each topic.
+    pub handler_concurrency: usize,
+    /// Envelopes consumed in a second by a group that found all of them stored, from the first at a handler to the last.
+    pub consumed_per_s: Option<f64>,
+    /// From the call of `subscribe` to the first envelope at a handler of that group. Unit: milliseconds.
+    pub joined_in_ms: f64,
+    /// Processor time of the whole process for one envelope that this group consumed. Unit: microseconds.
+    pub consume_cpu_us: Option<f64>,
+    /// Envelopes published and consumed in a second by a second burst, from its start to the last one at a handler.
+    pub followed_per_s: Option<f64>,
+    /// From the intended send time to the handler, in the second burst; a burst intends to send all at its start.
+    pub publish_to_handler_ms: Option<Percentiles>,
+    /// Different envelopes that came to handlers, of the two groups in that which got fewer.
+    pub delivered: u64,
+    /// Deliveries of an envelope that had come before, or of one that nobody planned; both groups together.
+    pub redelivered: u64,
+    /// Deliveries behind a later one of their aggregate; both groups together.
+    pub handler_order_violations: u64,
     /// Planned envelopes that were found stored, in 100.
     pub success_percent: f64,
     /// Acked and not found.
@@ -102,10 +121,11 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Whether everything was acked and stored once, whole and in order.
+    /// Whether everything was acked, stored and delivered once, whole and in order.
     pub fn is_sound(&self) -> bool {
         let wrong = self.lost + self.duplicates + self.order_violations + self.damaged + self.not_acked;
-        wrong == 0 && self.success_percent == 100.0
+        let delivered = self.delivered == self.envelopes && self.redelivered + self.handler_order_violations == 0;
+        wrong == 0 && self.success_percent == 100.0 && delivered
     }
 }
 
@@ -129,6 +149,14 @@ pub struct TwinResult {
     pub ratio_p50: Option<f64>,
     /// The second twin, whose bodies were made beforehand; it has no part in mode `sync`.
     pub premade: Option<PremadeResult>,
+    /// Envelopes that one loop selected, checked and decoded in a second.
+    pub consumed_per_s: Option<f64>,
+    /// The run's `consumed_per_s` ÷ this one's.
+    pub ratio_consumed: Option<f64>,
+    /// Processor time for one of them. Unit: microseconds.
+    pub consume_cpu_us: Option<f64>,
+    /// The run's `consume_cpu_us` ÷ this one's.
+    pub ratio_consume_cpu: Option<f64>,
 }
 
 /// The twin whose bodies were made beforehand.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::burst_run::{Measured, measure};
+use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;
+use crate::consuming::concurrency_of;
 use crate::measure::{Load, Machine};
 use crate::place::Place;
 use crate::report::json;
@@ -71,7 +72,7 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
     progress.begin(pairs.len() as u64 * (1 + u64::from(request.runs)));
     'all: for (level, mode) in pairs {
         progress.step(&format!("{level} {mode}: warm-up"));
-        measure(&place, &warm_up(level, mode, request)?)?;
+        measure(&place, &warm_up(level, mode, request)?, ReadFirst::Bus)?;
         let workload = Workload::new(level, mode, &request.shape())?;
         for run in 1..=request.runs {
             if progress.is_cancelled() {
@@ -79,7 +80,8 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
             }
             progress.step(&format!("{level} {mode}: run {run} of {}", request.runs));
             let run_load = Load::now()?;
-            let measured = measure(&place, &workload)?;
+            let first = if run % 2 == 1 { ReadFirst::Bus } else { ReadFirst::Twin };
+            let measured = measure(&place, &workload, first)?;
             let twins = run_twins(&place, &workload, &measured)?;
             let others_cpu_percent = run_load.others_since()? * 100.0;
             report.results.push(RunResult { others_cpu_percent, ..result_of(&workload, run, &measured, twins) });
@@ -118,6 +120,27 @@ struct TwinFigures {
     transaction_ms: Option<crate::latency::Percentiles>,
 }
 
+/// What the reading twin came to.
+#[derive(Clone, Copy)]
+struct ReadingTwin {
+    per_second: f64,
+    cpu_us: f64,
+}
+
+#[cfg(feature = "sqlite")]
+fn reading_twin_of(measured: &Measured) -> Option<ReadingTwin> {
+    let twin = measured.reading.twin?;
+    Some(ReadingTwin {
+        per_second: per_second(twin.records, twin.read_in),
+        cpu_us: micros_each(twin.cpu, twin.records),
+    })
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn reading_twin_of(_measured: &Measured) -> Option<ReadingTwin> {
+    None
+}
+
 #[cfg(not(feature = "sqlite"))]
 fn run_twins(_place: &Place, _workload: &Workload, _measured: &Measured) -> Result<Option<Twins>> {
     Ok(None)
@@ -132,7 +155,12 @@ fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<
     use crate::twin::Bodies;
 
     // A run that is not sound gets no figures, and so nothing to compare them with.
-    let Some(transactions) = measured.transactions.as_ref().filter(|_| measured.is_sound()) else { return Ok(None) };
+    let Some(transactions) = measured.transactions.as_ref().filter(|_| measured.is_sound(workload)) else {
+        return Ok(None);
+    };
+    if let Some(twin) = &measured.reading.twin {
+        ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
+    }
     if workload.mode == Mode::Sync {
         let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
         let first = workload.cut_to(envelopes);
@@ -179,11 +207,16 @@ fn micros_each(time: Duration, count: u64) -> f64 {
 
 fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
     let (burst, verdict) = (&measured.burst, &measured.verdict);
-    let sound = measured.is_sound();
+    let sound = measured.is_sound(workload);
+    let Reading { drained, followed, .. } = &measured.reading;
+    let passes = [drained.arrived, followed.consumed.arrived];
     let speed = |time: Option<Duration>| time.filter(|_| sound).map(|time| per_second(workload.envelopes, time));
     let acked_per_s = speed(Some(burst.acked_in));
     let client_cpu_us = sound.then(|| micros_each(measured.cpu, workload.envelopes));
     let call_to_ack_ms = burst.from_call.percentiles().filter(|_| sound);
+    let consumed_per_s = speed(Some(drained.consumed_in));
+    let consume_cpu_us = sound.then(|| micros_each(drained.cpu, workload.envelopes));
+    let reading = reading_twin_of(measured);
     let sync = workload.mode == Mode::Sync;
     RunResult {
         bus: measured.backend.clone(),
@@ -202,6 +235,15 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         acked_per_s,
         publish_to_ack_ms: burst.from_start.percentiles().filter(|_| sound),
         call_to_ack_ms,
+        handler_concurrency: concurrency_of(workload.topics),
+        consumed_per_s,
+        joined_in_ms: drained.joined_in.as_secs_f64() * 1e3,
+        consume_cpu_us,
+        followed_per_s: speed(Some(followed.delivered_in)),
+        publish_to_handler_ms: followed.to_handler.percentiles().filter(|_| sound),
+        delivered: passes.iter().map(|pass| pass.delivered).min().unwrap_or(0),
+        redelivered: passes.iter().map(|pass| pass.duplicates + pass.foreign).sum(),
+        handler_order_violations: passes.iter().map(|pass| pass.order_violations).sum(),
         success_percent: verdict.stored as f64 / workload.envelopes as f64 * 100.0,
         lost: verdict.missing.saturating_sub(measured.not_acked),
         duplicates: verdict.duplicates,
@@ -228,6 +270,10 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
                 ratio_acked: acked_per_s.map(|own| own / premade.per_second),
                 client_cpu_us: premade.cpu_us,
             }),
+            consumed_per_s: reading.map(|twin| twin.per_second),
+            ratio_consumed: consumed_per_s.zip(reading).map(|(own, twin)| own / twin.per_second),
+            consume_cpu_us: reading.map(|twin| twin.cpu_us),
+            ratio_consume_cpu: consume_cpu_us.zip(reading).map(|(own, twin)| own / twin.cpu_us),
         }),
     }
 }

@@ -87,6 +87,10 @@ pub(crate) fn judge(summaries: &[Summary]) -> Vec<Target> {
             figure("acked/s ÷ the twin with bodies made beforehand", Bound::AtLeast(0.95), summary.ratio_premade);
             figure("processor time ÷ the twin's", Bound::AtMost(1.4), summary.ratio_cpu);
         }
+        if summary.level >= Level::Surge && summary.mode == Mode::Async && summary.topics == 1 {
+            figure("consumed/s ÷ the twin that reads and decodes", Bound::AtLeast(0.9), summary.ratio_consumed);
+            figure("processor time of consuming ÷ the twin's", Bound::AtMost(2.0), summary.ratio_consume_cpu);
+        }
         if summary.mode == Mode::Sync && summary.senders == 1 {
             figure("one caller's p50 ÷ a raw insert and commit", Bound::AtMost(1.2), summary.ratio_p50);
         }

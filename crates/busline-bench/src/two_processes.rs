@@ -254,13 +254,18 @@ fn largest_wal(file: &Path, time: Duration) -> u64 {
     largest
 }
 
-/// A publishing process: `URL WINDOW PAYLOAD_BYTES MILLISECONDS`.
+/// A publishing process: `URL WINDOW PAYLOAD_BYTES MILLISECONDS`, or `wake URL TOPIC EVENTS` for single events.
 ///
 /// Waits for a line on stdin, publishes for that time as fast as the window lets it, and prints what it came to.
 ///
 /// # Errors
 /// Arguments of another form; a bus that cannot be opened; an envelope that is not acked.
 pub fn publish_process(arguments: &[String]) -> Result<()> {
+    if let [first, rest @ ..] = arguments
+        && first == "wake"
+    {
+        return crate::scenario::publish_events(rest);
+    }
     let [url, window, payload, millis] = arguments else {
         anyhow::bail!("wanted URL WINDOW PAYLOAD_BYTES MILLISECONDS, given {} arguments", arguments.len());
     };

@@ -183,6 +183,12 @@ impl Workload {
         Self { envelopes, ..self.clone() }
     }
 
+    /// The same of so many aggregates.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn with_aggregates(self, aggregates: usize) -> Self {
+        Self { aggregates, ..self }
+    }
+
     pub(crate) fn topic_of(&self, aggregate: usize) -> usize {
         aggregate % self.topics
     }

@@ -8,5 +8,5 @@ mod table;
 
 pub use bar::Bar;
 #[cfg(feature = "sqlite")]
-pub use table::write_sharing;
+pub use table::{write_scenarios, write_sharing};
 pub use table::write_table;

@@ -15,6 +15,7 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
     settings(report, out)?;
     speeds(&report.summaries, out)?;
     latencies(&report.summaries, out)?;
+    consuming(&report.summaries, out)?;
     resources(&report.summaries, out)?;
     targets(&report.targets, out)?;
     if !report.warnings.is_empty() {
@@ -57,6 +58,28 @@ pub fn write_sharing(report: &crate::two_processes::TwoProcessesReport, out: &mu
     targets(&report.targets, out)
 }
 
+/// Writes what the scenarios came to. What is wrong comes before any figure.
+///
+/// # Errors
+/// Those of `out`.
+#[cfg(feature = "sqlite")]
+pub fn write_scenarios(report: &crate::scenario::ScenarioReport, out: &mut dyn Write) -> io::Result<()> {
+    for result in &report.scenarios {
+        result.wrong.iter().try_for_each(|wrong| writeln!(out, "WRONG: {}: {wrong}", result.scenario))?;
+    }
+    for result in &report.scenarios {
+        folded(out, "", &format!("{}: {}", result.scenario, result.settings))?;
+        for measure in &result.measures {
+            let figure = measure.figure;
+            let value = if figure.median >= 1_000.0 { grouped(figure.median) } else { format!("{:.3}", figure.median) };
+            writeln!(out, "  {:<60}{value:>12}  ± {:.0} %", measure.what, figure.spread_percent)?;
+        }
+        targets(&result.targets, out)?;
+        writeln!(out, "  others used {:.0} % of the processors meanwhile", result.others_cpu_percent)?;
+    }
+    Ok(())
+}
+
 fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     let unsound = report.results.iter().filter(|run| !run.is_sound());
     for run in unsound {
@@ -67,7 +90,7 @@ fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
         let runs = report.results.len();
         writeln!(
             out,
-            "all {} envelopes (runs: {runs}) were stored once and in order, as a dump shows",
+            "all {} envelopes (runs: {runs}) were stored and delivered once and in order",
             grouped(envelopes as f64)
         )?;
     }
@@ -81,6 +104,9 @@ fn what_is_wrong(run: &RunResult) -> String {
         ("out of order", run.order_violations),
         ("changed or foreign", run.damaged),
         ("not acked", run.not_acked),
+        ("not delivered", run.envelopes - run.delivered.min(run.envelopes)),
+        ("delivered again", run.redelivered),
+        ("delivered out of order", run.handler_order_violations),
     ];
     let named = counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}"));
     let named: Vec<String> = named.collect();
@@ -166,6 +192,44 @@ fn latencies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     folded(out, "", "× twin: p50 from the call ÷ that of a raw insert and commit, in mode sync.")
+}
+
+fn consuming(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out)?;
+    writeln!(out, "{:64}{:>36}", "consuming", "to the handler from the burst's")?;
+    writeln!(
+        out,
+        "{:8}{:7}{:>11}{:>7}{:>7}{:>8}{:>7}{:>9}{:>36}",
+        "level", "mode", "consumed/s", "±", "× twin", "CPU µs", "× twin", "both/s", "start, ms: p50, p99, p99.9, max"
+    )?;
+    for summary in summaries {
+        writeln!(
+            out,
+            "{:8}{:7}{:>11}{:>7}{:>7}{:>8}{:>7}{:>9}{}",
+            summary.level,
+            summary.mode,
+            median(summary.consumed_per_s, grouped),
+            summary.consumed_per_s.map_or("-".into(), |figure| format!("{:.0} %", figure.spread_percent)),
+            median(summary.ratio_consumed, hundredths),
+            median(summary.consume_cpu_us, hundredths),
+            median(summary.ratio_consume_cpu, hundredths),
+            median(summary.followed_per_s, grouped),
+            millis(summary.publish_to_handler_ms),
+        )?;
+    }
+    let (handlers, topics) = summaries.first().map_or((0, 0), |it| (it.handler_concurrency, it.topics));
+    folded(
+        out,
+        "",
+        &format!(
+            "A group for each of {topics} topics, {handlers} handlers at once on each, which do nothing but check the \
+             order. consumed/s: all stored beforehand, from the first at a handler to the last; × twin: one loop that \
+             selects, checks and decodes the same rows. both/s: published and consumed at once, in a second burst, \
+             whose way to the handler is the one given."
+        ),
+    )?;
+    let joined = summaries.iter().map(|it| it.joined_in_ms).fold(0.0, f64::max);
+    writeln!(out, "Joining a group took at most {joined:.0} ms, which is in no figure.")
 }
 
 fn resources(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
@@ -281,7 +345,7 @@ mod tests {
         let mut report = sample::report();
         let largest = &mut report.results[0];
         largest.level = Level::Flood;
-        largest.envelopes = 1_000_000;
+        (largest.envelopes, largest.delivered) = (1_000_000, 1_000_000);
         largest.payload_bytes = 900_000;
         report.summaries = summarize(&report.results);
         report.targets = crate::targets::judge(&report.summaries);
@@ -300,6 +364,17 @@ mod tests {
         let text = text(&report);
         assert!(text.starts_with("WRONG: sqlite low async run 1: 2 lost, 1 out of order of 500"), "{text}");
         assert!(!text.contains("200,000"), "{text}");
+        assert!(!report.is_sound());
+    }
+
+    #[test]
+    fn what_handlers_did_not_get_is_wrong_too() {
+        let mut report = sample::report();
+        let run = &mut report.results[0];
+        (run.delivered, run.redelivered, run.handler_order_violations) = (499, 3, 2);
+        let text = text(&report);
+        let wanted = "run 1: 1 not delivered, 3 delivered again, 2 delivered out of order of 500";
+        assert!(text.starts_with("WRONG: ") && text.contains(wanted), "{text}");
         assert!(!report.is_sound());
     }
 

@@ -1,0 +1,228 @@
+//! Groups that read what a run published, and what arrives at their handlers.
+//!
+//! Each run is read twice: a *drain* begins when all is stored and measures consuming alone; a *followed* burst is read
+//! while it is published and measures the way from `publish` to the handler. The burst whose publishing is measured is
+//! neither, because readers would take processors from it.
+
+use std::future::ready;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use busline::{Bus, Delivery, Subscription};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::arrivals::{Arrivals, Arrived};
+use crate::latency::Latencies;
+use crate::measure::cpu_time;
+use crate::publishing::{Publishers, Start};
+use crate::workload::Workload;
+
+/// Handlers that run at once, over all topics of a run.
+const CONCURRENCY: usize = 64;
+
+/// Handlers that run at once on each topic.
+pub(crate) fn concurrency_of(topics: usize) -> usize {
+    (CONCURRENCY / topics).max(1)
+}
+
+/// What consuming came to.
+#[derive(Debug)]
+pub(crate) struct Consumed {
+    pub(crate) arrived: Arrived,
+    /// Handlers that ended well, as the subscriptions count them.
+    pub(crate) handled: u64,
+    /// From the call of the first `subscribe` to the first record at a handler.
+    pub(crate) joined_in: Duration,
+    /// From the first record at a handler to the last.
+    pub(crate) consumed_in: Duration,
+    /// From the first `subscribe` to the last record, the whole process.
+    pub(crate) cpu: Duration,
+}
+
+impl Consumed {
+    /// Whether each planned envelope came once and in order.
+    pub(crate) fn is_perfect(&self, workload: &Workload) -> bool {
+        let whole = Arrived { delivered: workload.envelopes, ..Arrived::default() };
+        self.arrived == whole && self.handled == workload.envelopes
+    }
+}
+
+/// A burst that was read while it was published.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) consumed: Consumed,
+    /// From the burst's start to the handler.
+    pub(crate) to_handler: Latencies,
+    /// From the burst's start to the last record at a handler.
+    pub(crate) delivered_in: Duration,
+    /// Envelopes whose outcome was another than acked.
+    pub(crate) not_acked: u64,
+}
+
+/// Reads all of these topics by a fresh group from the earliest record, with handlers that do nothing but look whether
+/// the order is right.
+pub(crate) async fn drain(bus: &Bus, topics: &[String], group: &str, workload: &Workload) -> Result<Consumed> {
+    let follower = Arc::new(Follower::new(workload, None));
+    let (called, cpu) = (Instant::now(), cpu_time());
+    let subscriptions = follower.subscribe(bus, topics, group).await?;
+    follower.wait().await;
+    let cpu = cpu_time() - cpu;
+    follower.end(subscriptions, called, cpu).await
+}
+
+/// Publishes the workload to topics on which groups wait already.
+pub(crate) async fn follow(bus: &Bus, topics: &[String], workload: &Arc<Workload>) -> Result<Followed> {
+    let publishers = Publishers::open(bus, topics, workload.window_envelopes).await?;
+    let start = Start::new(workload.senders);
+    let follower = Arc::new(Follower::new(workload, Some(start.clone())));
+    let (called, cpu) = (Instant::now(), cpu_time());
+    let subscriptions = follower.subscribe(bus, topics, GROUP).await?;
+    wait_for_partitions(bus, topics, &subscriptions).await?;
+    publishers.burst(workload, &start).await?;
+    follower.wait().await;
+    let cpu = cpu_time() - cpu;
+    let consumed = follower.end(subscriptions, called, cpu).await?;
+    let to_handler = std::mem::take(&mut *follower.latencies.lock().unwrap_or_else(PoisonError::into_inner));
+    let delivered_in = follower.last.get().map_or(Duration::ZERO, |last| *last - start.began());
+    Ok(Followed { consumed, to_handler, delivered_in, not_acked: publishers.failures() })
+}
+
+/// Waits until every subscription has all partitions of its topic, so that joining is in no latency.
+pub(crate) async fn wait_for_partitions(bus: &Bus, topics: &[String], subscriptions: &[Subscription]) -> Result<()> {
+    let until = Instant::now() + JOIN_MAX;
+    for (topic, subscription) in topics.iter().zip(subscriptions) {
+        let partitions = bus.driver().topic(&busline::TopicName::new(topic)?).await?.spec.partitions as usize;
+        while subscription.partitions().len() < partitions {
+            ensure!(Instant::now() < until, "the group of {topic} did not get its partitions within {JOIN_MAX:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Longest wait for the partitions of a group that has one member.
+const JOIN_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait for the next record before the rest counts as lost.
+const STALL_MAX: Duration = Duration::from_secs(20);
+
+/// Longest wait for subscriptions to close.
+const CLOSE_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) const GROUP: &str = "bench";
+
+/// What all handlers of a pass share.
+pub(crate) struct Follower {
+    arrivals: Arrivals,
+    first: OnceLock<Instant>,
+    last: OnceLock<Instant>,
+    done: Notify,
+    /// The start that latencies count from, and of how many versions of an aggregate one has its latency taken.
+    start: Option<Start>,
+    latency_sample: u64,
+    latencies: Mutex<Latencies>,
+}
+
+impl Follower {
+    pub(crate) fn new(workload: &Workload, start: Option<Start>) -> Self {
+        Self::of(workload, start, Arrivals::new(workload))
+    }
+
+    /// Follows the aggregates from this number on.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn behind(workload: &Workload, first: usize) -> Self {
+        Self::of(workload, None, Arrivals::behind(workload, first))
+    }
+
+    fn of(workload: &Workload, start: Option<Start>, arrivals: Arrivals) -> Self {
+        Self {
+            arrivals,
+            first: OnceLock::new(),
+            last: OnceLock::new(),
+            done: Notify::new(),
+            start,
+            latency_sample: workload.latency_sample,
+            latencies: Mutex::default(),
+        }
+    }
+
+    /// Envelopes that are to come.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn planned(&self) -> u64 {
+        let arrived = self.arrivals.arrived();
+        arrived.delivered + arrived.missing
+    }
+
+    /// Notes the first record before its handler does anything.
+    pub(crate) fn begin(&self) {
+        self.first.get_or_init(Instant::now);
+    }
+
+    async fn subscribe(self: &Arc<Self>, bus: &Bus, topics: &[String], group: &str) -> Result<Vec<Subscription>> {
+        let mut joining = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let follower = Arc::clone(self);
+            let handler = move |delivery: Delivery| {
+                follower.take(&delivery);
+                ready(Ok(()))
+            };
+            let builder = bus.subscribe(topic, group).concurrency(concurrency_of(topics.len()));
+            // All at once: the first one would else be at work before the last one has joined.
+            joining.push(tokio::spawn(builder.handle(handler)));
+        }
+        let mut subscriptions = Vec::with_capacity(topics.len());
+        for joined in joining {
+            subscriptions.push(joined.await.context("joining panicked")??);
+        }
+        Ok(subscriptions)
+    }
+
+    /// The handler, or its end.
+    pub(crate) fn take(&self, delivery: &Delivery) {
+        self.begin();
+        let envelope = &delivery.envelope;
+        if let Some(start) = &self.start
+            && envelope.event_version.is_multiple_of(self.latency_sample)
+        {
+            let latency = start.began().elapsed();
+            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(latency, 1);
+        }
+        if self.arrivals.arrive(&envelope.aggregate_id, envelope.event_version) {
+            self.last.get_or_init(Instant::now);
+            self.done.notify_one();
+        }
+    }
+
+    /// Waits for the last record, or until none has come for long.
+    pub(crate) async fn wait(&self) {
+        let mut delivered = self.arrivals.arrived().delivered;
+        while timeout(STALL_MAX, self.done.notified()).await.is_err() {
+            let now = self.arrivals.arrived().delivered;
+            if now == delivered {
+                return;
+            }
+            delivered = now;
+        }
+    }
+
+    /// Closes the subscriptions; the last record counts, or the end of waiting for it.
+    pub(crate) async fn end(
+        &self,
+        subscriptions: Vec<Subscription>,
+        called: Instant,
+        cpu: Duration,
+    ) -> Result<Consumed> {
+        let mut handled = 0;
+        for subscription in subscriptions {
+            let left = subscription.close(CLOSE_MAX).await;
+            ensure!(left.left.is_empty(), "not closed within {CLOSE_MAX:?}: {:?}", left.left);
+            handled += left.stats.handled;
+        }
+        let first = self.first.get().copied().unwrap_or(called);
+        let last = self.last.get().copied().unwrap_or_else(Instant::now);
+        let arrived = self.arrivals.arrived();
+        Ok(Consumed { arrived, handled, joined_in: first - called, consumed_in: last - first, cpu })
+    }
+}
