@@ -10,7 +10,7 @@ use busline::TopicSpec;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
-use crate::consuming::{Consumed, GROUP, Followed, drain, follow};
+use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
 use crate::place::{Place, Stage};

@@ -216,7 +216,7 @@ impl Follower {
     ) -> Result<Consumed> {
         let mut handled = 0;
         for subscription in subscriptions {
-            let left = subscription.close(CLOSE_MAX).await;
+            let left = subscription.close(CLOSE_MAX).await?;
             ensure!(left.left.is_empty(), "not closed within {CLOSE_MAX:?}: {:?}", left.left);
             handled += left.stats.handled;
         }

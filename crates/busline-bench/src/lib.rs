@@ -40,9 +40,9 @@ pub use allocations::CountingAllocator;
 pub use compare::{Figure, Summary};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
+pub use report::{Bar, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
-pub use report::{Bar, write_table};
 pub use request::BenchRequest;
 pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;

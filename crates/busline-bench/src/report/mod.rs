@@ -7,6 +7,6 @@ pub(crate) mod sample;
 mod table;
 
 pub use bar::Bar;
+pub use table::write_table;
 #[cfg(feature = "sqlite")]
 pub use table::{write_scenarios, write_sharing};
-pub use table::write_table;

@@ -158,7 +158,11 @@ pub fn scenarios(request: &ScenarioRequest) -> Result<ScenarioReport> {
             settings: outcome.settings,
             wrong: outcome.wrong,
             measures: if sound { outcome.measures } else { Vec::new() },
-            targets: if sound { outcome.targets.into_iter().map(decided).chain(outcome.certain).collect() } else { Vec::new() },
+            targets: if sound {
+                outcome.targets.into_iter().map(decided).chain(outcome.certain).collect()
+            } else {
+                Vec::new()
+            },
             others_cpu_percent: others,
         });
     }

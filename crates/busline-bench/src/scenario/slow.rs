@@ -76,7 +76,7 @@ async fn consume_slowly(filled: &Filled, memory: &Memory) -> Result<(Vec<(f64, f
         tokio::time::sleep(LOOK_EVERY).await;
         looks.push((start.elapsed().as_secs_f64(), memory.above()? as f64));
     }
-    let left = subscription.close(Duration::from_secs(10)).await;
+    let left = subscription.close(Duration::from_secs(10)).await?;
     ensure!(left.left.is_empty(), "not closed: {:?}", left.left);
     Ok((looks, left.stats.handled))
 }

@@ -55,7 +55,6 @@ impl Filled {
 }
 
 fn workload(envelopes: u64, keys: usize, payload_bytes: usize) -> Result<Workload> {
-    let shape =
-        Shape { payload_bytes: Some(payload_bytes), window_envelopes: 8_192, senders: Some(2), topics: 1 };
+    let shape = Shape { payload_bytes: Some(payload_bytes), window_envelopes: 8_192, senders: Some(2), topics: 1 };
     Ok(Workload::of_size(Level::Surge, Mode::Async, envelopes, &shape)?.with_aggregates(keys))
 }

@@ -83,7 +83,7 @@ fn measure_once(filled: &Filled, request: &ScenarioRequest, run: u32) -> Result<
     while count() < EVENTS && Instant::now() < end {
         std::thread::park_timeout(Duration::from_millis(5));
     }
-    filled.runtime.block_on(subscription.close(Duration::from_secs(5)));
+    filled.runtime.block_on(subscription.close(Duration::from_secs(5)))?;
     let arrived = std::mem::take(&mut *arrived.lock().unwrap_or_else(PoisonError::into_inner));
     let versions: Vec<u64> = arrived.iter().map(|(version, _)| *version).collect();
     if versions != (1..=EVENTS).collect::<Vec<u64>>() {
