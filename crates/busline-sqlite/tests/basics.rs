@@ -36,3 +36,20 @@ async fn what_is_acked_stands_in_the_file_in_order() -> Outcome {
     assert!(!left.contains(&"bus.db.lock".into()), "{left:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_is_readable_for_its_owner_only() -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir()?;
+    let bus = Bus::new(Arc::new(SqliteDriver::open(SqliteConfig::new(folder.path().join("bus.db"))).await?));
+    bus.publisher("orders").open().await?.publish_sync(Envelope::new("order-1", "Placed", 1)).await?;
+    let mut files = 0;
+    for entry in std::fs::read_dir(&folder)? {
+        let entry = entry?;
+        assert_eq!(entry.metadata()?.permissions().mode() & 0o777, 0o600, "{:?}", entry.file_name());
+        files += 1;
+    }
+    assert_eq!(files, 4, "the file, its -wal, its -shm and the turnstile");
+    bus.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
