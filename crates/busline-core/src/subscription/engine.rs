@@ -47,6 +47,8 @@ struct State {
     /// For which partitions each worker runs, to break it off when one is lost.
     running: Vec<Vec<Partition>>,
     reader_waits: bool,
+    /// Room for this many records is worth reading while lanes are ready.
+    read_min: usize,
     seeks: Vec<SeekOrder>,
     /// Why the reader has ended; nothing more comes then.
     ended: Option<Error>,
@@ -60,6 +62,9 @@ pub(crate) struct SeekOrder {
     pub(crate) offset: Offset,
     pub(crate) answer: oneshot::Sender<Result<()>>,
 }
+
+/// Records that are read at once where there is no hurry: a few at a time cost the source as much as many.
+const READ_MIN: usize = 256;
 
 impl Engine {
     pub(crate) fn new(
@@ -79,6 +84,7 @@ impl Engine {
             stats: SubscriptionStats::default(),
             running: vec![Vec::new(); settings.concurrency],
             reader_waits: false,
+            read_min: settings.in_flight_records_max.div_ceil(4).min(READ_MIN),
             seeks: Vec::new(),
             ended: None,
             finished: 0,
@@ -143,9 +149,8 @@ impl Engine {
     /// Records and bytes that may be read now; nothing means that the reader will be woken.
     pub(crate) fn room_to_read(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
-        let (records, bytes) = state.lanes.room();
-        state.reader_waits = records == 0 || bytes == 0;
-        (!state.reader_waits).then_some((records, bytes))
+        state.reader_waits = !state.may_read();
+        (!state.reader_waits).then(|| state.lanes.room())
     }
 
     /// Queues records in their lanes and wakes as many workers as can start.
@@ -223,11 +228,10 @@ impl Engine {
     ) -> Poll<bool> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let (mut wake_tender, mut wake_reader, mut wake_alarm) = (false, false, false);
+        let (mut wake_tender, mut wake_alarm) = (false, false);
         if !ended.is_empty() {
             let due = state.lanes.next_due();
             wake_tender = state.finish(worker, ended, self.settings.commit_records);
-            wake_reader = state.takes_reader();
             wake_alarm = state.lanes.next_due() != due;
         }
         let polled = if self.is_closing() {
@@ -239,6 +243,7 @@ impl Engine {
             state.wait(worker, context.waker());
             Poll::Pending
         };
+        let wake_reader = state.takes_reader();
         drop(guard);
         if wake_tender {
             self.tender.notify_one();
@@ -306,10 +311,16 @@ impl State {
         is_drained || is_much
     }
 
+    /// Whether there is room to read, and enough for a piece that is worth the way. Less will do where no lane is ready:
+    /// then workers wait for what is read.
+    fn may_read(&self) -> bool {
+        let (records, bytes) = self.lanes.room();
+        records > 0 && bytes > 0 && (records >= self.read_min || self.lanes.ready_count() == 0)
+    }
+
     /// Whether the reader waits for room and there is some; then it is to be woken.
     fn takes_reader(&mut self) -> bool {
-        let (records, bytes) = self.lanes.room();
-        self.reader_waits && records > 0 && bytes > 0 && std::mem::take(&mut self.reader_waits)
+        self.reader_waits && self.may_read() && std::mem::take(&mut self.reader_waits)
     }
 
     fn take(&mut self, worker: usize, works: &mut Vec<Work>, size_max: usize) -> bool {
