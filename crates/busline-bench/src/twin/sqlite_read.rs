@@ -22,14 +22,15 @@ pub(crate) struct TwinRead {
     pub(crate) cpu: Duration,
 }
 
-/// Rows of one statement, so that no transaction is long. Unit: records.
-const BATCH_RECORDS: i64 = 1_000;
+/// Rows of one statement, so that no transaction is long. Unit: records. It stands in the text too, because SQLite plans
+/// a statement with a bound LIMIT anew at each call.
+const BATCH_RECORDS: u64 = 1_000;
 
 const PARTITIONS: &str = "SELECT partition_id FROM partitions JOIN topics USING (topic_id)
      WHERE name = ?1 ORDER BY number";
 
 const RECORDS: &str = "SELECT position, time, key, headers, body, checksum FROM records
-     WHERE position >= ?1 AND position < (?2 + 1) << 40 ORDER BY position LIMIT ?3";
+     WHERE position >= ?1 AND position < (?2 + 1) << 40 ORDER BY position LIMIT 1000";
 
 /// Reads all records of these topics.
 ///
@@ -51,7 +52,7 @@ pub(crate) fn read(path: &Path, topics: &[String]) -> Result<TwinRead> {
             let (count, last) = read_batch(&mut select, partition, next)?;
             records += count;
             next = last + 1;
-            if count < BATCH_RECORDS.unsigned_abs() {
+            if count < BATCH_RECORDS {
                 break;
             }
         }
@@ -73,7 +74,7 @@ fn open(path: &Path) -> Result<Connection> {
 
 /// Reads one batch; gives how many records it had, and the last position.
 fn read_batch(select: &mut CachedStatement<'_>, partition: i64, from: i64) -> Result<(u64, i64)> {
-    let mut rows = select.query(params![from, partition, BATCH_RECORDS])?;
+    let mut rows = select.query(params![from, partition])?;
     let (mut count, mut last) = (0, from);
     while let Some(row) = rows.next()? {
         last = row.get(0)?;
