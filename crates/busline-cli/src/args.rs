@@ -133,6 +133,19 @@ pub(crate) struct Bench {
     /// Topics, each with a publisher of its own, 1 to 50
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) topics: usize,
+    /// Conditions to consume under, each on a file of its own, instead of levels: consume (beside the twin), sleep
+    /// (handlers of 1 ms on 64 keys), wake (what another process publishes), failing-keys, slow (memory), or all
+    #[arg(
+        long,
+        value_name = "WORKLOAD",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
+        conflicts_with_all = ["level", "mode", "window", "topics", "file"]
+    )]
+    pub(crate) workload: Vec<String>,
+    /// What the workload wake starts
+    #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
+    pub(crate) publish_process: Vec<String>,
     /// With --json: the file that gets the results, the machine and every run; the table then goes to stdout
     #[arg(value_name = "FILE", requires = "json")]
     pub(crate) file: Option<std::path::PathBuf>,
@@ -142,12 +155,14 @@ const BENCH_EXAMPLES: &str = "\
 Examples:
   busline bench
   busline bench --level surge --mode async --topics 1 --runs 5
-  busline bench --level all --json results.json";
+  busline bench --level all --json results.json
+  busline bench --workload consume,wake --runs 5";
 
 const BENCH_CONTRACT: &str = "\
 Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
-stores the same rows in the same batch sizes; every figure is also given as a ratio to it. A speed is printed only
-after a dump of the store has shown every envelope once and in order; else the exit status is 1.";
+stores the same rows in the same batch sizes, and reads them; every figure is also given as a ratio to it. A speed is
+printed only after a dump of the store has shown every envelope, and handlers got each, once and in order; else the
+exit status is 1.";
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use busline::{Error, ErrorKind, Result};
-use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, write_table};
+use busline_bench::{
+    Bar, BenchReport, BenchRequest, Level, Mode, Scenario, ScenarioReport, ScenarioRequest, publish_process, scenarios,
+    write_scenarios, write_table,
+};
 
 use super::Ended;
 use crate::args::Bench;
@@ -13,12 +16,25 @@ use crate::interrupt::Stop;
 use crate::output::{Form, Output};
 use crate::target::Target;
 
-pub(crate) struct Request(BenchRequest);
+pub(crate) enum Request {
+    /// Levels, each run beside its twins.
+    Levels(BenchRequest),
+    /// Conditions to consume under.
+    Scenarios(ScenarioRequest),
+    /// The other process of such a condition.
+    PublishProcess(Vec<String>),
+}
 
 impl Request {
     /// # Errors
     /// `Invalid/Range` with every value out of its range; `AlreadyExists/File` for a result file that is there.
     pub(crate) fn new(args: Bench, bus: Target) -> Result<Self> {
+        if !args.publish_process.is_empty() {
+            return Ok(Self::PublishProcess(args.publish_process));
+        }
+        if !args.workload.is_empty() {
+            return Self::scenarios(&args);
+        }
         let defaults = BenchRequest::default();
         let request = BenchRequest {
             bus: bus.named(),
@@ -32,9 +48,24 @@ impl Request {
             senders: args.senders,
         };
         request.validate().map_err(|error| wrong_value(&error))?;
-        Ok(Self(request))
+        Ok(Self::Levels(request))
+    }
+
+    fn scenarios(args: &Bench) -> Result<Self> {
+        let program = std::env::current_exe().map_err(|error| failed(&error))?;
+        let defaults = BenchRequest { runs: args.runs, payload_bytes: args.payload, ..BenchRequest::default() };
+        defaults.validate().map_err(|error| wrong_value(&error))?;
+        Ok(Self::Scenarios(ScenarioRequest {
+            scenarios: chosen(&args.workload, &Scenario::ALL, Vec::new())?,
+            runs: args.runs,
+            payload_bytes: args.payload.unwrap_or(SCENARIO_PAYLOAD_BYTES),
+            child: vec![program.into_os_string(), "bench".into(), "--publish-process".into()],
+        }))
     }
 }
+
+/// Size of a payload of a workload unless another is asked for. Unit: bytes.
+const SCENARIO_PAYLOAD_BYTES: usize = 256;
 
 /// The named ones; `all` of them, or the default where none is named.
 fn chosen<T: Copy + std::str::FromStr<Err = E>, E: std::fmt::Display>(
@@ -65,12 +96,41 @@ fn free_file(file: PathBuf) -> Result<PathBuf> {
         .at("bench", file.display()))
 }
 
-/// Runs the benchmark on a thread of its own, because it has runtimes of its own; Ctrl-C ends it after its present run.
-pub(crate) async fn run(request: Request, output: &mut Output, mut stop: Stop) -> Result<Ended> {
+/// Runs what was asked for on a thread of its own, because it has runtimes of its own.
+pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
+    match request {
+        Request::Levels(request) => run_levels(request, output, stop).await,
+        Request::Scenarios(request) => {
+            let report = in_thread(move || scenarios(&request)).await?;
+            print_scenarios(&report, output)?;
+            Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
+        }
+        Request::PublishProcess(arguments) => {
+            in_thread(move || publish_process(&arguments)).await?;
+            Ok(Ended::Done)
+        }
+    }
+}
+
+async fn in_thread<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, E> + Send + 'static,
+) -> Result<T> {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+fn joined<T, E: std::fmt::Display>(
+    done: std::result::Result<std::result::Result<T, E>, tokio::task::JoinError>,
+) -> Result<T> {
+    done.map_err(|error| Error::new(ErrorKind::Internal, "Panic").because(error).next("report this"))?
+        .map_err(|error| failed(&error))
+}
+
+/// Ctrl-C ends it after its present run.
+async fn run_levels(request: BenchRequest, output: &mut Output, mut stop: Stop) -> Result<Ended> {
     let cancelled = Arc::new(AtomicBool::new(false));
-    let into_file = request.0.json.is_some();
+    let into_file = request.json.is_some();
     let mut bar = Bar::new(Arc::clone(&cancelled));
-    let mut work = tokio::task::spawn_blocking(move || busline_bench::run(&request.0, &mut bar));
+    let mut work = tokio::task::spawn_blocking(move || busline_bench::run(&request, &mut bar));
     let done = tokio::select! {
         done = &mut work => done,
         () = stop.requested() => {
@@ -78,9 +138,7 @@ pub(crate) async fn run(request: Request, output: &mut Output, mut stop: Stop) -
             work.await
         }
     };
-    let report = done
-        .map_err(|error| Error::new(ErrorKind::Internal, "Panic").because(error).next("report this"))?
-        .map_err(|error| failed(&error))?;
+    let report = joined(done)?;
     print(&report, into_file, output)?;
     Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
 }
@@ -92,12 +150,25 @@ fn failed(error: &impl std::fmt::Display) -> Error {
         .at("bench", "")
 }
 
+fn print_scenarios(report: &ScenarioReport, output: &mut Output) -> Result<()> {
+    if output.form() == Form::Json {
+        return print_json(report, output);
+    }
+    let mut table = Vec::new();
+    write_scenarios(report, &mut table).map_err(|error| failed(&error))?;
+    output.raw(&table)
+}
+
+fn print_json(report: &impl serde::Serialize, output: &mut Output) -> Result<()> {
+    let json = serde_json::to_vec(report)
+        .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
+    output.raw(&json)?;
+    output.raw(b"\n")
+}
+
 fn print(report: &BenchReport, into_file: bool, output: &mut Output) -> Result<()> {
     if output.form() == Form::Json && !into_file {
-        let json = serde_json::to_vec(report)
-            .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
-        output.raw(&json)?;
-        return output.raw(b"\n");
+        return print_json(report, output);
     }
     let mut table = Vec::new();
     write_table(report, &mut table).map_err(|error| failed(&error))?;
