@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use busline::{Bus, Delivery, Subscription};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -170,7 +171,7 @@ impl Follower {
             };
             let builder = bus.subscribe(topic, group).concurrency(concurrency_of(topics.len()));
             // All at once: the first one would else be at work before the last one has joined.
-            joining.push(tokio::spawn(builder.handle(handler)));
+            joining.push(Handle::current().spawn(builder.handle(handler)));
         }
         let mut subscriptions = Vec::with_capacity(topics.len());
         for joined in joining {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use busline::Delivery;
+use tokio::runtime::Handle;
 
 use super::outcome::{Outcome, ScenarioRequest};
 use super::stage::Filled;
@@ -64,7 +65,7 @@ pub(super) fn measure(place: &Place, request: &ScenarioRequest) -> Result<Outcom
 async fn sleep_alone() -> Duration {
     const SLEEPS: u32 = 200;
     // On a worker, as the handlers' sleeps: the thread that blocks on the runtime is woken otherwise.
-    let sleeping = tokio::spawn(async {
+    let sleeping = Handle::current().spawn(async {
         let start = Instant::now();
         for _ in 0..SLEEPS {
             tokio::time::sleep(SLEEP).await;
