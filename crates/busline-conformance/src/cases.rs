@@ -299,7 +299,12 @@ mod tests {
         names.map(str::to_owned).collect()
     }
 
-    const GROUPS: [&str; 10] = [
+    const GROUPS: [&str; 15] = [
+        "consume_close",
+        "consume_handlers",
+        "consume_order",
+        "consume_positions",
+        "consume_progress",
         "meaning",
         "publish_batch",
         "publish_cancel",
