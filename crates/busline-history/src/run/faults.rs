@@ -83,7 +83,7 @@ impl<'a> Faults<'a> {
     pub(crate) fn broker_failed(&self, from: u64, to: u64) -> bool {
         self.spans.iter().any(|span| {
             matches!(span.start.target, Target::Broker(_)) && span.start.crash != Crash::Nothing
-                || span.overlaps(from, to)
+                && span.overlaps(from, to)
         })
     }
 
