@@ -82,7 +82,8 @@ impl<'a> Faults<'a> {
     /// A broker that lost its state or its place between the two times.
     pub(crate) fn broker_failed(&self, from: u64, to: u64) -> bool {
         self.spans.iter().any(|span| {
-            matches!(span.start.target, Target::Broker(_)) && span.start.crash != Crash::Nothing
+            matches!(span.start.target, Target::Broker(_))
+                && span.start.crash != Crash::Nothing
                 && span.overlaps(from, to)
         })
     }
