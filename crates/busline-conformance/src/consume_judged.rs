@@ -370,7 +370,8 @@ impl Drop for Turn {
         if self.is_over {
             return;
         }
-        let is_overdue = self.began.elapsed() >= self.played.load.settings().handler_timeout;
+        // The engine's clock began before the handler did, by as much as the machine was busy.
+        let is_overdue = self.began.elapsed() >= self.played.load.settings().handler_timeout.mul_f32(0.7);
         match (std::thread::panicking(), is_overdue) {
             (true, _) => self.over(Handler::Panic),
             (false, true) => self.over(Handler::Timeout),
