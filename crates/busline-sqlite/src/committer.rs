@@ -1,7 +1,6 @@
 //! The one thread of a process that writes to the file, and the queue in front of it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -52,8 +51,6 @@ impl Job {
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
     wake: Condvar,
-    /// Counts jobs that came, for a committer that looks for one without the lock.
-    arrivals: AtomicU64,
 }
 
 #[derive(Default)]
@@ -62,9 +59,6 @@ struct QueueState {
     stopping: bool,
     trouble: Option<Error>,
 }
-
-/// Longest look for a next job after one was done.
-const AWAKE_MAX: Duration = Duration::from_micros(40);
 
 /// The next thing to do.
 enum Work {
@@ -83,7 +77,6 @@ impl Queue {
         }
         state.jobs.push_back(job);
         drop(state);
-        self.arrivals.fetch_add(1, Ordering::Release);
         self.wake.notify_one();
         Ok(())
     }
@@ -110,12 +103,6 @@ impl Queue {
     /// The next change, or the batches at the head as far as they fit one transaction. With `wait`, waits for one.
     fn next(&self, records_max: usize, bytes_max: usize, wait: bool) -> Work {
         let mut state = self.lock();
-        if state.jobs.is_empty() && wait && !state.stopping {
-            let seen = self.arrivals.load(Ordering::Acquire);
-            drop(state);
-            self.linger_awake(seen);
-            state = self.lock();
-        }
         loop {
             match state.jobs.pop_front() {
                 Some(Job::Write(write)) => return Work::Write(write),
@@ -124,15 +111,6 @@ impl Queue {
                 None if !wait => return Work::Idle,
                 None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
-        }
-    }
-
-    /// Looks for the next job for a moment before sleeping. Whoever publishes one by one comes back within microseconds of
-    /// its ack, and waking a core that sleeps costs as much as a third of a sync.
-    fn linger_awake(&self, seen: u64) {
-        let until = Instant::now() + AWAKE_MAX;
-        while self.arrivals.load(Ordering::Acquire) == seen && Instant::now() < until {
-            std::hint::spin_loop();
         }
     }
 
