@@ -169,11 +169,13 @@ impl Drop for Claim {
     }
 }
 
-pub(crate) fn bus_closed() -> Error {
+/// The error of a call on a bus that is closed.
+pub fn bus_closed() -> Error {
     Error::new(ErrorKind::Closed, "Bus").cause("the bus is closed").next("connect again")
 }
 
-pub(crate) fn no_runtime() -> Error {
+/// The error of a call that needs a runtime, outside of one.
+pub fn no_runtime() -> Error {
     Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use busline_core::{Batch, Error, ErrorKind, Result};
+use busline_core::{Batch, Error, ErrorKind, Result, bus_closed};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -173,7 +173,7 @@ impl Committer {
         }
         let publish = Publish { batch, topic: Arc::clone(topic) };
         if let Err(Job::Publish(refused)) = self.queue.push(Job::Publish(publish)) {
-            refused.batch.settle_all(&driver_closed());
+            refused.batch.settle_all(&bus_closed());
         }
     }
 
@@ -185,7 +185,7 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, None)?.await.unwrap_or_else(|_| Err(driver_closed()))
+        self.ask(change, None)?.await.unwrap_or_else(|_| Err(bus_closed()))
     }
 
     /// Runs a change to a group in a transaction of its own, and wakes its members.
@@ -196,7 +196,7 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, Some(Ring::Group))?.await.unwrap_or_else(|_| Err(driver_closed()))
+        self.ask(change, Some(Ring::Group))?.await.unwrap_or_else(|_| Err(bus_closed()))
     }
 
     /// Runs a change and blocks until it is made.
@@ -207,7 +207,7 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, None)?.blocking_recv().unwrap_or_else(|_| Err(driver_closed()))
+        self.ask(change, None)?.blocking_recv().unwrap_or_else(|_| Err(bus_closed()))
     }
 
     /// Runs a change to a group, wakes its members, and blocks until it is made.
@@ -218,7 +218,7 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, Some(Ring::Group))?.blocking_recv().unwrap_or_else(|_| Err(driver_closed()))
+        self.ask(change, Some(Ring::Group))?.blocking_recv().unwrap_or_else(|_| Err(bus_closed()))
     }
 
     fn ask<T: Send + 'static>(
@@ -242,7 +242,7 @@ impl Committer {
             // Whoever asked may be gone; the change was made all the same.
             drop(answer.send(outcome));
         });
-        self.queue.push(Job::Write(Write { until, run })).map_err(|_| driver_closed())?;
+        self.queue.push(Job::Write(Write { until, run })).map_err(|_| bus_closed())?;
         Ok(answered)
     }
 
@@ -291,10 +291,6 @@ fn run(mut store: Store, queue: &Queue) {
         }
     }
     store.end();
-}
-
-pub(crate) fn driver_closed() -> Error {
-    Error::new(ErrorKind::Closed, "Bus").cause("the bus is closed").next("connect again")
 }
 
 fn forked() -> Error {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use busline_core::{
     AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag,
     Member, Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
-    SystemClock, TopicInfo, TopicName, TopicSpec,
+    SystemClock, TopicInfo, TopicName, TopicSpec, no_runtime,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -94,9 +94,7 @@ fn open(mut config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver>
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-        Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")
-    })?;
+    let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
     runtime.spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, "Panic").because(error).next("report this with the text before it"))
     })

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result};
+use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result, bus_closed};
 use rusqlite::{Connection, ErrorCode};
 
-use crate::committer::{Queue, driver_closed};
+use crate::committer::Queue;
 use crate::config::SqliteConfig;
 use crate::error::from_sqlite;
 use crate::fill::{Ends, Filled, append};
@@ -130,7 +130,7 @@ impl Store {
     fn begin_group(&self, group: &mut Vec<Publish>, queue: &Queue) -> bool {
         let outcome = self.begin(|| {
             if queue.is_stopping() {
-                return Err(driver_closed());
+                return Err(bus_closed());
             }
             let now = Instant::now();
             let locked = self.locked();
@@ -257,7 +257,7 @@ impl Store {
             let locked = self.locked();
             queue.refuse_overdue(now, &locked);
             if queue.is_stopping() {
-                Err(driver_closed())
+                Err(bus_closed())
             } else if now >= until {
                 Err(locked)
             } else {
@@ -348,7 +348,7 @@ impl Store {
     }
 
     fn connection(&self) -> Result<&Connection> {
-        self.connection.as_ref().ok_or_else(|| self.poison.clone().unwrap_or_else(driver_closed))
+        self.connection.as_ref().ok_or_else(|| self.poison.clone().unwrap_or_else(bus_closed))
     }
 
     fn locked(&self) -> Error {

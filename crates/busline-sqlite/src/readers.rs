@@ -3,10 +3,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use busline_core::Result;
+use busline_core::{Result, bus_closed};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::committer::driver_closed;
 use crate::config::SqliteConfig;
 use crate::connection::{open_reader, retried};
 use crate::error::from_sqlite;
@@ -72,14 +71,14 @@ impl Readers {
     fn begin_call(&self) -> Result<Call<'_>> {
         let mut state = self.lock();
         if state.closed {
-            return Err(driver_closed());
+            return Err(bus_closed());
         }
         state.running += 1;
         Ok(Call { connection: state.idle.pop(), readers: self })
     }
 
     fn refuse_closed(&self) -> Result<()> {
-        if self.lock().closed { Err(driver_closed()) } else { Ok(()) }
+        if self.lock().closed { Err(bus_closed()) } else { Ok(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
