@@ -17,6 +17,7 @@ async fn open(path: &Path) -> Result<Bus, busline_core::Error> {
     Ok(Bus::new(Arc::new(SqliteDriver::open(SqliteConfig::new(path)).await?)))
 }
 
+/// First sightings only: what was finished behind something unfinished comes again after a hand-over (C5).
 #[derive(Default)]
 struct Seen {
     versions: Mutex<HashMap<String, Vec<u64>>>,
@@ -26,8 +27,11 @@ struct Seen {
 impl Seen {
     fn note(&self, delivery: &Delivery) {
         let mut versions = self.versions.lock().expect("no panic");
-        versions.entry(delivery.envelope.aggregate_id.clone()).or_default().push(delivery.envelope.event_version);
-        self.more.notify_one();
+        let seen = versions.entry(delivery.envelope.aggregate_id.clone()).or_default();
+        if !seen.contains(&delivery.envelope.event_version) {
+            seen.push(delivery.envelope.event_version);
+            self.more.notify_one();
+        }
     }
 
     fn count(&self) -> usize {
