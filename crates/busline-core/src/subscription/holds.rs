@@ -90,10 +90,8 @@ impl Lanes {
                 let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { continue };
                 if lane.phase == Phase::Running {
                     self.empty(lane_ref);
-                } else if let Some(lane) = self.remove(lane_ref)
-                    && let Some(held) = self.partitions.get_mut(partition)
-                {
-                    held.by_key.remove(&lane.key);
+                } else {
+                    self.close_lane(lane_ref);
                 }
             }
         }

@@ -1,8 +1,9 @@
 //! One lane: the queue of one key, and what the lanes of a partition share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt};
 
 use super::progress::Progress;
 use crate::record::Record;
@@ -27,6 +28,7 @@ pub(super) struct Lane {
     pub(super) further: VecDeque<Further>,
     /// Failed attempts of the record at the head.
     pub(super) failed: u32,
+    pub(super) times_emptied: u64,
     pub(super) phase: Phase,
     /// Whether it waits or its partition is stopped, so that it may keep little.
     pub(super) rests: bool,
@@ -44,6 +46,8 @@ pub(super) struct Further {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Kept for the key's next record.
+    Empty,
     Ready,
     Running,
     /// Its head waits for its next attempt.

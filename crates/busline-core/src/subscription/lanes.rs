@@ -40,6 +40,10 @@ impl Bounds {
 /// Most records read at once, so that workers begin before a long piece is routed.
 const READ_RECORDS_MAX: u64 = 512;
 
+/// Empty lanes that are kept, since a key that had a record often has more: opening a lane costs several times what
+/// finding it costs.
+const EMPTY_LANES_MAX: usize = 4_096;
+
 /// Records that a waiting lane keeps; further ones are kept as offsets and read again when their turn comes.
 const WAITING_RECORDS_MAX: usize = 16;
 
@@ -52,6 +56,9 @@ pub(crate) struct Lanes {
     pub(super) free: Vec<u32>,
     pub(super) next_id: u64,
     pub(super) ready: VecDeque<LaneRef>,
+    /// Lanes that have become empty, the longest empty first; some have records again, or are gone.
+    emptied: VecDeque<(LaneRef, u64)>,
+    pub(super) empty_max: usize,
     /// Ready lanes whose head has to be read again, met while there was no room for it.
     pub(super) starved: VecDeque<LaneRef>,
     pub(super) backoff: BinaryHeap<Reverse<(Instant, LaneRef)>>,
@@ -122,6 +129,8 @@ impl Lanes {
             free: Vec::new(),
             next_id: 0,
             ready: VecDeque::new(),
+            emptied: VecDeque::new(),
+            empty_max: EMPTY_LANES_MAX,
             starved: VecDeque::new(),
             backoff: BinaryHeap::new(),
             orphans: HashSet::new(),
@@ -159,13 +168,48 @@ impl Lanes {
             }
             taken += 1;
             let ordinal = held.progress.deliver(record.offset);
-            let lane_ref = match held.by_key.get(&record.key) {
-                Some(known) => *known,
+            let lane_ref = match held.by_key.get(&record.key).copied() {
+                Some(known) => self.wake_empty(known),
                 None => self.open_lane(record.partition, record.key.clone()),
             };
             self.queue(lane_ref, ordinal, record);
         }
         taken
+    }
+
+    /// A lane that gets a record is ready if it was empty.
+    fn wake_empty(&mut self, lane_ref: LaneRef) -> LaneRef {
+        if let Some(lane) = lane_of(&mut self.lanes, lane_ref).filter(|lane| lane.phase == Phase::Empty) {
+            lane.phase = Phase::Ready;
+            self.ready.push_back(lane_ref);
+        }
+        lane_ref
+    }
+
+    /// Keeps a lane that has become empty, and gives up the one that was empty longest if there are too many.
+    fn keep_empty(&mut self, lane_ref: LaneRef, rests: bool) {
+        self.rest(lane_ref, rests);
+        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+        lane.phase = Phase::Empty;
+        lane.times_emptied += 1;
+        self.emptied.push_back((lane_ref, lane.times_emptied));
+        if self.emptied.len() <= self.empty_max {
+            return;
+        }
+        let Some((oldest, times_emptied)) = self.emptied.pop_front() else { return };
+        let is_empty = |lane: &&mut Lane| lane.phase == Phase::Empty && lane.times_emptied == times_emptied;
+        if lane_of(&mut self.lanes, oldest).filter(is_empty).is_some() {
+            self.close_lane(oldest);
+        }
+    }
+
+    /// Takes a lane away that its partition knows.
+    pub(super) fn close_lane(&mut self, lane_ref: LaneRef) {
+        if let Some(lane) = self.remove(lane_ref)
+            && let Some(held) = self.partitions.get_mut(&lane.partition)
+        {
+            held.by_key.remove(&lane.key);
+        }
     }
 
     fn open_lane(&mut self, partition: Partition, key: Bytes) -> LaneRef {
@@ -187,6 +231,7 @@ impl Lanes {
             held: VecDeque::new(),
             further: VecDeque::new(),
             failed: 0,
+            times_emptied: 0,
             phase,
             rests: is_behind || held.is_stopped(),
             counted: Load::default(),
@@ -312,10 +357,12 @@ impl Lanes {
         let (partition, phase) = (lane.partition, lane.phase);
         let is_empty = lane.held.is_empty() && lane.further.is_empty();
         let Some(held) = self.partitions.get_mut(&partition) else { return };
-        if is_empty || held.revoking {
-            held.by_key.remove(&lane.key);
-            self.remove(lane_ref);
-            return;
+        if held.revoking {
+            return self.close_lane(lane_ref);
+        }
+        if is_empty {
+            let rests = held.is_stopped();
+            return self.keep_empty(lane_ref, rests);
         }
         if phase == Phase::Undecodable {
             return self.rest_all(partition);

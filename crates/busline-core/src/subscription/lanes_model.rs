@@ -85,10 +85,12 @@ impl Course {
             bytes_max: random.random_range(200..4_000),
             ahead_max: random.random_range(1..60),
         };
+        let mut lanes = Lanes::new(bounds);
+        lanes.empty_max = random.random_range(0..6);
         Self {
             random,
             bounds,
-            lanes: Lanes::new(bounds),
+            lanes,
             plain: BTreeMap::new(),
             running: Vec::new(),
             now: Instant::now(),
