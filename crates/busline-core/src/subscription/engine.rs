@@ -8,8 +8,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::guarded::{Slot, next_subscription};
+use super::hand::{HAND_MAX, Hand};
 use super::handler::Place;
-use super::lanes::{Blocked, Bounds, Lanes, Work};
+use super::lanes::{Blocked, Bounds, End, Lanes, Subject, Work};
 use super::outcome::{Ended, SubscriptionStats};
 use super::settings::SubscriptionSettings;
 use crate::driver::{Driver, Source};
@@ -23,6 +24,7 @@ pub(crate) struct Engine {
     pub(crate) settings: SubscriptionSettings,
     pub(crate) place: Arc<Place>,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) hands: Vec<Hand>,
     /// Tells this subscription's handlers from those of others.
     pub(crate) number: u64,
     /// The watchdog's count of its looks, from 1.
@@ -44,8 +46,6 @@ struct State {
     /// Workers that wait for work, each at most once.
     idle: Vec<(usize, Waker)>,
     stats: SubscriptionStats,
-    /// For which partitions each worker runs, to break it off when one is lost.
-    running: Vec<Vec<Partition>>,
     reader_waits: bool,
     /// Room for this many records is worth reading while lanes are ready.
     read_min: usize,
@@ -82,7 +82,6 @@ impl Engine {
             lanes: Lanes::new(bounds),
             idle: Vec::new(),
             stats: SubscriptionStats::default(),
-            running: vec![Vec::new(); settings.concurrency],
             reader_waits: false,
             read_min: settings.in_flight_records_max.div_ceil(4).min(READ_MIN),
             seeks: Vec::new(),
@@ -95,6 +94,7 @@ impl Engine {
             source,
             place,
             slots: (0..settings.concurrency).map(|_| Slot::new(number)).collect(),
+            hands: (0..settings.concurrency).map(|_| Hand::default()).collect(),
             settings,
             number,
             tick: AtomicU64::new(1),
@@ -158,6 +158,19 @@ impl Engine {
         self.with_lanes_and_stats(|lanes, stats| stats.delivered += lanes.deliver(generation, records) as u64);
     }
 
+    /// Changes the lanes of these partitions, after what workers have in their hands of them has come back.
+    pub(crate) fn with_lanes_of<T>(&self, partitions: &[Partition], change: impl FnOnce(&mut Lanes) -> T) -> T {
+        let mut guard = self.lock();
+        for hand in &self.hands {
+            guard.take_back(hand.recall(partitions).into_iter());
+        }
+        let outcome = change(&mut guard.lanes);
+        drop(guard);
+        // Whoever can go on is woken.
+        self.with_lanes(|_| ());
+        outcome
+    }
+
     /// Changes the lanes, and wakes whoever can go on afterwards.
     pub(crate) fn with_lanes<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
         self.with_lanes_and_stats(|lanes, _| change(lanes))
@@ -168,8 +181,7 @@ impl Engine {
         let state = &mut *guard;
         let outcome = change(&mut state.lanes, &mut state.stats);
         let wake_reader = state.takes_reader();
-        let keep = state.idle.len() - state.idle.len().min(state.lanes.ready_count());
-        let woken = state.idle.split_off(keep);
+        let woken = state.takes_idle(state.lanes.ready_count().div_ceil(HAND_MAX));
         drop(guard);
         woken.into_iter().for_each(|(_, waker)| waker.wake());
         if wake_reader {
@@ -194,67 +206,71 @@ impl Engine {
 
     /// Drops partitions that are lost, and breaks off what runs for them.
     pub(crate) fn lose(&self, partitions: &[Partition]) {
-        self.with_lanes_and_stats(|lanes, stats| {
-            stats.lost_partitions += partitions.len() as u64;
-            partitions.iter().for_each(|partition| lanes.drop_partition(*partition));
+        self.count(|stats| stats.lost_partitions += partitions.len() as u64);
+        self.with_lanes_of(partitions, |lanes| {
+            partitions.iter().for_each(|partition| lanes.drop_partition(*partition))
         });
         self.cancel_partitions(partitions);
     }
 
     /// Breaks off what runs for these partitions.
     pub(crate) fn cancel_partitions(&self, partitions: &[Partition]) {
-        let state = self.lock();
-        for (slot, running) in self.slots.iter().zip(&state.running) {
-            if running.iter().any(|partition| partitions.contains(partition)) {
-                slot.cancel();
-            }
+        for (hand, slot) in self.hands.iter().zip(&self.slots) {
+            hand.cancel(partitions, slot);
         }
-    }
-
-    /// What a worker runs for.
-    pub(crate) fn running(&self, worker: usize) -> Vec<Partition> {
-        self.lock().running[worker].clone()
     }
 
     /// Ends the worker's last attempts and gives the next ones, at most `size_max` of different keys, or waits for some;
     /// `false` when the subscription closes.
-    pub(crate) fn poll_next(
-        &self,
-        worker: usize,
-        ended: &mut Vec<Ended>,
-        works: &mut Vec<Work>,
-        size_max: usize,
-        context: &mut Context<'_>,
-    ) -> Poll<bool> {
+    pub(crate) fn poll_next(&self, worker: usize, size_max: usize, context: &mut Context<'_>) -> Poll<bool> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let (mut wake_tender, mut wake_alarm) = (false, false);
-        if !ended.is_empty() {
-            let due = state.lanes.next_due();
-            wake_tender = state.finish(worker, ended, self.settings.commit_records);
-            wake_alarm = state.lanes.next_due() != due;
-        }
+        let mut hand = self.hands[worker].lock();
+        let mut wakes = state.finish(&mut hand.ended, self.settings.commit_records);
         let polled = if self.is_closing() {
             Poll::Ready(false)
-        } else if state.take(worker, works, size_max) {
-            self.slots[worker].begin();
+        } else if state.lanes.take_some(&mut hand.works, size_max) {
+            // Whoever wakes one worker for several lanes relies on it to wake the next.
+            wakes.idle = state.takes_idle(state.lanes.ready_count().min(1));
             Poll::Ready(true)
         } else {
             state.wait(worker, context.waker());
             Poll::Pending
         };
-        let wake_reader = state.takes_reader();
+        wakes.reader = state.takes_reader();
+        drop(hand);
         drop(guard);
-        if wake_tender {
-            self.tender.notify_one();
-        }
-        if wake_reader {
-            self.reader.notify_one();
-        }
-        if wake_alarm {
-            self.alarm.notify_one();
-        }
+        self.wake(wakes);
         polled
+    }
+
+    /// Takes from a worker what it has not begun and not told, because it is held up.
+    pub(crate) fn give_back(&self, worker: usize) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut hand = self.hands[worker].lock();
+        if hand.works.is_empty() && hand.ended.is_empty() {
+            return;
+        }
+        let mut wakes = state.finish(&mut hand.ended, self.settings.commit_records);
+        state.take_back(hand.works.drain(..));
+        wakes.alarm = true;
+        wakes.idle = state.takes_idle(state.lanes.ready_count());
+        wakes.reader = state.takes_reader();
+        drop(hand);
+        drop(guard);
+        self.wake(wakes);
+    }
+
+    fn wake(&self, wakes: Wakes) {
+        wakes.idle.into_iter().for_each(|(_, waker)| waker.wake());
+        for (is_wanted, task) in
+            [(wakes.tender, &self.tender), (wakes.reader, &self.reader), (wakes.alarm, &self.alarm)]
+        {
+            if is_wanted {
+                task.notify_one();
+            }
+        }
     }
 
     /// Asks the reader for a seek.
@@ -294,21 +310,50 @@ impl Engine {
     }
 }
 
+/// Who is to be woken after a change.
+#[derive(Default)]
+struct Wakes {
+    idle: Vec<(usize, Waker)>,
+    tender: bool,
+    reader: bool,
+    alarm: bool,
+}
+
 impl State {
-    /// Ends attempts; gives whether the tender has something to do.
-    fn finish(&mut self, worker: usize, ended: &mut Vec<Ended>, commit_records: usize) -> bool {
+    /// Ends attempts.
+    fn finish(&mut self, ended: &mut Vec<Ended>, commit_records: usize) -> Wakes {
+        if ended.is_empty() {
+            return Wakes::default();
+        }
+        let due = self.lanes.next_due();
         self.finished += ended.len();
         for ended in ended.drain(..) {
             ended.count(&mut self.stats);
             self.lanes.finish(ended.lane, ended.ordinal, ended.bytes, ended.end);
         }
-        let is_drained = self.running[worker].iter().any(|partition| self.lanes.is_drained(*partition));
-        self.running[worker].clear();
         let is_much = self.finished >= commit_records;
         if is_much {
             self.finished = 0;
         }
-        is_drained || is_much
+        let (tender, alarm) = (is_much || self.lanes.has_drained(), self.lanes.next_due() != due);
+        Wakes { tender, alarm, ..Wakes::default() }
+    }
+
+    /// Takes attempts back that have not begun.
+    fn take_back(&mut self, works: impl Iterator<Item = Work>) {
+        for work in works {
+            let end = match work.subject {
+                Subject::Record(record) => End::Cancelled(record),
+                Subject::Offset(offset) => End::ReadLater(offset, Instant::now()),
+            };
+            self.lanes.finish(work.lane, work.ordinal, work.bytes, end);
+        }
+    }
+
+    /// Takes up to so many workers that wait out of the list, to wake them.
+    fn takes_idle(&mut self, count: usize) -> Vec<(usize, Waker)> {
+        let keep = self.idle.len() - self.idle.len().min(count);
+        self.idle.split_off(keep)
     }
 
     /// Whether there is room to read, and enough for a piece that is worth the way. Less will do where no lane is ready:
@@ -321,18 +366,6 @@ impl State {
     /// Whether the reader waits for room and there is some; then it is to be woken.
     fn takes_reader(&mut self) -> bool {
         self.reader_waits && self.may_read() && std::mem::take(&mut self.reader_waits)
-    }
-
-    fn take(&mut self, worker: usize, works: &mut Vec<Work>, size_max: usize) -> bool {
-        while works.len() < size_max
-            && let Some(work) = self.lanes.take()
-        {
-            if !self.running[worker].contains(&work.partition) {
-                self.running[worker].push(work.partition);
-            }
-            works.push(work);
-        }
-        !works.is_empty()
     }
 
     /// A worker that is polled for another reason while it waits must not stand in the list twice, or a wake-up meant for

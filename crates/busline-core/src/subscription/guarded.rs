@@ -10,8 +10,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -66,8 +67,7 @@ impl Slot {
         }
     }
 
-    /// Forgets what concerned the run before. Called under the engine's lock, as the worker is given its next attempt, so
-    /// that breaking that one off cannot be forgotten.
+    /// Forgets what concerned the run before. Called under the lock of the worker's hand, under which runs are broken off.
     pub(crate) fn begin(&self) {
         self.cancelled.store(false, Ordering::Relaxed);
         self.blocked.store(false, Ordering::Relaxed);
@@ -87,11 +87,11 @@ impl Slot {
         since != 0 && tick > since + POLL_TICKS_MAX && !self.blocked.swap(true, Ordering::Relaxed)
     }
 
-    /// Runs a future to one of its ends, at the latest at `until`, and drops it. `tick` is the watchdog's count, from 1.
+    /// Runs a future to one of its ends and drops it; it may be waited for so long. `tick` is the watchdog's count, from 1.
     pub(crate) async fn run<T>(
         &self,
         tick: &AtomicU64,
-        until: Option<Instant>,
+        wait_max: Option<Duration>,
         future: impl Future<Output = T>,
     ) -> Ran<T> {
         let mut future = pin!(Some(future));
@@ -110,8 +110,8 @@ impl Slot {
             if self.blocked.load(Ordering::Relaxed) {
                 return Poll::Ready(Ran::Blocked);
             }
-            let Some(until) = until else { return Poll::Pending };
-            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            let Some(wait_max) = wait_max else { return Poll::Pending };
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep(wait_max)));
             timer.as_mut().poll(context).map(|()| Ran::TimedOut)
         })
         .await;

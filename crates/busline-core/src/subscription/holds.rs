@@ -108,6 +108,11 @@ impl Lanes {
         held.is_some() && !self.orphans.iter().any(|(of, _)| *of == partition)
     }
 
+    /// Whether some partition is to be given up and nothing runs in it any more.
+    pub(crate) fn has_drained(&self) -> bool {
+        self.partitions.keys().any(|partition| self.is_drained(*partition))
+    }
+
     /// Partitions to give up in which nothing runs any more, with their generations.
     pub(crate) fn drained(&self) -> Shares {
         let drained = self.partitions.iter().filter(|(partition, _)| self.is_drained(**partition));

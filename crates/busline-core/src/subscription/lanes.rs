@@ -291,6 +291,16 @@ impl Lanes {
         None
     }
 
+    /// The next attempts to make, at most `size_max`; gives whether there is one.
+    pub(crate) fn take_some(&mut self, works: &mut VecDeque<Work>, size_max: usize) -> bool {
+        while works.len() < size_max
+            && let Some(work) = self.take()
+        {
+            works.push_back(work);
+        }
+        !works.is_empty()
+    }
+
     fn next_ready(&mut self) -> Option<LaneRef> {
         let starved = if self.has_room() { self.starved.pop_front() } else { None };
         starved.or_else(|| self.ready.pop_front())

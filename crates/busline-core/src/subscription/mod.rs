@@ -9,6 +9,7 @@
 mod builder;
 mod engine;
 mod guarded;
+mod hand;
 mod handler;
 mod holds;
 mod lane;

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::engine::Engine;
+use super::engine::{Engine, SeekOrder};
 use crate::driver::SourceEvent;
 use crate::error::{Error, ErrorKind, Result};
-use crate::topic::not_owner;
+use crate::topic::{Partition, not_owner};
 
 /// Reads until the subscription closes or the source ends.
 pub(crate) async fn read(engine: Arc<Engine>) {
@@ -50,7 +50,7 @@ async fn seek(engine: &Engine) {
     for order in engine.take_seeks() {
         let sought = match engine.with_lanes(|lanes| lanes.generation(order.partition)) {
             Some(generation) => match engine.source.seek(order.partition, generation, order.offset).await {
-                Ok(()) if engine.with_lanes(|lanes| lanes.seek(order.partition, generation, order.offset)) => Ok(()),
+                Ok(()) if sought(engine, &order, generation) => Ok(()),
                 Ok(()) => Err(not_owner(order.partition)),
                 Err(error) => Err(error),
             },
@@ -61,14 +61,20 @@ async fn seek(engine: &Engine) {
     }
 }
 
+fn sought(engine: &Engine, order: &SeekOrder, generation: u64) -> bool {
+    engine.with_lanes_of(&[order.partition], |lanes| lanes.seek(order.partition, generation, order.offset))
+}
+
 fn take(engine: &Engine, event: SourceEvent) {
     match event {
         SourceEvent::Records { generation, records } => engine.deliver(generation, records),
         SourceEvent::Assigned(assignments) => {
-            engine.with_lanes(|lanes| assignments.iter().for_each(|assignment| lanes.assign(assignment)));
+            let partitions: Vec<Partition> = assignments.iter().map(|assignment| assignment.partition).collect();
+            engine
+                .with_lanes_of(&partitions, |lanes| assignments.iter().for_each(|assignment| lanes.assign(assignment)));
         }
         SourceEvent::Revoking(partitions) => {
-            engine.with_lanes(|lanes| lanes.revoke(&partitions));
+            engine.with_lanes_of(&partitions, |lanes| lanes.revoke(&partitions));
             engine.tender.notify_one();
         }
         SourceEvent::Lost(partitions) => engine.lose(&partitions),

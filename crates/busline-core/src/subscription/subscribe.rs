@@ -155,7 +155,7 @@ impl Subscription {
 
     /// Starts no further handler for these partitions, and keeps them until they go to another member.
     pub fn pause(&self, partitions: &[Partition]) {
-        self.inner.engine.with_lanes(|lanes| lanes.pause(partitions));
+        self.inner.engine.with_lanes_of(partitions, |lanes| lanes.pause(partitions));
         self.inner.engine.apply_pauses();
     }
 

@@ -43,7 +43,9 @@ fn watch(stop: &(Mutex<bool>, Condvar), engine: &Weak<Engine>) {
         let tick = engine.tick.fetch_add(1, Ordering::Relaxed) + 1;
         for (worker, _) in engine.slots.iter().enumerate().filter(|(_, slot)| slot.look(tick)) {
             engine.count(|stats| stats.blocked_handlers += 1);
-            let (topic, partitions) = (&engine.place.topic, engine.running(worker));
+            // What the worker has in its hand would wait behind the handler.
+            engine.give_back(worker);
+            let (topic, partitions) = (&engine.place.topic, engine.hands[worker].running());
             tracing::error!("HandlerBlocked: a handler of {topic} {partitions:?} blocks its thread; its key waits");
         }
     }

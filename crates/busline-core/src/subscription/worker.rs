@@ -1,6 +1,7 @@
 //! A worker: takes the heads of ready lanes, decodes them, runs the handler, says how it ended.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::guarded::Ran;
+use super::hand::Pace;
 use super::handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
 use super::lanes::{End, LaneRef, Subject, Work};
 use super::outcome::{Ended, Note};
@@ -18,25 +20,20 @@ use crate::topic::{Offset, Partition};
 
 /// What the workers of a subscription run.
 pub(crate) trait Runner: Send + Sync + 'static {
-    /// Most attempts of one run, each of another key.
-    fn size_max(&self) -> usize;
+    /// Most attempts to be given at once, each of another key.
+    fn size_max(&self, pace: &Pace) -> usize;
 
-    /// Runs the handler for these attempts.
-    fn run(
-        &self,
-        engine: &Engine,
-        worker: usize,
-        works: &mut Vec<Work>,
-        ended: &mut Vec<Ended>,
-    ) -> impl Future<Output = ()> + Send;
+    /// Runs the handler for what the worker has in its hand; gives whether it had to wait.
+    fn run(&self, engine: &Engine, worker: usize) -> impl Future<Output = bool> + Send;
 }
 
 /// Works until the subscription closes. One of `concurrency` long-lived tasks: none is spawned for a record.
 pub(crate) async fn work<R: Runner>(engine: Arc<Engine>, runner: Arc<R>, worker: usize) {
-    let (mut works, mut ended) = (Vec::new(), Vec::new());
-    let size_max = runner.size_max();
-    while poll_fn(|context| engine.poll_next(worker, &mut ended, &mut works, size_max, context)).await {
-        runner.run(&engine, worker, &mut works, &mut ended).await;
+    let mut pace = Pace::new();
+    while poll_fn(|context| engine.poll_next(worker, runner.size_max(&pace), context)).await {
+        let began = Instant::now();
+        let waited = runner.run(&engine, worker).await;
+        pace.note(began.elapsed(), waited);
     }
 }
 
@@ -44,24 +41,43 @@ pub(crate) async fn work<R: Runner>(engine: Arc<Engine>, runner: Arc<R>, worker:
 pub(crate) struct OneByOne<H>(pub(crate) H);
 
 impl<H: Handler> Runner for OneByOne<H> {
-    fn size_max(&self) -> usize {
-        1
+    fn size_max(&self, pace: &Pace) -> usize {
+        pace.size()
     }
 
-    async fn run(&self, engine: &Engine, worker: usize, works: &mut Vec<Work>, ended: &mut Vec<Ended>) {
-        while let Some(work) = works.pop() {
-            let (attempt, delivery) = match prepare(engine, worker, work).await {
-                Ok(prepared) => prepared,
-                Err(end) => {
-                    ended.push(end);
-                    continue;
+    async fn run(&self, engine: &Engine, worker: usize) -> bool {
+        let (hand, slot) = (&engine.hands[worker], &engine.slots[worker]);
+        let (mut waited, mut ended) = (false, None);
+        while !engine.is_closing()
+            && let Some(work) = hand.next(ended.take(), slot)
+        {
+            let mut attempt = pin!(self.attempt(engine, worker, work));
+            let mut gave_back = false;
+            let end = poll_fn(|context| {
+                let polled = attempt.as_mut().poll(context);
+                if polled.is_pending() && !gave_back {
+                    gave_back = true;
+                    engine.give_back(worker);
                 }
-            };
-            let until = Instant::now() + engine.settings.handler_timeout;
-            let run = async { self.0.handle(delivery).await };
-            let ran = engine.slots[worker].run(&engine.tick, Some(until), run).await;
-            ended.push(attempt.end(engine, ran));
+                polled
+            });
+            ended = Some(end.await);
+            waited |= gave_back;
         }
+        hand.end(ended);
+        waited
+    }
+}
+
+impl<H: Handler> OneByOne<H> {
+    async fn attempt(&self, engine: &Engine, worker: usize, work: Work) -> Ended {
+        let (attempt, delivery) = match prepare(engine, worker, work).await {
+            Ok(prepared) => prepared,
+            Err(end) => return end,
+        };
+        let run = async { self.0.handle(delivery).await };
+        let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
+        attempt.end(engine, ran)
     }
 }
 
@@ -72,13 +88,16 @@ pub(crate) struct InBatches<H> {
 }
 
 impl<H: BatchHandler> Runner for InBatches<H> {
-    fn size_max(&self) -> usize {
+    fn size_max(&self, _pace: &Pace) -> usize {
         self.size_max
     }
 
-    async fn run(&self, engine: &Engine, worker: usize, works: &mut Vec<Work>, ended: &mut Vec<Ended>) {
+    async fn run(&self, engine: &Engine, worker: usize) -> bool {
+        let hand = &engine.hands[worker];
+        let works = hand.all(&engine.slots[worker]);
         let (mut attempts, mut deliveries) = (Vec::with_capacity(works.len()), Vec::with_capacity(works.len()));
-        for work in works.drain(..) {
+        let mut ended = Vec::new();
+        for work in works {
             match prepare(engine, worker, work).await {
                 Ok((attempt, delivery)) => {
                     attempts.push(attempt);
@@ -87,15 +106,14 @@ impl<H: BatchHandler> Runner for InBatches<H> {
                 Err(end) => ended.push(end),
             }
         }
-        if attempts.is_empty() {
-            return;
+        if !attempts.is_empty() {
+            let run = async { self.handler.handle(deliveries).await };
+            let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
+            let verdicts = verdicts(ran, attempts.len());
+            ended.extend(attempts.into_iter().zip(verdicts).map(|(attempt, ran)| attempt.end(engine, ran)));
         }
-        let until = Instant::now() + engine.settings.handler_timeout;
-        let run = async { self.handler.handle(deliveries).await };
-        let ran = engine.slots[worker].run(&engine.tick, Some(until), run).await;
-        let count = attempts.len();
-        let verdicts = verdicts(ran, count);
-        ended.extend(attempts.into_iter().zip(verdicts).map(|(attempt, ran)| attempt.end(engine, ran)));
+        hand.end(ended);
+        false
     }
 }
 
