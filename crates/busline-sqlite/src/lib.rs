@@ -22,6 +22,7 @@ mod error;
 mod fill;
 mod group;
 mod groups;
+mod holds;
 mod identity;
 mod readers;
 mod records;

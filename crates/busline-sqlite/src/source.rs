@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::committer::Committer;
 use crate::groups::{self, Share};
+use crate::holds::Holds;
 use crate::readers::in_snapshot;
 use crate::wake::Bell;
 use crate::{records, topics};
@@ -44,6 +45,7 @@ struct MemberState {
     ready: Notify,
     closing: AtomicBool,
     state: Mutex<State>,
+    holds: Holds,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +55,6 @@ struct State {
     /// Pieces of records among the events.
     pieces: usize,
     ended: Option<Error>,
-    last_beat: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl SqliteSource {
             ready: Notify::new(),
             closing: AtomicBool::new(false),
             state: Mutex::default(),
+            holds: Holds::new(),
         });
         // Before the group is joined: if nobody awaits the end of that, the thread leaves the group again.
         let source = Self { member: Arc::clone(&member), thread: Mutex::new(None) };
@@ -207,7 +209,6 @@ impl MemberState {
     /// Turns a look into events.
     fn take(&self, share: Share, sent: Instant) {
         let mut state = self.state();
-        state.last_beat = Some(sent);
         let lost: Vec<Partition> = state
             .reading
             .iter()
@@ -217,7 +218,9 @@ impl MemberState {
         if !lost.is_empty() {
             lost.iter().for_each(|partition| state.forget(*partition));
             state.events.push_back(SourceEvent::Lost(lost));
+            self.holds.set_doubtful(true);
         }
+        self.holds.beat(sent, self.request.lease);
         let give: Vec<Partition> = share
             .to_give
             .into_iter()
@@ -317,6 +320,10 @@ impl MemberState {
                     state.events.push_front(SourceEvent::Records { generation, records: rest });
                 }
                 Some(SourceEvent::Records { generation, records: first })
+            }
+            Some(event @ SourceEvent::Lost(_)) => {
+                self.holds.set_doubtful(state.has_untold_loss());
+                Some(event)
             }
             None if state.ended.is_some() => return Err(state.ended.clone().unwrap_or_else(source_closed)),
             None if self.closing.load(Ordering::Acquire) => return Err(source_closed()),
@@ -505,12 +512,7 @@ impl Source for SqliteSource {
     }
 
     fn holds_until(&self) -> Option<tokio::time::Instant> {
-        // Before the first beat nothing is assigned. Others wait for a whole lease; handlers stop starting well before.
-        let state = self.member.state();
-        let beat = state.last_beat?;
-        let until = beat + self.member.request.lease * 3 / BEATS_PER_LEASE;
-        // The beat after a loss is good for what is taken from then on, not for what was held before.
-        Some(if state.has_untold_loss() { Instant::now().into() } else { until.into() })
+        self.member.holds.until().map(Into::into)
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {

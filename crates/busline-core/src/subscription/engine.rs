@@ -329,7 +329,7 @@ impl State {
         self.finished += ended.len();
         for ended in ended.drain(..) {
             ended.count(&mut self.stats);
-            self.lanes.finish(ended.lane, ended.ordinal, ended.bytes, ended.end);
+            self.lanes.finish(&ended.ticket, ended.end);
         }
         let is_much = self.finished >= commit_records;
         if is_much {
@@ -346,7 +346,7 @@ impl State {
                 Subject::Record(record) => End::Cancelled(record),
                 Subject::Offset(offset) => End::ReadLater(offset, Instant::now()),
             };
-            self.lanes.finish(work.lane, work.ordinal, work.bytes, end);
+            self.lanes.finish(&work.ticket, end);
         }
     }
 

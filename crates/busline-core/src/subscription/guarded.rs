@@ -99,13 +99,17 @@ impl Slot {
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let ran = poll_fn(|context| {
             // Before the future is polled: what was broken off before it began must not begin.
-            *self.waker() = Some(context.waker().clone());
             if self.cancelled.load(Ordering::Acquire) {
                 return Poll::Ready(Ran::Cancelled);
             }
             let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Pending };
             if let Poll::Ready(ran) = self.poll(tick, running, context) {
                 return Poll::Ready(ran);
+            }
+            // Whoever breaks it off from here on finds the waker; who did so before is seen.
+            *self.waker() = Some(context.waker().clone());
+            if self.cancelled.load(Ordering::Acquire) {
+                return Poll::Ready(Ran::Cancelled);
             }
             if self.blocked.load(Ordering::Relaxed) {
                 return Poll::Ready(Ran::Blocked);

@@ -37,7 +37,7 @@ impl Hand {
         held.ended.extend(ended);
         held.running.clear();
         let work = held.works.pop_front()?;
-        held.running.push(work.partition);
+        held.running.push(work.ticket.partition);
         slot.begin();
         Some(work)
     }
@@ -47,7 +47,7 @@ impl Hand {
         let mut held = self.lock();
         let works: Vec<Work> = held.works.drain(..).collect();
         held.running.clear();
-        held.running.extend(works.iter().map(|work| work.partition));
+        held.running.extend(works.iter().map(|work| work.ticket.partition));
         slot.begin();
         works
     }
@@ -62,7 +62,7 @@ impl Hand {
     /// Takes out what has not begun of these partitions.
     pub(super) fn recall(&self, partitions: &[Partition]) -> VecDeque<Work> {
         let mut held = self.lock();
-        let is_recalled = |work: &Work| partitions.contains(&work.partition);
+        let is_recalled = |work: &Work| partitions.contains(&work.ticket.partition);
         if !held.works.iter().any(is_recalled) {
             return VecDeque::new();
         }

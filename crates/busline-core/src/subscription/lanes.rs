@@ -73,12 +73,18 @@ pub(crate) struct Lanes {
 /// One attempt to make.
 #[derive(Debug)]
 pub(crate) struct Work {
+    pub(crate) ticket: Ticket,
+    pub(crate) subject: Subject,
+}
+
+/// Says of an attempt whose it is, and what it counts for.
+#[derive(Debug)]
+pub(crate) struct Ticket {
     pub(crate) lane: LaneRef,
     pub(crate) partition: Partition,
     pub(crate) ordinal: u64,
     pub(crate) attempt: u32,
     pub(crate) bytes: usize,
-    pub(crate) subject: Subject,
 }
 
 /// What an attempt is about.
@@ -170,7 +176,8 @@ impl Lanes {
             let ordinal = held.progress.deliver(record.offset);
             let lane_ref = match held.by_key.get(&record.key).copied() {
                 Some(known) => self.wake_empty(known),
-                None => self.open_lane(record.partition, record.key.clone()),
+                // A copy, since the record's own bytes are part of a larger buffer that the lane would keep.
+                None => self.open_lane(record.partition, Bytes::copy_from_slice(&record.key)),
             };
             self.queue(lane_ref, ordinal, record);
         }
@@ -286,7 +293,7 @@ impl Lanes {
             lane.phase = Phase::Running;
             held.running += 1;
             let (partition, attempt) = (lane.partition, lane.failed + 1);
-            return Some(Work { lane: lane_ref, partition, ordinal, attempt, bytes, subject });
+            return Some(Work { ticket: Ticket { lane: lane_ref, partition, ordinal, attempt, bytes }, subject });
         }
         None
     }
@@ -317,7 +324,8 @@ impl Lanes {
     }
 
     /// Ends an attempt.
-    pub(crate) fn finish(&mut self, lane_ref: LaneRef, ordinal: u64, bytes: usize, end: End) {
+    pub(crate) fn finish(&mut self, ticket: &Ticket, end: End) {
+        let Ticket { lane: lane_ref, ordinal, bytes, .. } = *ticket;
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
         let held = self.partitions.get_mut(&lane.partition).filter(|_| lane.phase != Phase::Orphan);
         let Some(held) = held else { return self.end_orphan(lane_ref, bytes) };

@@ -236,18 +236,18 @@ impl Course {
 
     fn take(&mut self) {
         let Some(work) = self.lanes.take() else { return };
-        let plain = self.plain.get(&work.partition).expect("an attempt is of a partition that is held");
+        let plain = self.plain.get(&work.ticket.partition).expect("an attempt is of a partition that is held");
         assert!(!plain.is_stopped(), "nothing starts in a partition that is stopped");
         let offset = match &work.subject {
             Subject::Record(record) => record.offset,
             Subject::Offset(offset) => *offset,
         };
-        let record = Self::record(work.partition, offset);
+        let record = Self::record(work.ticket.partition, offset);
         let key = Self::key_of(&record);
-        assert_eq!(size_of(&record), work.bytes);
+        assert_eq!(size_of(&record), work.ticket.bytes);
         assert_eq!(plain.head(key), Some(offset), "the oldest unfinished record of its key");
-        assert_eq!(work.attempt, plain.failed.get(&offset).copied().unwrap_or(0) + 1);
-        let overlaps = |running: &Running| running.work.partition == work.partition && running.key == key;
+        assert_eq!(work.ticket.attempt, plain.failed.get(&offset).copied().unwrap_or(0) + 1);
+        let overlaps = |running: &Running| running.work.ticket.partition == work.ticket.partition && running.key == key;
         assert!(!self.running.iter().any(overlaps), "two attempts of one key at once");
         let waits = plain.waits.get(&offset);
         assert!(waits.is_none_or(|until| until.is_some_and(|until| until <= self.now)), "its pause has not ended");
@@ -260,7 +260,7 @@ impl Course {
             return;
         }
         let running = self.running.swap_remove(self.random.random_range(0..self.running.len()));
-        let record = Self::record(running.work.partition, running.offset);
+        let record = Self::record(running.work.ticket.partition, running.offset);
         let due = self.now + Duration::from_millis(self.random.random_range(0..50));
         let end = match (self.random.random_range(0..20), &running.work.subject) {
             (0..3, _) => End::Retry(record, due),
@@ -276,7 +276,7 @@ impl Course {
 
     fn end(&mut self, running: Running, end: End) {
         let Running { work, epoch, offset, .. } = running;
-        if let Some(plain) = self.plain.get_mut(&work.partition).filter(|plain| plain.epoch == epoch) {
+        if let Some(plain) = self.plain.get_mut(&work.ticket.partition).filter(|plain| plain.epoch == epoch) {
             match &end {
                 End::Done | End::Gone => drop(plain.finished.insert(offset)),
                 End::Retry(_, due) => {
@@ -294,7 +294,7 @@ impl Course {
                 End::Cancelled(_) => {}
             }
         }
-        self.lanes.finish(work.lane, work.ordinal, work.bytes, end);
+        self.lanes.finish(&work.ticket, end);
     }
 
     fn commit(&mut self) {
@@ -320,7 +320,8 @@ impl Course {
         self.now += Duration::from_millis(self.random.random_range(0..40));
         self.lanes.wake_due(self.now);
         let drained: Vec<Partition> = self.lanes.drained().into_iter().map(|(partition, _)| partition).collect();
-        let runs = |partition: &Partition| self.running.iter().any(|running| running.work.partition == *partition);
+        let runs =
+            |partition: &Partition| self.running.iter().any(|running| running.work.ticket.partition == *partition);
         let wanted: Vec<Partition> =
             self.plain.iter().filter(|(at, plain)| plain.revoking && !runs(at)).map(|(at, _)| *at).collect();
         assert_eq!(drained, wanted, "given up when nothing runs for it any more");
@@ -344,7 +345,8 @@ impl Course {
     }
 
     fn check(&self) {
-        let running: Load = self.running.iter().fold(Load::default(), |load, running| load.plus(running.work.bytes));
+        let running: Load =
+            self.running.iter().fold(Load::default(), |load, running| load.plus(running.work.ticket.bytes));
         let lanes: Vec<_> = self.lanes.lanes.iter().flatten().collect();
         let mut load = running;
         lanes.iter().for_each(|lane| load.add(lane.load()));

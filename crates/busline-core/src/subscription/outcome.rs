@@ -1,6 +1,6 @@
 //! How attempts end, counted.
 
-use super::lanes::{End, LaneRef};
+use super::lanes::{End, Ticket};
 
 /// Counts of a subscription since it was opened, and what it holds at the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,9 +29,7 @@ pub struct SubscriptionStats {
 /// An attempt that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) lane: LaneRef,
-    pub(crate) ordinal: u64,
-    pub(crate) bytes: usize,
+    pub(crate) ticket: Ticket,
     pub(crate) end: End,
     pub(crate) note: Note,
 }

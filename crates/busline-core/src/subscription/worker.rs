@@ -11,9 +11,10 @@ use super::engine::Engine;
 use super::guarded::Ran;
 use super::hand::Pace;
 use super::handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
-use super::lanes::{End, LaneRef, Subject, Work};
+use super::lanes::{End, Subject, Ticket, Work};
 use super::outcome::{Ended, Note};
 use crate::driver::ReadRequest;
+use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::record::Record;
 use crate::topic::{Offset, Partition};
@@ -71,13 +72,22 @@ impl<H: Handler> Runner for OneByOne<H> {
 
 impl<H: Handler> OneByOne<H> {
     async fn attempt(&self, engine: &Engine, worker: usize, work: Work) -> Ended {
-        let (attempt, delivery) = match prepare(engine, worker, work).await {
-            Ok(prepared) => prepared,
-            Err(end) => return end,
+        let Work { ticket, subject } = work;
+        let record = match fetch(engine, worker, &ticket, subject).await {
+            Ok(record) => record,
+            Err(end) => return ticket.ends(end, Note::Nothing),
         };
+        let envelope = match decode(engine, &record) {
+            Ok(envelope) => envelope,
+            Err(Undecodable) => return ticket.ends(End::Undecodable(record), Note::Failed),
+        };
+        if !is_held(engine) && !hold(engine, worker).await {
+            return ticket.ends(End::Cancelled(record), Note::Nothing);
+        }
+        let delivery = ticket.delivery(engine, envelope, record.offset);
         let run = async { self.0.handle(delivery).await };
         let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
-        attempt.end(engine, ran)
+        judge(engine, ticket, record, ran)
     }
 }
 
@@ -97,20 +107,34 @@ impl<H: BatchHandler> Runner for InBatches<H> {
         let works = hand.all(&engine.slots[worker]);
         let (mut attempts, mut deliveries) = (Vec::with_capacity(works.len()), Vec::with_capacity(works.len()));
         let mut ended = Vec::new();
-        for work in works {
-            match prepare(engine, worker, work).await {
-                Ok((attempt, delivery)) => {
-                    attempts.push(attempt);
-                    deliveries.push(delivery);
+        for Work { ticket, subject } in works {
+            let record = match fetch(engine, worker, &ticket, subject).await {
+                Ok(record) => record,
+                Err(end) => {
+                    ended.push(ticket.ends(end, Note::Nothing));
+                    continue;
                 }
-                Err(end) => ended.push(end),
+            };
+            match decode(engine, &record) {
+                Ok(envelope) => {
+                    deliveries.push(ticket.delivery(engine, envelope, record.offset));
+                    attempts.push((ticket, record));
+                }
+                Err(Undecodable) => ended.push(ticket.ends(End::Undecodable(record), Note::Failed)),
             }
+        }
+        if !attempts.is_empty() && !is_held(engine) && !hold(engine, worker).await {
+            let cancelled =
+                attempts.drain(..).map(|(ticket, record)| ticket.ends(End::Cancelled(record), Note::Nothing));
+            ended.extend(cancelled);
         }
         if !attempts.is_empty() {
             let run = async { self.handler.handle(deliveries).await };
             let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
             let verdicts = verdicts(ran, attempts.len());
-            ended.extend(attempts.into_iter().zip(verdicts).map(|(attempt, ran)| attempt.end(engine, ran)));
+            ended.extend(
+                attempts.into_iter().zip(verdicts).map(|((ticket, record), ran)| judge(engine, ticket, record, ran)),
+            );
         }
         hand.end(ended);
         false
@@ -135,66 +159,65 @@ fn verdicts(ran: Ran<Vec<Handled>>, count: usize) -> Vec<Ran<Handled>> {
 
 type Handled = std::result::Result<(), HandlerError>;
 
-/// One attempt while its handler runs.
-struct Attempt {
-    lane: LaneRef,
-    ordinal: u64,
-    bytes: usize,
-    number: u32,
-    record: Record,
+/// The record of an attempt, read again where it was let go; how the attempt ends if there is none.
+async fn fetch(engine: &Engine, worker: usize, ticket: &Ticket, subject: Subject) -> std::result::Result<Record, End> {
+    let offset = match subject {
+        Subject::Record(record) => return Ok(record),
+        Subject::Offset(offset) => offset,
+    };
+    let (topic, partition) = (&engine.place.topic, ticket.partition);
+    match engine.slots[worker].run(&engine.tick, None, read_again(engine, partition, offset)).await {
+        Ran::Returned(Ok(Some(record))) => Ok(record),
+        Ran::Returned(Ok(None)) => {
+            tracing::warn!("{topic}/{partition}/{offset} is no longer there");
+            Err(End::Gone)
+        }
+        Ran::Cancelled => Err(End::ReadLater(offset, Instant::now())),
+        failed => {
+            tracing::warn!("read {topic}/{partition}/{offset} again: {failed:?}");
+            Err(End::ReadLater(offset, Instant::now() + engine.settings.retry.backoff_max))
+        }
+    }
 }
 
-/// Reads what has to be read again, decodes, and waits until the partition is certainly held; gives the end of an attempt
-/// that does not come to its handler.
-async fn prepare(engine: &Engine, worker: usize, work: Work) -> std::result::Result<(Attempt, Delivery), Ended> {
-    let Work { lane, partition, ordinal, attempt: number, bytes, subject } = work;
-    let ended = |end, note| Ended { lane, ordinal, bytes, end, note };
-    let slot = &engine.slots[worker];
-    let record = match subject {
-        Subject::Record(record) => record,
-        Subject::Offset(offset) => match slot.run(&engine.tick, None, read_again(engine, partition, offset)).await {
-            Ran::Returned(Ok(Some(record))) => record,
-            Ran::Returned(Ok(None)) => {
-                tracing::warn!("{}/{partition}/{offset} is no longer there", engine.place.topic);
-                return Err(ended(End::Gone, Note::Nothing));
-            }
-            Ran::Cancelled => return Err(ended(End::ReadLater(offset, Instant::now()), Note::Nothing)),
-            failed => {
-                tracing::warn!("read {}/{partition}/{offset} again: {failed:?}", engine.place.topic);
-                let due = Instant::now() + engine.settings.retry.backoff_max;
-                return Err(ended(End::ReadLater(offset, due), Note::Nothing));
-            }
-        },
-    };
-    let envelope = match record.envelope(&engine.place.topic) {
-        Ok(envelope) => envelope,
-        Err(error) => {
-            tracing::error!("{error}");
-            return Err(ended(End::Undecodable(record), Note::Failed));
-        }
-    };
-    // Not part of the attempt: whoever waits here has not begun, and its time does not run.
-    if !is_held(engine) && !matches!(slot.run(&engine.tick, None, hold(engine)).await, Ran::Returned(true)) {
-        return Err(ended(End::Cancelled(record), Note::Nothing));
+/// The record holds no envelope; it was said why.
+struct Undecodable;
+
+fn decode(engine: &Engine, record: &Record) -> std::result::Result<Envelope, Undecodable> {
+    record.envelope(&engine.place.topic).map_err(|error| {
+        tracing::error!("{error}");
+        Undecodable
+    })
+}
+
+impl Ticket {
+    fn delivery(&self, engine: &Engine, envelope: Envelope, offset: Offset) -> Delivery {
+        let (partition, attempt) = (self.partition, self.attempt);
+        Delivery { envelope, partition, offset, attempt, place: Arc::clone(&engine.place) }
     }
-    let place = Arc::clone(&engine.place);
-    let delivery = Delivery { envelope, partition, offset: record.offset, attempt: number, place };
-    Ok((Attempt { lane, ordinal, bytes, number, record }, delivery))
+
+    fn ends(self, end: End, note: Note) -> Ended {
+        Ended { ticket: self, end, note }
+    }
 }
 
 /// Waits while the assignment may be over: others may have taken it while this process was frozen. Gives whether it is
-/// held; not, if the subscription closes.
+/// held; not, if the subscription closes or the wait is broken off. Not part of the attempt: whoever waits here has not
+/// begun, and its time does not run.
 ///
 /// # Source
 /// Promise C2.
-async fn hold(engine: &Engine) -> bool {
-    while !is_held(engine) {
-        if engine.is_closing() {
-            return false;
+async fn hold(engine: &Engine, worker: usize) -> bool {
+    let look = async {
+        while !is_held(engine) {
+            if engine.is_closing() {
+                return false;
+            }
+            tokio::time::sleep(HOLD_LOOK).await;
         }
-        tokio::time::sleep(HOLD_LOOK).await;
-    }
-    true
+        true
+    };
+    matches!(engine.slots[worker].run(&engine.tick, None, look).await, Ran::Returned(true))
 }
 
 fn is_held(engine: &Engine) -> bool {
@@ -204,41 +227,33 @@ fn is_held(engine: &Engine) -> bool {
 /// Pause between two looks at whether the assignment still stands.
 const HOLD_LOOK: Duration = Duration::from_millis(20);
 
-impl Attempt {
-    /// What follows from the end of a run.
-    ///
-    /// # Source
-    /// Promises C6, C9.
-    fn end(self, engine: &Engine, ran: Ran<Handled>) -> Ended {
-        let Self { lane, ordinal, bytes, number, record } = self;
-        let (end, note) = judge(engine, record, number, ran);
-        Ended { lane, ordinal, bytes, end, note }
-    }
-}
-
-fn judge(engine: &Engine, record: Record, attempt: u32, ran: Ran<Handled>) -> (End, Note) {
+/// What follows from the end of a run.
+///
+/// # Source
+/// Promises C6, C9.
+fn judge(engine: &Engine, ticket: Ticket, record: Record, ran: Ran<Handled>) -> Ended {
     let (verdict, why) = match ran {
-        Ran::Returned(Ok(())) => return (End::Done, Note::Handled),
-        Ran::Cancelled => return (End::Cancelled(record), Note::Nothing),
+        Ran::Returned(Ok(())) => return ticket.ends(End::Done, Note::Handled),
+        Ran::Cancelled => return ticket.ends(End::Cancelled(record), Note::Nothing),
         Ran::Returned(Err(error)) => (error.verdict(), error),
         Ran::Panicked(text) => (Verdict::Retry, HandlerError::from(format!("panicked: {text}"))),
         Ran::TimedOut => (Verdict::Retry, HandlerError::from("Timeout/Handler: ran too long")),
         Ran::Blocked => (Verdict::Retry, HandlerError::from("Timeout/HandlerBlocked: blocked its thread")),
     };
-    let (topic, partition, offset) = (&engine.place.topic, record.partition, record.offset);
+    let (topic, partition, offset, attempt) = (&engine.place.topic, record.partition, record.offset, ticket.attempt);
     match verdict {
         Verdict::Skip => {
             tracing::warn!("skip {topic}/{partition}/{offset}: {why}");
-            (End::Done, Note::Skipped)
+            ticket.ends(End::Done, Note::Skipped)
         }
         Verdict::Retry if attempt < engine.settings.retry.attempts_max => {
             tracing::debug!("attempt {attempt} of {topic}/{partition}/{offset}: {why}");
             let due = Instant::now() + engine.settings.retry.pause_after(attempt);
-            (End::Retry(record, due), Note::Failed)
+            ticket.ends(End::Retry(record, due), Note::Failed)
         }
         Verdict::Retry | Verdict::Park => {
             tracing::error!("attempt {attempt} of {topic}/{partition}/{offset} was the last, its key waits: {why}");
-            (End::Stuck(record), Note::Failed)
+            ticket.ends(End::Stuck(record), Note::Failed)
         }
     }
 }
