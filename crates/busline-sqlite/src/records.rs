@@ -118,6 +118,7 @@ impl Piece {
             return Err(missing(place));
         }
         let offset = Offset(offset_of(place));
+        self.open_buffer();
         let start = self.bytes.len();
         let (part, stored) =
             self.copy(row, offset).map_err(|error| damaged(offset, "a column has another type").because(error))?;
@@ -135,6 +136,13 @@ impl Piece {
         Ok(())
     }
 
+    /// A buffer large enough for all it will take but its last record; a small piece gives the rest back when it is sealed.
+    fn open_buffer(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(BUFFER_BYTES + BUFFER_BYTES / 8);
+        }
+    }
+
     fn copy(&mut self, row: &Row<'_>, offset: Offset) -> rusqlite::Result<(Part, u32)> {
         let mut append = |blob: &[u8]| {
             self.bytes.extend_from_slice(blob);
@@ -148,8 +156,11 @@ impl Piece {
 
     /// Turns the buffer into records that share it.
     fn seal(&mut self) -> Result<()> {
-        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.shrink_to_fit();
+        let bytes = Bytes::from(bytes);
         let mut start = 0;
+        self.records.reserve(self.parts.len());
         for part in self.parts.drain(..) {
             self.records.push(Record {
                 partition: self.partition,

@@ -63,6 +63,9 @@ pub(crate) struct SeekOrder {
     pub(crate) answer: oneshot::Sender<Result<()>>,
 }
 
+/// Records that are queued under one hold of the lock.
+const ROUTED_AT_ONCE: usize = 64;
+
 /// Records that are read at once where there is no hurry: a few at a time cost the source as much as many.
 const READ_MIN: usize = 256;
 
@@ -154,8 +157,20 @@ impl Engine {
     }
 
     /// Queues records in their lanes and wakes as many workers as can start.
-    pub(crate) fn deliver(&self, generation: u64, records: Vec<Record>) {
-        self.with_lanes_and_stats(|lanes, stats| stats.delivered += lanes.deliver(generation, records) as u64);
+    pub(crate) fn deliver(&self, generation: u64, mut records: Vec<Record>) {
+        // A few at a time, so that workers need not wait for the lanes until all are routed.
+        let mut records = records.drain(..).peekable();
+        while records.peek().is_some() {
+            let few = records.by_ref().take(ROUTED_AT_ONCE);
+            let taken = self.with_lanes_and_stats(|lanes, stats| {
+                let taken = lanes.deliver(generation, few);
+                stats.delivered += taken as u64;
+                taken
+            });
+            if taken == 0 {
+                return;
+            }
+        }
     }
 
     /// Changes the lanes of these partitions, after what workers have in their hands of them has come back.

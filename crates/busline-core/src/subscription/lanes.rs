@@ -165,7 +165,7 @@ impl Lanes {
 
     /// Takes records of one partition in offset order; those of an older assignment are dropped. Gives how many were
     /// taken.
-    pub(crate) fn deliver(&mut self, generation: u64, records: Vec<Record>) -> usize {
+    pub(crate) fn deliver(&mut self, generation: u64, records: impl IntoIterator<Item = Record>) -> usize {
         let mut taken = 0;
         for record in records {
             let Some(held) = self.partitions.get_mut(&record.partition) else { break };
