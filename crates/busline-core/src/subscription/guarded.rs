@@ -87,18 +87,26 @@ impl Slot {
         since != 0 && tick > since + POLL_TICKS_MAX && !self.blocked.swap(true, Ordering::Relaxed)
     }
 
-    /// Runs a future to one of its ends and drops it; it may be waited for so long. `tick` is the watchdog's count, from 1.
-    pub(crate) async fn run<T>(
+    /// Makes a future, runs it to one of its ends and drops it; it may be waited for so long. `tick` is the watchdog's
+    /// count, from 1.
+    pub(crate) async fn run<T, F: Future<Output = T>>(
         &self,
         tick: &AtomicU64,
         wait_max: Option<Duration>,
-        future: impl Future<Output = T>,
+        make: impl FnOnce() -> F,
     ) -> Ran<T> {
+        // What was broken off before it began must not begin.
+        if self.cancelled.load(Ordering::Acquire) {
+            return Ran::Cancelled;
+        }
+        let future = match self.guard(tick, make) {
+            Ok(future) => future,
+            Err(panic) => return Ran::Panicked(panic_text(&*panic)),
+        };
         let mut future = pin!(Some(future));
         // Most handlers of a quick kind end in their first poll and never need the timer.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let ran = poll_fn(|context| {
-            // Before the future is polled: what was broken off before it began must not begin.
             if self.cancelled.load(Ordering::Acquire) {
                 return Poll::Ready(Ran::Cancelled);
             }

@@ -13,7 +13,7 @@ use super::outcome::Ended;
 use crate::topic::Partition;
 
 /// Most attempts that a worker is given at once.
-pub(super) const HAND_MAX: usize = 16;
+pub(super) const HAND_MAX: usize = 32;
 
 /// One worker's hand. Its lock is short, and taken under the engine's or alone.
 #[derive(Debug, Default)]

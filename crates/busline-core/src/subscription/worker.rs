@@ -73,9 +73,12 @@ impl<H: Handler> Runner for OneByOne<H> {
 impl<H: Handler> OneByOne<H> {
     async fn attempt(&self, engine: &Engine, worker: usize, work: Work) -> Ended {
         let Work { ticket, subject } = work;
-        let record = match fetch(engine, worker, &ticket, subject).await {
-            Ok(record) => record,
-            Err(end) => return ticket.ends(end, Note::Nothing),
+        let record = match subject {
+            Subject::Record(record) => record,
+            Subject::Offset(offset) => match fetch(engine, worker, ticket.partition, offset).await {
+                Ok(record) => record,
+                Err(end) => return ticket.ends(end, Note::Nothing),
+            },
         };
         let envelope = match decode(engine, &record) {
             Ok(envelope) => envelope,
@@ -85,7 +88,7 @@ impl<H: Handler> OneByOne<H> {
             return ticket.ends(End::Cancelled(record), Note::Nothing);
         }
         let delivery = ticket.delivery(engine, envelope, record.offset);
-        let run = async { self.0.handle(delivery).await };
+        let run = || self.0.handle(delivery);
         let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
         judge(engine, ticket, record, ran)
     }
@@ -108,12 +111,15 @@ impl<H: BatchHandler> Runner for InBatches<H> {
         let (mut attempts, mut deliveries) = (Vec::with_capacity(works.len()), Vec::with_capacity(works.len()));
         let mut ended = Vec::new();
         for Work { ticket, subject } in works {
-            let record = match fetch(engine, worker, &ticket, subject).await {
-                Ok(record) => record,
-                Err(end) => {
-                    ended.push(ticket.ends(end, Note::Nothing));
-                    continue;
-                }
+            let record = match subject {
+                Subject::Record(record) => record,
+                Subject::Offset(offset) => match fetch(engine, worker, ticket.partition, offset).await {
+                    Ok(record) => record,
+                    Err(end) => {
+                        ended.push(ticket.ends(end, Note::Nothing));
+                        continue;
+                    }
+                },
             };
             match decode(engine, &record) {
                 Ok(envelope) => {
@@ -129,7 +135,7 @@ impl<H: BatchHandler> Runner for InBatches<H> {
             ended.extend(cancelled);
         }
         if !attempts.is_empty() {
-            let run = async { self.handler.handle(deliveries).await };
+            let run = || self.handler.handle(deliveries);
             let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
             let verdicts = verdicts(ran, attempts.len());
             ended.extend(
@@ -159,14 +165,15 @@ fn verdicts(ran: Ran<Vec<Handled>>, count: usize) -> Vec<Ran<Handled>> {
 
 type Handled = std::result::Result<(), HandlerError>;
 
-/// The record of an attempt, read again where it was let go; how the attempt ends if there is none.
-async fn fetch(engine: &Engine, worker: usize, ticket: &Ticket, subject: Subject) -> std::result::Result<Record, End> {
-    let offset = match subject {
-        Subject::Record(record) => return Ok(record),
-        Subject::Offset(offset) => offset,
-    };
-    let (topic, partition) = (&engine.place.topic, ticket.partition);
-    match engine.slots[worker].run(&engine.tick, None, read_again(engine, partition, offset)).await {
+/// A record that was let go, read again; how its attempt ends if there is none.
+async fn fetch(
+    engine: &Engine,
+    worker: usize,
+    partition: Partition,
+    offset: Offset,
+) -> std::result::Result<Record, End> {
+    let topic = &engine.place.topic;
+    match engine.slots[worker].run(&engine.tick, None, || read_again(engine, partition, offset)).await {
         Ran::Returned(Ok(Some(record))) => Ok(record),
         Ran::Returned(Ok(None)) => {
             tracing::warn!("{topic}/{partition}/{offset} is no longer there");
@@ -217,7 +224,7 @@ async fn hold(engine: &Engine, worker: usize) -> bool {
         }
         true
     };
-    matches!(engine.slots[worker].run(&engine.tick, None, look).await, Ran::Returned(true))
+    matches!(engine.slots[worker].run(&engine.tick, None, || look).await, Ran::Returned(true))
 }
 
 fn is_held(engine: &Engine) -> bool {
