@@ -23,9 +23,9 @@ use crate::wake::Bell;
 use crate::{records, topics};
 
 /// Records read at once, and pieces read ahead of the subscription.
-const PIECE_RECORDS: usize = 512;
+const PIECE_RECORDS: usize = 128;
 const PIECE_BYTES: usize = 1 << 20;
-const PIECES_AHEAD: usize = 4;
+const PIECES_AHEAD: usize = 16;
 
 /// Beats in one lease: a member beats this often before others may take it for dead.
 const BEATS_PER_LEASE: u32 = 5;
