@@ -14,6 +14,7 @@ mod memory;
 mod provision;
 mod publisher;
 mod record;
+mod retention;
 mod subscription;
 mod topic;
 mod wire;
@@ -37,13 +38,14 @@ pub use publisher::{
     TryPublishError,
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
+pub use retention::{Kept, Retention};
 pub use subscription::{
     BatchHandler, Blocked, Delivery, Handler, HandlerError, Left, Retry, Subscription, SubscriptionBuilder,
     SubscriptionSettings, SubscriptionStats, Verdict,
 };
 pub use topic::{
-    Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found,
-    not_owner, partition_not_found, topic_exists, topic_not_found,
+    Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,
+    TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, partition_not_found,
+    topic_exists, topic_not_found, warn_deleted,
 };
 pub use wire::{Format, Wire, decode};
