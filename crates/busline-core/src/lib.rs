@@ -10,6 +10,7 @@ mod driver;
 mod envelope;
 mod error;
 mod headers;
+mod health;
 mod memory;
 mod provision;
 mod publisher;
@@ -32,6 +33,7 @@ pub use driver::{
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};
 pub use error::{Error, ErrorKind, Result, escaped};
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
+pub use health::{Health, HealthState, Reason, Work};
 pub use memory::MemoryDriver;
 pub use publisher::{
     Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, Receipt,
