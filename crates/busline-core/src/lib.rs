@@ -36,18 +36,18 @@ pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
 pub use memory::MemoryDriver;
 pub use publisher::{
-    Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, Receipt,
-    TryPublishError,
+    BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
+    Receipt, TryPublishError,
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
 pub use retention::{Kept, Retention};
 pub use subscription::{
-    BatchHandler, Blocked, Delivery, Handler, HandlerError, Left, Retry, Subscription, SubscriptionBuilder,
-    SubscriptionSettings, SubscriptionStats, Verdict,
+    BatchHandler, Blocked, Delivery, HANDLER_BATCH_MAX, Handler, HandlerError, Left, Retry, Subscription,
+    SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict,
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,
     TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, partition_not_found,
     topic_exists, topic_not_found, warn_deleted,
 };
-pub use wire::{Format, Wire, decode};
+pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode};

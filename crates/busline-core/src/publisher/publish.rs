@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{TopicInfo, TopicName};
 
 /// Most envelopes of one call of [`Publisher::publish_batch`].
-const BATCH_ITEMS_MAX: usize = 1_000_000;
+pub const BATCH_ITEMS_MAX: usize = 1_000_000;
 
 /// Publishes envelopes to one topic, in order per key.
 ///
