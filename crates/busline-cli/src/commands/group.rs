@@ -190,7 +190,7 @@ pub(super) struct GroupView {
     /// Records that are there and not finished, in all.
     lag: u64,
     /// Records that were deleted before the group had finished them, in all.
-    deleted: u64,
+    deleted_unread: u64,
     members: Vec<MemberView>,
     partitions: Vec<LagView>,
 }
@@ -203,7 +203,7 @@ impl GroupView {
             group: group.to_string(),
             topic: topic.to_string(),
             lag: lag.iter().map(|lag| lag.records).sum(),
-            deleted: lag.iter().map(|lag| lag.deleted).sum(),
+            deleted_unread: lag.iter().map(|lag| lag.deleted).sum(),
             partitions: lag.iter().map(|lag| LagView::of(lag, &members)).collect(),
             members: members.into_iter().map(MemberView::of).collect(),
         })
@@ -228,7 +228,7 @@ struct LagView {
     committed: Option<Offset>,
     end: Offset,
     lag: u64,
-    deleted: u64,
+    deleted_unread: u64,
     owner: Option<String>,
 }
 
@@ -240,7 +240,7 @@ impl LagView {
             committed: lag.committed,
             end: lag.end,
             lag: lag.records,
-            deleted: lag.deleted,
+            deleted_unread: lag.deleted,
             owner: owner.map(|owner| owner.name.clone()),
         }
     }
@@ -248,8 +248,13 @@ impl LagView {
 
 impl fmt::Display for LagView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, committed, end, lag, deleted, owner } = self;
-        write!(f, "partition {partition}  committed {} of {end}  lag {lag}{}", or_none(*committed), unread(*deleted))?;
+        let Self { partition, committed, end, lag, deleted_unread, owner } = self;
+        write!(
+            f,
+            "partition {partition}  committed {} of {end}  lag {lag}{}",
+            or_none(*committed),
+            unread(*deleted_unread)
+        )?;
         owner.as_ref().map_or(Ok(()), |owner| write!(f, "  held by {owner}"))
     }
 }
@@ -266,7 +271,7 @@ fn or_none(offset: Option<Offset>) -> String {
 impl GroupView {
     fn headline(&self) -> String {
         let members = self.members.len();
-        let deleted = unread(self.deleted);
+        let deleted = unread(self.deleted_unread);
         format!("{}  topic {}  {members} members  lag {}{deleted}", self.group, self.topic, self.lag)
     }
 }
