@@ -271,3 +271,50 @@ pub(crate) fn has_many_free_pages(connection: &Connection) -> Result<bool> {
 fn pages_of(connection: &Connection, pragma: &str) -> Result<u32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(from_sqlite)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use busline_core::TopicSpec;
+
+    /// A file in memory with one topic of one partition that holds so many records of so many bytes.
+    fn filled(records: u64, bytes: usize) -> (Connection, TopicName) {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::schema::create(&connection).unwrap();
+        let name: TopicName = "orders".parse().unwrap();
+        topics::create(&connection, &name, &TopicSpec { partitions: 1, ..TopicSpec::default() }).unwrap();
+        for offset in 0..records {
+            let row = params![position(1, offset), vec![0_u8; bytes]];
+            connection.execute("INSERT INTO records VALUES (?1, 0, x'', NULL, ?2, 0)", row).unwrap();
+        }
+        let ends = params![records, records * bytes as u64];
+        connection.execute("UPDATE partitions SET end_offset = ?1, bytes = ?2", ends).unwrap();
+        (connection, name)
+    }
+
+    /// Trims all; gives the starts after each chunk.
+    fn chunks(records: u64, bytes: usize) -> Vec<u64> {
+        let (connection, name) = filled(records, bytes);
+        let mut starts = Vec::new();
+        loop {
+            let chunk = trim_chunk(&connection, &name, Partition(0), Offset(records)).unwrap();
+            starts.push(chunk.start.0);
+            if !chunk.more {
+                let (start, bytes): (u64, u64) = connection
+                    .query_row("SELECT start_offset, bytes FROM partitions", [], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .unwrap();
+                assert_eq!((start, bytes), (records, 0));
+                return starts;
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_bounded_by_records_and_bytes() {
+        assert_eq!(chunks(3, 10), [3]);
+        assert_eq!(chunks(1_201, 10), [500, 1_000, 1_201]);
+        assert_eq!(chunks(5, 600_000), [2, 4, 5]);
+        assert_eq!(chunks(3, 2_000_000), [1, 2, 3]);
+        assert_eq!(chunks(0, 0), [0]);
+    }
+}
