@@ -125,13 +125,16 @@ const CLOSE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Time the driver has to end even if the publishers have used the deadline up.
 const DRIVER_CLOSE_MIN: Duration = Duration::from_millis(50);
 
+/// Publishers and subscriptions that are open.
+type AtWork = (Vec<Arc<PublisherCore>>, Vec<Arc<SubscriptionCore>>);
+
 impl BusCore {
     pub(crate) fn driver(&self) -> Result<Arc<dyn Driver>> {
         if self.lock().closed { Err(bus_closed()) } else { Ok(Arc::clone(&self.driver)) }
     }
 
     /// What is open and has not ended.
-    fn at_work(&self) -> Result<(Vec<Arc<PublisherCore>>, Vec<Arc<SubscriptionCore>>)> {
+    fn at_work(&self) -> Result<AtWork> {
         let open = self.lock();
         if open.closed {
             return Err(bus_closed());

@@ -168,3 +168,55 @@ impl Upkeep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use busline_core::{Partition, Retention, SystemClock, TopicSpec};
+
+    use crate::config::SqliteConfig;
+    use crate::connection::open_writer;
+    use crate::topics;
+
+    /// The store of a file whose one partition holds 10,000 records where 1 is allowed.
+    fn over_its_limit(folder: &std::path::Path) -> Store {
+        let config = SqliteConfig::new(folder.join("bus.db"));
+        let connection = open_writer(&config).unwrap();
+        let retention = Retention { records_max: Some(1), ..Retention::default() };
+        topics::create(&connection, &name(), &TopicSpec { partitions: 1, retention, ..TopicSpec::default() }).unwrap();
+        connection.execute_batch("UPDATE partitions SET end_offset = 10000").unwrap();
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+                    INSERT INTO records SELECT (1 << 40) + i, 0, x'00', NULL, x'00', 0 FROM n";
+        connection.execute_batch(rows).unwrap();
+        Store::new(config, connection, None, Arc::new(SystemClock)).unwrap()
+    }
+
+    fn name() -> TopicName {
+        "orders".parse().unwrap()
+    }
+
+    fn start(store: &Store) -> u64 {
+        store.look(|connection| topics::partition(connection, &name(), Partition(0))).unwrap().1.start.0
+    }
+
+    #[test]
+    fn a_step_is_made_under_load_and_followed_by_a_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, queue) = (over_its_limit(folder.path()), Queue::default());
+        let mut upkeep = Upkeep::new(Duration::from_secs(3_600));
+        let (mut before, mut steps) = (0, 0);
+        while start(&store) < 9_999 {
+            upkeep.step_under_load(&mut store, &queue);
+            let now = start(&store);
+            assert!(now - before <= retention::CHUNK_RECORDS, "one step deletes one chunk");
+            steps += u32::from(now > before);
+            before = now;
+        }
+        assert_eq!(steps, 20);
+        upkeep.rest_until = Instant::now() + Duration::from_secs(3_600);
+        upkeep.step_under_load(&mut store, &queue);
+        assert!(upkeep.looked_at.is_some(), "it rests, so the look has not gone on to its end");
+    }
+}
