@@ -183,6 +183,19 @@ macro_rules! case_list {
                 a_spec_out_of_range_is_refused,
                 a_topic_made_again_is_another_one,
             } alone {}
+            retention {
+                the_newest_records_are_kept,
+                age_counts_from_when_a_record_was_stored,
+                nothing_unread_is_deleted_silently,
+                what_a_limit_deletes_unread_is_counted,
+                a_limit_out_of_range_is_refused,
+            } alone {}
+            health {
+                a_bus_that_works_is_healthy,
+                failing_publishes_are_told,
+                standing_still_is_told,
+                a_closed_bus_is_down,
+            } alone {}
             meaning {
                 what_is_published_is_read_back,
                 the_record_limit_is_exact,
@@ -299,12 +312,13 @@ mod tests {
         names.map(str::to_owned).collect()
     }
 
-    const GROUPS: [&str; 15] = [
+    const GROUPS: [&str; 17] = [
         "consume_close",
         "consume_handlers",
         "consume_order",
         "consume_positions",
         "consume_progress",
+        "health",
         "meaning",
         "publish_batch",
         "publish_cancel",
@@ -314,6 +328,7 @@ mod tests {
         "publish_order",
         "publish_outcome",
         "publish_window",
+        "retention",
         "topics",
     ];
 

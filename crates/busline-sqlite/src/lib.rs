@@ -27,11 +27,13 @@ mod identity;
 mod readers;
 mod records;
 mod recovery;
+mod retention;
 mod schema;
 mod sink;
 mod source;
 mod topics;
 mod turnstile;
+mod upkeep;
 mod wake;
 
 pub use config::SqliteConfig;

@@ -159,6 +159,12 @@ impl Lanes {
         Some(held)
     }
 
+    /// Partitions whose work goes on, as far as the user decides.
+    pub(crate) fn moving(&self) -> Vec<Partition> {
+        let moving = self.partitions.iter().filter(|(_, held)| !held.paused && !held.revoking);
+        moving.map(|(partition, _)| *partition).collect()
+    }
+
     /// Forgets what a lane keeps.
     fn empty(&mut self, lane_ref: super::lanes::LaneRef) {
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
