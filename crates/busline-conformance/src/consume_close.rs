@@ -83,7 +83,7 @@ pub async fn a_stuck_handler_is_named(harness: impl Harness) {
     };
     let (bus, topic) = (stage.bus.clone(), stage.topic.clone());
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_time().build().expect("a runtime");
+        tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("a runtime");
     let opened = runtime.spawn(async move { bus.subscribe(&topic, GROUP).handle(handler).await.expect("subscribes") });
     let subscription = opened.await.expect("opens");
     log.started(1).await;

@@ -237,7 +237,7 @@ pub async fn a_blocked_handler_keeps_its_key_and_is_reported(harness: impl Harne
     // A runtime of its own: a blocked thread may keep others from being polled, and this test is none of them.
     let (bus, topic) = (stage.bus.clone(), stage.topic.clone());
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let opened = runtime.spawn(async move {
         let builder = bus.subscribe(&topic, crate::consume_stage::GROUP).retry(quick_retry(3));
         let builder = builder.handler_timeout(Duration::from_millis(100));
