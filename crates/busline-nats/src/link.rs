@@ -119,8 +119,10 @@ impl Link {
         out.reserve(subject.len() + reply.len() + headers.len() + body.len() + 40);
         out.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
         out.extend_from_slice(subject);
-        out.push(b' ');
-        out.extend_from_slice(reply);
+        if !reply.is_empty() {
+            out.push(b' ');
+            out.extend_from_slice(reply);
+        }
         if !headers.is_empty() {
             out.push(b' ');
             push_number(out, headers.len() as u64);
@@ -420,8 +422,8 @@ mod tests {
     fn a_message_is_written_as_the_protocol_has_it() {
         let mut link = link(b"");
         link.publish(b"t.0", b"_INBOX.a.1", b"", b"body");
-        link.publish(b"t.1", b"r", b"NATS/1.0\r\n\r\n", b"");
-        let wanted = "PUB t.0 _INBOX.a.1 4\r\nbody\r\nHPUB t.1 r 12 12\r\nNATS/1.0\r\n\r\n\r\n";
+        link.publish(b"t.1", b"", b"NATS/1.0\r\n\r\n", b"");
+        let wanted = "PUB t.0 _INBOX.a.1 4\r\nbody\r\nHPUB t.1 12 12\r\nNATS/1.0\r\n\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&link.out), wanted);
     }
 
