@@ -105,9 +105,4 @@ impl Backlog {
             overdue.batch.settle(outcomes);
         }
     }
-
-    /// When the first deadline of those that wait passes.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.queue.iter().map(|waiting| waiting.batch.deadline()).min()
-    }
 }

@@ -1,4 +1,7 @@
 //! Batches that a sink has taken and not settled, and the outcomes known so far.
+//!
+//! They are settled in the order in which they were taken: an ack that is reported says that everything of its key before
+//! it has been reported too, so that no deadline can come between the two.
 
 use std::collections::VecDeque;
 
@@ -9,7 +12,7 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     first: u64,
-    entries: VecDeque<Option<Entry>>,
+    entries: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
@@ -32,7 +35,7 @@ impl Pending {
             failed: false,
             batch,
         };
-        self.entries.push_back(Some(entry));
+        self.entries.push_back(entry);
         self.first + self.entries.len() as u64 - 1
     }
 
@@ -42,7 +45,7 @@ impl Pending {
 
     /// Number of unsettled batches.
     pub(crate) fn len(&self) -> usize {
-        self.entries.iter().flatten().count()
+        self.entries.len()
     }
 
     pub(crate) fn batch(&self, number: u64) -> Option<&Batch> {
@@ -50,11 +53,11 @@ impl Pending {
     }
 
     fn entry(&self, number: u64) -> Option<&Entry> {
-        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?.as_ref()
+        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
     fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)?.as_mut()
+        self.entries.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
     /// Whether this record has no outcome yet.
@@ -62,11 +65,11 @@ impl Pending {
         self.entry(number).is_some_and(|entry| !entry.known[index])
     }
 
-    /// Notes the outcome of a record, the first one only; gives whether its batch is complete.
-    pub(crate) fn note(&mut self, number: u64, index: usize, outcome: Result<Ack>) -> bool {
-        let Some(entry) = self.entry_mut(number) else { return false };
+    /// Notes the outcome of a record, the first one only.
+    pub(crate) fn note(&mut self, number: u64, index: usize, outcome: Result<Ack>) {
+        let Some(entry) = self.entry_mut(number) else { return };
         if std::mem::replace(&mut entry.known[index], true) {
-            return false;
+            return;
         }
         entry.failed |= outcome.is_err();
         entry.left -= 1;
@@ -78,42 +81,34 @@ impl Pending {
             }
             entry.outcomes[index] = outcome;
         }
-        entry.left == 0
     }
 
-    /// Whether a record of this batch was not acked.
-    pub(crate) fn has_failed(&self, number: u64) -> bool {
-        self.entry(number).is_some_and(|entry| entry.failed)
+    /// The oldest batch, if all its outcomes are known: its number, and whether a record of it was not acked.
+    pub(crate) fn complete(&self) -> Option<(u64, bool)> {
+        let entry = self.entries.front()?;
+        (entry.left == 0).then_some((self.first, entry.failed))
     }
 
-    /// Takes a complete batch out and settles it.
-    pub(crate) fn settle(&mut self, number: u64) {
-        let Some(at) = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else { return };
-        let Some(entry) = self.entries.get_mut(at).and_then(Option::take) else { return };
-        while let Some(None) = self.entries.front() {
-            self.entries.pop_front();
+    /// Settles the oldest batch, whose outcomes are all known.
+    pub(crate) fn settle_oldest(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
             self.first += 1;
+            entry.batch.settle(entry.outcomes);
         }
-        entry.batch.settle(entry.outcomes);
     }
 
     /// The numbers of the batches whose deadline has passed.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<u64> {
         let numbered = self.entries.iter().zip(self.first..);
         numbered
-            .filter(|(entry, _)| entry.as_ref().is_some_and(|entry| entry.batch.deadline() <= now))
+            .filter(|(entry, _)| entry.left > 0 && entry.batch.deadline() <= now)
             .map(|(_, number)| number)
             .collect()
     }
 
-    /// When the first deadline of a batch passes.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.entries.iter().flatten().map(|entry| entry.batch.deadline()).min()
-    }
-
     /// The numbers of all unsettled batches.
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        self.entries.iter().zip(self.first..).filter(|(entry, _)| entry.is_some()).map(|(_, number)| number).collect()
+        (self.first..self.first + self.entries.len() as u64).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Batch, BoxFuture, Error, ErrorKind, Partition, Result};
+use busline_core::{Ack, Batch, BoxFuture, Error, ErrorKind, Partition, Result};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answer::Answer;
@@ -48,7 +48,7 @@ pub(crate) struct Pipelined {
     door: Arc<Door>,
     link: Option<Link>,
     dialing: Option<BoxFuture<'static, Result<Link>>>,
-    looking: Option<BoxFuture<'static, Result<Vec<(String, tail::Tail)>>>>,
+    looking: Option<BoxFuture<'static, Result<Tails>>>,
     checking: Option<BoxFuture<'static, Result<()>>>,
     checked: Instant,
     sent_since_check: bool,
@@ -77,6 +77,9 @@ pub(crate) struct Pipelined {
     reply: Vec<u8>,
     answers: Vec<(u64, Answer)>,
 }
+
+/// The ends of streams, each by the stream's number.
+type Tails = Vec<(usize, tail::Tail)>;
 
 struct Slot {
     batch: u64,
@@ -430,7 +433,7 @@ impl Pipelined {
         }
     }
 
-    fn settle_atomic(&mut self, batch: Batch, outcomes: Vec<Result<busline_core::Ack>>) {
+    fn settle_atomic(&mut self, batch: Batch, outcomes: Vec<Result<Ack>>) {
         if outcomes.iter().any(std::result::Result::is_err) {
             self.backlog.fill_from(&self.door);
             self.backlog.taint(&batch, &outcomes, self.hash);
@@ -526,16 +529,17 @@ impl Pipelined {
         }
     }
 
-    /// Notes an outcome, and settles the batch if it was the last one.
-    fn note(&mut self, batch: u64, index: usize, outcome: Result<busline_core::Ack>) {
-        if self.pending.note(batch, index, outcome) {
-            if self.pending.has_failed(batch) {
+    /// Notes an outcome, and settles the batches that are complete.
+    fn note(&mut self, batch: u64, index: usize, outcome: Result<Ack>) {
+        self.pending.note(batch, index, outcome);
+        while let Some((number, failed)) = self.pending.complete() {
+            if failed {
                 // What was handed over before this report stands behind the failure; what comes later does not.
                 self.backlog.fill_from(&self.door);
-                self.backlog.taint_keys(self.broken.iter().filter(|(_, (from, _))| *from == batch));
-                self.broken.retain(|_, (from, _)| *from != batch);
+                self.backlog.taint_keys(self.broken.iter().filter(|(_, (from, _))| *from == number));
+                self.broken.retain(|_, (from, _)| *from != number);
             }
-            self.pending.settle(batch);
+            self.pending.settle_oldest();
         }
     }
 
@@ -750,14 +754,13 @@ impl Pipelined {
         self.looking = Some(Box::pin(async move {
             let mut tails = Vec::new();
             for (number, floor) in floors {
-                let stream = &ground.streams[number];
-                tails.push((stream.clone(), tail::read(&ground.admin, stream, floor).await?));
+                tails.push((number, tail::read(&ground.admin, &ground.streams[number], floor).await?));
             }
             Ok(tails)
         }));
     }
 
-    fn looked(&mut self, looked: Result<Vec<(String, tail::Tail)>>) {
+    fn looked(&mut self, looked: Result<Tails>) {
         self.looking = None;
         let tails = match looked {
             Ok(tails) => tails,
@@ -767,8 +770,7 @@ impl Pipelined {
                 return self.hold();
             }
         };
-        for (stream, tail) in tails {
-            let number = self.ground.streams.iter().position(|name| *name == stream).unwrap_or(0);
+        for (number, tail) in tails {
             for message in &tail.messages {
                 let own = crate::records::header(&message.hdrs, "Nats-Msg-Id")
                     .and_then(|id| id.strip_prefix(self.ground.incarnation.as_bytes())?.strip_prefix(b"-"))
