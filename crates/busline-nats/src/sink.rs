@@ -25,6 +25,7 @@ mod heads;
 mod key_hash;
 mod pending;
 mod pipelined;
+mod session;
 mod tail;
 
 use door::Door;

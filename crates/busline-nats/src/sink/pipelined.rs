@@ -5,12 +5,11 @@
 //! are looked up first.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use busline_core::{Ack, Batch, BoxFuture, Error, ErrorKind, Partition, Result};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::atomic::{Atomic, NUMBERS, Progress};
@@ -20,6 +19,7 @@ use super::ground::Ground;
 use super::heads::Heads;
 use super::key_hash::{ByKey, KeyHash};
 use super::pending::Pending;
+use super::session::{Session, Woke, poll_option};
 use super::tail;
 use crate::error::{Refusal, refusal, refused, unreachable};
 use crate::link::{Heard, Link, parse_number, push_number};
@@ -31,30 +31,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Age up to which a copy is surely known to the server by its id.
 const REPEAT_MAX: Duration = DUPLICATE_WINDOW.saturating_sub(Duration::from_secs(10));
 
-/// Pause before the server is asked again for what it refused, and before a lost connection is replaced.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
-
-/// How often clocks are looked at.
-const TICK: Duration = Duration::from_millis(50);
-const TICK_IDLE: Duration = Duration::from_secs(1);
-
-/// How often the topic's identity is checked while there is something to send.
-const IDENTITY: Duration = Duration::from_secs(1);
-
 /// The task of a pipelined sink.
 pub(crate) struct Pipelined {
     ground: Arc<Ground>,
-    door: Arc<Door>,
-    link: Option<Link>,
-    dialing: Option<BoxFuture<'static, Result<Link>>>,
+    session: Session,
     looking: Option<BoxFuture<'static, Result<Tails>>>,
-    checking: Option<BoxFuture<'static, Result<()>>>,
-    checked: Instant,
-    sent_since_check: bool,
-    pause: Duration,
-    /// Nothing is sent before this instant.
-    held_until: Option<Instant>,
     backlog: Backlog,
     atomic: Option<Atomic>,
     pending: Pending,
@@ -72,7 +53,6 @@ pub(crate) struct Pipelined {
     /// The highest known sequence of each stream.
     floors: Vec<u64>,
     gone: Option<Error>,
-    trouble: Option<Error>,
     heads: Heads,
     reply: Vec<u8>,
     answers: Vec<(u64, Answer)>,
@@ -114,16 +94,9 @@ struct Orphan {
 impl Pipelined {
     pub(crate) fn new(ground: Arc<Ground>, door: Arc<Door>, link: Link, floors: Vec<u64>) -> Self {
         Self {
+            session: Session::new(Arc::clone(&ground), door, link),
             ground,
-            door,
-            link: Some(link),
-            dialing: None,
             looking: None,
-            checking: None,
-            checked: Instant::now(),
-            sent_since_check: false,
-            pause: PAUSE_MIN,
-            held_until: None,
             backlog: Backlog::default(),
             atomic: None,
             pending: Pending::default(),
@@ -136,7 +109,6 @@ impl Pipelined {
             orphans: HashMap::new(),
             floors,
             gone: None,
-            trouble: None,
             heads: Heads::default(),
             reply: Vec::new(),
             answers: Vec::new(),
@@ -145,20 +117,18 @@ impl Pipelined {
 
     /// Runs until the sink is closed and everything is settled, or its time to close is over.
     pub(crate) async fn run(mut self) {
-        let mut clock = Box::pin(sleep(TICK));
         loop {
             let now = Instant::now();
             self.take_in();
-            if clock.is_elapsed() {
+            if self.session.has_ticked(now, self.is_idle()) {
                 self.look_at_clocks(now);
-                let tick = if self.is_idle() { TICK_IDLE } else { TICK };
-                clock.as_mut().reset(now + tick);
             }
             self.send(now);
-            if self.is_over(now) {
+            let settled = self.pending.is_empty() && self.backlog.is_empty() && self.atomic.is_none();
+            if self.session.is_over(now, settled) {
                 return self.end();
             }
-            self.wait(&mut clock).await;
+            self.wait().await;
         }
     }
 
@@ -166,9 +136,19 @@ impl Pipelined {
         self.slots.is_empty() && self.pending.is_empty() && self.backlog.is_empty() && self.atomic.is_none()
     }
 
-    fn is_over(&self, now: Instant) -> bool {
-        let settled = self.pending.is_empty() && self.backlog.is_empty() && self.atomic.is_none();
-        self.door.closing().is_some_and(|by| settled || by <= now)
+    async fn wait(&mut self) {
+        let idle = self.is_idle();
+        let woke = tokio::select! {
+            biased;
+            woke = self.session.wait(idle) => woke,
+            looked = poll_option(&mut self.looking) => return self.looked(looked),
+        };
+        match woke {
+            Woke::Heard => self.hear(),
+            Woke::Broken(error) => self.break_link(error),
+            Woke::Gone(error) => self.lose_topic(error),
+            Woke::Dialed | Woke::Stirred => {}
+        }
     }
 
     /// What is left when the time to close is over gets the outcome that is known of it.
@@ -182,33 +162,10 @@ impl Pipelined {
         self.backlog.settle_all(&closed);
     }
 
-    async fn wait(&mut self, clock: &mut Pin<Box<Sleep>>) {
-        let idle = self.is_idle();
-        let door = Arc::clone(&self.door);
-        let held = self.held_until;
-        tokio::select! {
-            biased;
-            driven = drive(&mut self.link) => match driven {
-                Ok(()) => self.hear(),
-                Err(error) => self.break_link(unreachable("the connection broke").because(error)),
-            },
-            dialed = poll_option(&mut self.dialing) => self.dialed(dialed),
-            looked = poll_option(&mut self.looking) => self.looked(looked),
-            checked = poll_option(&mut self.checking) => self.topic_checked(checked),
-            () = door.rung() => {
-                if idle {
-                    clock.as_mut().reset(Instant::now() + TICK);
-                }
-            }
-            () = until(held) => self.held_until = None,
-            () = clock.as_mut() => {}
-        }
-    }
-
     // ---- batches in
 
     fn take_in(&mut self) {
-        self.backlog.fill_from(&self.door);
+        self.backlog.fill_from(&self.session.door);
         while self.atomic.is_none() {
             if self.backlog.is_next_atomic() {
                 if !self.pending.is_empty() || !self.orphans.is_empty() {
@@ -294,16 +251,19 @@ impl Pipelined {
     // ---- messages out
 
     fn send(&mut self, now: Instant) {
-        if self.held_until.is_some() || self.looking.is_some() {
+        if self.looking.is_some() {
             return;
         }
         if let Some(atomic) = &mut self.atomic {
-            if let Some(link) = &mut self.link {
+            if self.session.may_send()
+                && let Some(link) = &mut self.session.link
+            {
                 atomic.send(link, now);
+                self.session.has_sent();
             }
             return;
         }
-        while self.link.as_ref().is_some_and(Link::has_room) {
+        while self.session.may_send() {
             let Some(id) = self.ready.pop_front() else { return };
             let Some(slot) = self.slot(id) else { continue };
             if slot.state != State::Ready {
@@ -321,7 +281,7 @@ impl Pipelined {
         let Some(at) = id.checked_sub(self.first) else { return };
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         let (partition, index) = (slot.partition, slot.index as usize);
-        let Some(link) = &mut self.link else { return };
+        let Some(link) = &mut self.session.link else { return };
         let orphan = self.orphans.get(&id);
         let record = self.pending.batch(slot.batch).map(|batch| batch.record(index));
         let (headers, body) = match (&orphan, &record) {
@@ -344,13 +304,13 @@ impl Pipelined {
             slot.first_sent = Some(now);
             slot.floor = self.floors[self.ground.stream_number(partition)];
         }
-        self.sent_since_check = true;
+        self.session.has_sent();
     }
 
     // ---- answers in
 
     fn hear(&mut self) {
-        let Some(link) = &mut self.link else { return };
+        let Some(link) = &mut self.session.link else { return };
         let mut answers = std::mem::take(&mut self.answers);
         let mut broken = None;
         let mut denied = Vec::new();
@@ -396,20 +356,20 @@ impl Pipelined {
             Answer::Stored { seq, .. } => self.stored(id, seq),
             Answer::NoResponders => {
                 self.again(id, false);
-                self.hold();
-                self.check_topic();
+                self.session.hold();
+                self.session.check_topic();
             }
             Answer::Refused(error) => match refusal(&error) {
                 Refusal::Transient => {
                     self.again(id, false);
-                    self.hold();
+                    self.session.hold();
                 }
                 Refusal::Final => self.fail(id, refused(&error).at("publish", &self.ground.topic.name)),
                 Refusal::Unknown => {
-                    self.trouble(crate::error::from_api(&error));
+                    self.session.set_trouble(Some(crate::error::from_api(&error)));
                     self.again(id, true);
-                    self.hold();
-                    self.check_topic();
+                    self.session.hold();
+                    self.session.check_topic();
                 }
             },
             Answer::Taken | Answer::Flow { .. } | Answer::Remark => {}
@@ -420,12 +380,11 @@ impl Pipelined {
         match progress {
             Progress::On => {}
             Progress::Hold => {
-                self.hold();
-                self.check_topic();
+                self.session.hold();
+                self.session.check_topic();
             }
             Progress::Done => {
-                self.pause = PAUSE_MIN;
-                self.clear_trouble();
+                self.session.has_moved();
                 if let Some((Some(batch), outcomes)) = self.atomic.take().map(Atomic::into_outcomes) {
                     self.settle_atomic(batch, outcomes);
                 }
@@ -435,7 +394,7 @@ impl Pipelined {
 
     fn settle_atomic(&mut self, batch: Batch, outcomes: Vec<Result<Ack>>) {
         if outcomes.iter().any(std::result::Result::is_err) {
-            self.backlog.fill_from(&self.door);
+            self.backlog.fill_from(&self.session.door);
             self.backlog.taint(&batch, &outcomes, self.hash);
         }
         batch.settle(outcomes);
@@ -460,10 +419,7 @@ impl Pipelined {
         let (batch, index, partition) = (slot.batch, slot.index as usize, slot.partition);
         let floor = &mut self.floors[ground.stream_number(partition)];
         *floor = seq.max(*floor);
-        self.pause = PAUSE_MIN;
-        if self.trouble.is_some() {
-            self.clear_trouble();
-        }
+        self.session.has_moved();
         self.next_of_key(id);
         self.note(batch, index, Ok(ground.ack(partition, Some(seq))));
     }
@@ -535,7 +491,7 @@ impl Pipelined {
         while let Some((number, failed)) = self.pending.complete() {
             if failed {
                 // What was handed over before this report stands behind the failure; what comes later does not.
-                self.backlog.fill_from(&self.door);
+                self.backlog.fill_from(&self.session.door);
                 self.backlog.taint_keys(self.broken.iter().filter(|(_, (from, _))| *from == number));
                 self.broken.retain(|_, (from, _)| *from != number);
             }
@@ -545,29 +501,9 @@ impl Pipelined {
 
     // ---- trouble
 
-    fn trouble(&mut self, error: Error) {
-        self.door.set_trouble(Some(error.clone()));
-        self.trouble = Some(error);
-    }
-
-    fn clear_trouble(&mut self) {
-        self.door.set_trouble(None);
-        self.trouble = None;
-    }
-
-    /// Sends nothing for a moment; twice as long each time until something is stored again.
-    fn hold(&mut self) {
-        if self.held_until.is_none() {
-            self.held_until = Some(Instant::now() + self.pause);
-            self.pause = (self.pause * 2).min(PAUSE_MAX);
-        }
-    }
-
     /// The connection is given up with everything in its buffers; what was sent and not answered is in doubt.
     fn break_link(&mut self, error: Error) {
-        tracing::debug!("a sink of {} lost its connection: {error}", self.ground.topic.name);
-        self.trouble(error);
-        self.link = None;
+        self.session.lose_link(error);
         let mut again = Vec::new();
         for (slot, id) in self.slots.iter_mut().zip(self.first..) {
             if matches!(slot.state, State::Sent(_)) {
@@ -580,39 +516,15 @@ impl Pipelined {
         if let Some(atomic) = &mut self.atomic {
             atomic.broken();
         }
-        self.dial(Duration::ZERO);
-    }
-
-    fn dial(&mut self, pause: Duration) {
-        let ground = Arc::clone(&self.ground);
-        self.dialing = Some(Box::pin(async move {
-            sleep(pause).await;
-            ground.dial().await
-        }));
-    }
-
-    fn dialed(&mut self, dialed: Result<Link>) {
-        self.dialing = None;
-        match dialed {
-            Ok(link) => {
-                self.link = Some(link);
-                self.clear_trouble();
-            }
-            Err(error) => {
-                self.trouble(error);
-                self.dial(self.pause);
-                self.pause = (self.pause * 2).min(PAUSE_MAX);
-            }
-        }
     }
 
     fn complained(&mut self, text: &str) {
         let error = if text.to_ascii_lowercase().contains("permissions violation") {
             self.ground.denied(text)
         } else {
-            return self.trouble(crate::dialer::complaint(text));
+            return self.session.set_trouble(Some(crate::dialer::complaint(text)));
         };
-        self.trouble(error.clone());
+        self.session.set_trouble(Some(error.clone()));
         let refused: Vec<u64> = self
             .slots
             .iter()
@@ -627,30 +539,10 @@ impl Pipelined {
         }
     }
 
-    fn check_topic(&mut self) {
-        if self.checking.is_none() {
-            self.checking = Some(Box::pin(Arc::clone(&self.ground).check_topic()));
-            self.sent_since_check = false;
-            self.checked = Instant::now();
-        }
-    }
-
-    fn topic_checked(&mut self, checked: Result<()>) {
-        self.checking = None;
-        if let Err(error) = checked {
-            if error.kind() == ErrorKind::NotFound {
-                self.lose_topic(error);
-            } else {
-                self.trouble(error);
-            }
-        }
-    }
-
     /// The topic was deleted: nothing is ever sent again.
     fn lose_topic(&mut self, error: Error) {
         self.gone = Some(error.clone());
-        self.trouble(error.clone());
-        self.backlog.fill_from(&self.door);
+        self.backlog.fill_from(&self.session.door);
         for number in self.pending.numbers() {
             self.report(number, &error);
         }
@@ -668,23 +560,20 @@ impl Pipelined {
 
     fn look_at_clocks(&mut self, now: Instant) {
         for number in self.pending.overdue(now) {
-            let overdue = self.ground.overdue(self.trouble.as_ref());
+            let overdue = self.ground.overdue(self.session.trouble());
             self.report(number, &overdue);
         }
         self.look_at_atomic(now);
-        let (ground, trouble) = (Arc::clone(&self.ground), self.trouble.clone());
+        let (ground, trouble) = (Arc::clone(&self.ground), self.session.trouble().cloned());
         self.backlog.settle_overdue(now, self.hash, || ground.overdue(trouble.as_ref()));
         let answer_missing = |sent: &Instant| now.saturating_duration_since(*sent) > ANSWER_MAX;
         let silent = self.slots.iter().any(|slot| matches!(&slot.state, State::Sent(sent) if answer_missing(sent)));
         let stuck = self.atomic.as_ref().is_some_and(|atomic| atomic.waits_since().is_some_and(|s| answer_missing(&s)));
-        if self.link.is_some() && (silent || stuck) {
+        if self.session.link.is_some() && (silent || stuck) {
             self.break_link(unreachable(format!("no answer within {ANSWER_MAX:?}")));
         }
-        if let Some(Err(error)) = self.link.as_mut().map(|link| link.check_alive(now)) {
-            self.break_link(unreachable("the server is silent").because(error));
-        }
-        if self.sent_since_check && now.saturating_duration_since(self.checked) >= IDENTITY {
-            self.check_topic();
+        if let Err(error) = self.session.look_at_clocks(now) {
+            self.break_link(error);
         }
     }
 
@@ -693,7 +582,7 @@ impl Pipelined {
         let overdue = atomic.batch().is_some_and(|batch| batch.deadline() <= now);
         let forgotten = atomic.first_sent().is_some_and(|first| now.saturating_duration_since(first) > REPEAT_MAX);
         if overdue || forgotten {
-            let error = self.ground.overdue(self.trouble.as_ref());
+            let error = self.ground.overdue(self.session.trouble());
             self.report_atomic(&error);
         }
         if forgotten {
@@ -766,8 +655,8 @@ impl Pipelined {
             Ok(tails) => tails,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.lose_topic(self.ground.gone()),
             Err(error) => {
-                self.trouble(error);
-                return self.hold();
+                self.session.set_trouble(Some(error));
+                return self.session.hold();
             }
         };
         for (number, tail) in tails {
@@ -803,25 +692,4 @@ impl Pipelined {
 fn names_subject(text: &str, ground: &Ground, partition: Partition) -> bool {
     let subject = String::from_utf8_lossy(&ground.subjects[partition.0 as usize]).into_owned();
     text.contains(&format!("\"{subject}\""))
-}
-
-async fn drive(link: &mut Option<Link>) -> std::io::Result<()> {
-    match link {
-        Some(link) => link.drive().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn poll_option<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }
