@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use busline_core::{
-    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Result, Sink, SinkOffer, SinkRequest,
-    no_runtime, topic_not_found,
+    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Positions, Result, Sink, SinkOffer,
+    SinkRequest, no_runtime, topic_not_found,
 };
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -19,16 +19,21 @@ use crate::topics::{StreamInfo, stream_info};
 mod answer;
 mod atomic;
 mod backlog;
+mod course;
 mod door;
+mod fast;
 mod ground;
 mod heads;
 mod key_hash;
+mod log;
 mod pending;
 mod pipelined;
+mod run;
 mod session;
 mod tail;
 
 use door::Door;
+use fast::Fast;
 use ground::Ground;
 use pipelined::Pipelined;
 
@@ -71,7 +76,7 @@ async fn open_on(
     admin: &Admin,
     dialer: &Arc<Dialer>,
     server: &Server,
-    _strategy: Strategy,
+    strategy: Strategy,
     request: SinkRequest,
 ) -> Result<Arc<dyn Sink>> {
     if request.deduplicate.is_some() {
@@ -80,19 +85,25 @@ async fn open_on(
             .next("publish without deduplicate"));
     }
     let streams = streams(admin, &request).await?;
+    let fast = is_fast(server, strategy, &request, &streams)?;
     let durability = durability(server, &streams);
     let ground = Arc::new(Ground::new(request.topic, admin.clone(), Arc::clone(dialer), durability));
     let link = Arc::clone(&ground).dial().await?;
     let door = Arc::new(Door::default());
-    let floors = streams.iter().map(|stream| stream.state.last_seq).collect();
-    let positions = AckPositions::Always;
-    let task = Pipelined::new(Arc::clone(&ground), Arc::clone(&door), link, floors).run();
+    let task: BoxFuture<'static, ()> = if fast {
+        let runs = streams.iter().map(|stream| (stream.state.last_seq, stream.config.num_replicas)).collect();
+        Box::pin(Fast::new(Arc::clone(&ground), Arc::clone(&door), link, runs, BATCHES_IN_FLIGHT_MAX).run())
+    } else {
+        let floors = streams.iter().map(|stream| stream.state.last_seq).collect();
+        Box::pin(Pipelined::new(Arc::clone(&ground), Arc::clone(&door), link, floors).run())
+    };
     let (end, ended) = watch::channel(());
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
     let task = runtime.spawn(async move {
         task.await;
         drop(end);
     });
+    let positions = if fast { AckPositions::Sometimes } else { AckPositions::Always };
     let offer = SinkOffer {
         durability,
         positions,
@@ -101,6 +112,20 @@ async fn open_on(
         batch_bytes_max: BATCH_BYTES_MAX,
     };
     Ok(Arc::new(NatsSink { ground, door, offer, task: task.abort_handle(), ended }))
+}
+
+/// Whether the fast sink is the one; the pipelined one serves every server and every request.
+fn is_fast(server: &Server, strategy: Strategy, request: &SinkRequest, streams: &[StreamInfo]) -> Result<bool> {
+    let offered = server.features.fast && streams.iter().all(|stream| stream.config.allow_batched);
+    match strategy {
+        Strategy::Pipelined => Ok(false),
+        Strategy::Best => Ok(offered && request.positions == Positions::Any),
+        Strategy::Fast if request.positions == Positions::Required => Ok(false),
+        Strategy::Fast if offered => Ok(true),
+        Strategy::Fast => Err(Error::new(ErrorKind::Unsupported, "Strategy")
+            .cause("the server or the topic's stream has no fast ingest")
+            .next("use the strategy 'best' or 'pipelined', or a server of 2.14 or later")),
+    }
 }
 
 /// The streams of the topic, as they are now.

@@ -38,3 +38,20 @@ mod pipelined {
 
     busline_conformance::conformance!(OneNode::new(&Options::default(), "pipelined"));
 }
+
+mod fast {
+    use super::*;
+
+    busline_conformance::conformance!(OneNode::new(&Options::default(), "fast"));
+}
+
+/// A server that has no fast ingest.
+mod older {
+    use super::*;
+
+    fn options() -> Options {
+        Options { version: "2.12.8".into(), ..Options::default() }
+    }
+
+    busline_conformance::conformance!(OneNode::new(&options(), "best"));
+}

@@ -19,6 +19,8 @@ pub(crate) enum Answer {
     Taken,
     /// Fast ingest: everything up to `seq` of the batch is stored, and the next word comes `messages` later.
     Flow { seq: u64, messages: u64 },
+    /// Fast ingest: message `seq` of the batch failed a check. It moves nothing; the end of the batch follows.
+    Blame { seq: u64, error: ApiError },
     /// Fast ingest: a remark that moves nothing.
     Remark,
 }
@@ -58,6 +60,7 @@ impl Answer {
             .map_err(|error| protocol("an answer to a publish that cannot be read").because(error))?;
         Ok(match (read.kind.as_deref(), read.error) {
             (Some("ack"), _) => Self::Flow { seq: read.seq, messages: read.msgs },
+            (Some("err"), Some(error)) => Self::Blame { seq: read.seq, error },
             (Some(_), _) => Self::Remark,
             (None, Some(error)) => Self::Refused(error),
             (None, None) => Self::Stored { seq: read.seq, count: read.count, duplicate: read.duplicate },
@@ -110,7 +113,8 @@ mod tests {
         assert_eq!(read(r#"{"stream":"S","seq":26,"batch":"u1","count":25}"#), stored(26, Some(25), false));
         assert_eq!(read(r#"{"type":"ack","seq":500,"msgs":250}"#), Answer::Flow { seq: 500, messages: 250 });
         assert_eq!(read(r#"{"type":"gap","last_seq":1,"seq":3}"#), Answer::Remark);
-        assert_eq!(read(r#"{"type":"err","seq":3,"error":{"code":400,"err_code":10071}}"#), Answer::Remark);
+        let blame = read(r#"{"type":"err","seq":3,"error":{"code":400,"err_code":10071}}"#);
+        assert!(matches!(blame, Answer::Blame { seq: 3, error } if error.err_code == 10_071));
         assert_eq!(read(""), Answer::Taken);
         let full = r#"{"error":{"code":429,"err_code":10167,"description":"x"},"stream":"S","seq":0}"#;
         assert!(matches!(read(full), Answer::Refused(error) if error.err_code == 10_167));

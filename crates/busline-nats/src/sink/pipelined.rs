@@ -12,7 +12,7 @@ use busline_core::{Ack, Batch, BoxFuture, Error, ErrorKind, Partition, Result};
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::atomic::{Atomic, NUMBERS, Progress};
+use super::atomic::{Atomic, NUMBERS, Progress, REPEAT_MAX};
 use super::backlog::Backlog;
 use super::door::Door;
 use super::ground::Ground;
@@ -23,13 +23,9 @@ use super::session::{Session, Woke, poll_option};
 use super::tail;
 use crate::error::{Refusal, refusal, refused, unreachable};
 use crate::link::{Heard, Link, parse_number, push_number};
-use crate::topics::DUPLICATE_WINDOW;
 
 /// Longest wait for an answer before the connection counts as broken.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// Age up to which a copy is surely known to the server by its id.
-const REPEAT_MAX: Duration = DUPLICATE_WINDOW.saturating_sub(Duration::from_secs(10));
 
 /// The task of a pipelined sink.
 pub(crate) struct Pipelined {
@@ -124,7 +120,8 @@ impl Pipelined {
                 self.look_at_clocks(now);
             }
             self.send(now);
-            let settled = self.pending.is_empty() && self.backlog.is_empty() && self.atomic.is_none();
+            let reported = self.atomic.as_ref().is_none_or(|atomic| atomic.batch().is_none());
+            let settled = reported && self.pending.is_empty() && self.backlog.is_empty();
             if self.session.is_over(now, settled) {
                 return self.end();
             }
@@ -372,7 +369,7 @@ impl Pipelined {
                     self.session.check_topic();
                 }
             },
-            Answer::Taken | Answer::Flow { .. } | Answer::Remark => {}
+            Answer::Taken | Answer::Flow { .. } | Answer::Blame { .. } | Answer::Remark => {}
         }
     }
 
@@ -580,7 +577,7 @@ impl Pipelined {
     fn look_at_atomic(&mut self, now: Instant) {
         let Some(atomic) = &self.atomic else { return };
         let overdue = atomic.batch().is_some_and(|batch| batch.deadline() <= now);
-        let forgotten = atomic.first_sent().is_some_and(|first| now.saturating_duration_since(first) > REPEAT_MAX);
+        let forgotten = atomic.is_forgotten(now);
         if overdue || forgotten {
             let error = self.ground.overdue(self.session.trouble());
             self.report_atomic(&error);
