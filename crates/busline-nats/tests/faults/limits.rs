@@ -1,0 +1,49 @@
+//! Limits of the server that are met in the middle of a load.
+
+use busline_brokers::nats::{Options, Server};
+use busline_core::{Driver, Envelope, Retention, TopicName, TopicSpec};
+
+use crate::load::{Load, STRATEGIES, driver};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_over_the_servers_limit_fails_alone() {
+    let options = Options { config: "max_payload: 64KB".into(), ..Options::default() };
+    let server = Server::start(&options).expect("a server");
+    for strategy in STRATEGIES {
+        let topic = format!("limits-{strategy}");
+        let small = driver(server.port(), strategy).await;
+        assert!(small.capabilities().record_bytes_max < 64 * 1024, "the limit is known at open");
+        let load = Load::open(small, &topic, 1).await;
+        let large = Envelope::new("k", "Large", 1).json(&"1".repeat(70_000)).expect("json");
+        let error = match load.publisher().publish(large).await {
+            Ok(receipt) => receipt.await.expect_err("too large"),
+            Err(error) => error,
+        };
+        assert_eq!(error.code(), "TooLarge/Record", "{error}");
+        assert!(error.is_definite());
+        let next = Envelope::new("k", "Small", 2).json(&1).expect("json");
+        load.publisher().publish(next).await.expect("accepted").await.expect("acked");
+        load.bus.close(std::time::Duration::from_secs(5)).await.expect("closes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_streams_carry_one_topic() {
+    let server = Server::start(&Options::default()).expect("a server");
+    for strategy in STRATEGIES {
+        let reader = driver(server.port(), strategy).await;
+        let topic = TopicName::new(&format!("wide.{strategy}")).expect("legal");
+        let retention = Retention { bytes_max: Some(1 << 30), ..Retention::default() };
+        let spec = TopicSpec { streams: 4, retention, ..TopicSpec::default() };
+        let made = reader.create_topic(&topic, &spec).await.expect("made");
+        assert_eq!(reader.topic(&topic).await.expect("found"), made);
+        assert_eq!(reader.topics().await.expect("listed").iter().filter(|found| found.name == topic).count(), 1);
+        let mut load = Load::open(driver(server.port(), strategy).await, topic.as_str(), 97).await;
+        load.publish(20_000).await;
+        load.publisher().flush().await;
+        let counts = load.judge(&reader, strategy).await;
+        assert_eq!(counts.acked, 20_000);
+        reader.delete_topic(&topic).await.expect("deleted");
+        assert_eq!(reader.topic(&topic).await.expect_err("gone").code(), "NotFound/Topic");
+    }
+}
