@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use busline_core::{Bus, Driver, Envelope, Offset, Partition, Publisher, ReadRequest, Receipt, Record, TopicName};
+use busline_core::{
+    Bus, Driver, Envelope, Offset, Partition, Publisher, PublisherSettings, ReadRequest, Receipt, Record, TopicName,
+};
 use busline_nats::{NatsConfig, NatsDriver};
 use std::sync::Arc;
 
@@ -49,8 +51,10 @@ impl Load {
     }
 
     pub(crate) async fn open_for(driver: Arc<NatsDriver>, topic: &str, keys: u64, deadline: Duration) -> Self {
+        let record_bytes_max = driver.capabilities().record_bytes_max;
+        let settings = PublisherSettings { deadline, record_bytes_max, ..PublisherSettings::default() };
         let bus = Bus::new(driver);
-        let publisher = bus.publisher(topic).deadline(deadline).on_failure(drop).open().await.expect("opens");
+        let publisher = bus.publisher(topic).settings(settings).on_failure(drop).open().await.expect("opens");
         Self { bus, publisher, sent: Vec::new(), keys }
     }
 
