@@ -170,7 +170,9 @@ fn parse(url: &str) -> Result<NatsConfig> {
         return Err(bad_url("a space or control character"));
     }
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad_url("no '://'"))?;
-    let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // Further servers may repeat the scheme, as NATS tools write them.
+    let rest = rest.replace(&format!(",{scheme}://"), ",");
+    let (authority, query) = rest.split_once('?').unwrap_or((&rest, ""));
     let (authority, path) = authority.split_once('/').unwrap_or((authority, ""));
     if !path.is_empty() {
         // Also where an unescaped '/' of a password ends up, so the text is not shown.
@@ -356,6 +358,7 @@ mod tests {
         assert_eq!(config.shown(), "a:4222,b:4333,[::1]:5000");
         assert!(!config.tls.required);
         assert!(NatsConfig::from_url("tls://a").expect("legal").tls.required);
+        assert_eq!(NatsConfig::from_url("nats://a:1,nats://b:2").expect("legal").shown(), "a:1,b:2");
     }
 
     #[test]
@@ -386,6 +389,7 @@ mod tests {
             ("nats://s3cret@a?creds=x", "Invalid/Contradiction"),
             ("nats://a?cert=x", "Invalid/Contradiction"),
             ("nats://a?user=x", "Invalid/Contradiction"),
+            ("nats://a,tls://b", "Invalid/Url"),
             ("ftp://a", "Invalid/UrlScheme"),
         ] {
             assert_eq!(refused(url).code(), code, "{url}");

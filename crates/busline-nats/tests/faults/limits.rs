@@ -47,3 +47,19 @@ async fn several_streams_carry_one_topic() {
         assert_eq!(reader.topic(&topic).await.expect_err("gone").code(), "NotFound/Topic");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ingest_queue_that_overflows_makes_no_hole() {
+    // So short that the server refuses single messages out of the middle of what is on its way.
+    let options = Options { jetstream: "max_buffered_msgs: 20".into(), ..Options::default() };
+    let server = Server::start(&options).expect("a server");
+    for strategy in STRATEGIES {
+        let reader = driver(server.port(), strategy).await;
+        let mut load = Load::open(driver(server.port(), strategy).await, &format!("overflow-{strategy}"), 300).await;
+        load.publish(3_000).await;
+        load.publisher().flush().await;
+        let counts = load.judge(&reader, strategy).await;
+        println!("{strategy}: {counts:?}");
+        assert_eq!(counts.acked, 3_000, "{strategy}: {counts:?}");
+    }
+}

@@ -22,8 +22,12 @@ pub(crate) fn seed() -> u64 {
 
 /// A driver on this port, with this strategy.
 pub(crate) async fn driver(port: u16, strategy: &str) -> Arc<NatsDriver> {
-    let url = format!("nats://127.0.0.1:{port}?strategy={strategy}");
-    let config = NatsConfig::from_url(&url).expect("a legal URL");
+    driver_of(&format!("nats://127.0.0.1:{port}"), strategy).await
+}
+
+/// A driver on the servers of this URL, with this strategy.
+pub(crate) async fn driver_of(url: &str, strategy: &str) -> Arc<NatsDriver> {
+    let config = NatsConfig::from_url(&format!("{url}?strategy={strategy}")).expect("a legal URL");
     Arc::new(NatsDriver::open(config).await.expect("a server"))
 }
 
