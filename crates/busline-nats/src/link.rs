@@ -53,9 +53,10 @@ pub(crate) struct Link {
     info: ServerInfo,
     out: Vec<u8>,
     sent: usize,
+    /// Bytes that were read and not taken lie from `at` to `end`; the rest is room that is never cleared again.
     input: Vec<u8>,
-    /// Where the next message begins in `input`.
     at: usize,
+    end: usize,
     heard: Instant,
     pinged: bool,
     pongs: u64,
@@ -96,7 +97,18 @@ impl Link {
     /// A connection whose handshake is done.
     pub(crate) fn new(io: Box<dyn Io>, info: ServerInfo) -> Self {
         let heard = Instant::now();
-        Self { io, info, out: Vec::new(), sent: 0, input: Vec::new(), at: 0, heard, pinged: false, pongs: 0 }
+        Self {
+            io,
+            info,
+            out: Vec::new(),
+            sent: 0,
+            input: vec![0; READ_BYTES],
+            at: 0,
+            end: 0,
+            heard,
+            pinged: false,
+            pongs: 0,
+        }
     }
 
     pub(crate) fn info(&self) -> &ServerInfo {
@@ -184,21 +196,32 @@ impl Link {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.input.drain(..self.at);
-        self.at = 0;
-        let had = self.input.len();
-        self.input.resize(had + READ_BYTES, 0);
-        let mut buffer = ReadBuf::new(&mut self.input[had..]);
-        let read = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+        self.make_room();
+        let mut buffer = ReadBuf::new(&mut self.input[self.end..]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         let count = buffer.filled().len();
-        self.input.truncate(had + count);
-        ready!(read)?;
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
+        self.end += count;
         self.heard = Instant::now();
         self.pinged = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Moves what was not taken to the front when the end is near, and grows only for a message that is longer.
+    fn make_room(&mut self) {
+        if self.at == self.end {
+            (self.at, self.end) = (0, 0);
+        }
+        if self.input.len() - self.end < READ_BYTES / 4 && self.at > 0 {
+            self.input.copy_within(self.at..self.end, 0);
+            self.end -= self.at;
+            self.at = 0;
+        }
+        if self.input.len() - self.end < READ_BYTES / 4 {
+            self.input.resize(self.input.len() * 2, 0);
+        }
     }
 
     /// Asks a server for a sign of life that has been silent.
@@ -223,7 +246,7 @@ impl Link {
     /// `Corrupt/Protocol`; the connection is to be dropped. `Denied/Credentials` if the server ends it for that.
     pub(crate) fn next(&mut self) -> Result<Option<Heard<'_>>> {
         loop {
-            let Some(found) = parse(&self.input[self.at..])? else { return Ok(None) };
+            let Some(found) = parse(&self.input[self.at..self.end])? else { return Ok(None) };
             let start = self.at;
             self.at += found.length;
             match found.op {
@@ -366,8 +389,14 @@ mod tests {
     fn link(input: &[u8]) -> Link {
         let (near, _far) = tokio::io::duplex(64);
         let mut link = Link::new(Box::new(near), ServerInfo::default());
-        link.input = input.to_vec();
+        feed(&mut link, input);
         link
+    }
+
+    fn feed(link: &mut Link, bytes: &[u8]) {
+        link.make_room();
+        link.input[link.end..link.end + bytes.len()].copy_from_slice(bytes);
+        link.end += bytes.len();
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -382,7 +411,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut link = link(b"");
         for byte in whole {
-            link.input.push(*byte);
+            feed(&mut link, &[*byte]);
             while let Some(heard) = link.next().expect("legal") {
                 seen.push(match heard {
                     Heard::Complaint(text) => text.trim().to_owned(),
@@ -394,6 +423,20 @@ mod tests {
         }
         assert_eq!(seen, ["a.1|0|2", "b|12|2", "'no'", "c|0|0"]);
         assert_eq!(link.out, b"PONG\r\n");
+    }
+
+    #[test]
+    fn a_message_longer_than_the_buffer_is_read_whole() {
+        let mut link = link(b"");
+        let body = vec![b'x'; 3 * READ_BYTES];
+        let whole = [format!("MSG a 1 {}\r\n", body.len()).as_bytes(), &body, b"\r\nPING\r\n"].concat();
+        for chunk in whole.chunks(5_000) {
+            feed(&mut link, chunk);
+            while let Some(heard) = link.next().expect("legal") {
+                assert!(matches!(heard, Heard::Message(message) if message.body == body));
+            }
+        }
+        assert_eq!((link.at, link.out.as_slice()), (link.end, &b"PONG\r\n"[..]));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Servers that are not there, refuse the client, or are none.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use busline_brokers::nats::{Options, Server};
-use busline_core::{Driver, Error};
+use busline_core::{Bus, Driver, Envelope, Error};
 use busline_nats::{NatsConfig, NatsDriver};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -66,5 +67,46 @@ async fn credentials_open_the_door_and_wrong_ones_do_not() {
         assert!(!format!("{driver:?}").contains("hunter2"), "{driver:?}");
         driver.probe().await.expect("it answers");
         driver.close(tokio::time::Instant::now() + Duration::from_secs(5)).await.expect("closes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_user_may_not_publish_fails_for_certain() {
+    let config = "authorization { users: [ { user: all, password: a },
+        { user: shop, password: b, permissions: { publish: { deny: \"secret.>\" } } } ] }";
+    let server = Server::start(&Options { config: config.into(), ..Options::default() }).expect("a server");
+    let open = async |user: &str, strategy: &str| {
+        let url = format!("nats://{user}@127.0.0.1:{}?strategy={strategy}", server.port());
+        Bus::new(Arc::new(NatsDriver::open(NatsConfig::from_url(&url).expect("legal")).await.expect("opens")))
+    };
+    for strategy in crate::load::STRATEGIES {
+        let all = open("all:a", strategy).await;
+        let event = || Envelope::new("k", "Happened", 1).json(&1).expect("json");
+        all.publisher("secret")
+            .open()
+            .await
+            .expect("opens")
+            .publish(event())
+            .await
+            .expect("taken")
+            .await
+            .expect("acked");
+        let shop = open("shop:b", strategy).await;
+        let secret = shop.publisher("secret").on_failure(drop).open().await.expect("opens");
+        let error = secret.publish(event()).await.expect("taken").await.expect_err("denied");
+        assert_eq!(error.code(), "Denied/Publish", "{error}");
+        assert!(error.is_definite(), "{error}");
+        shop.publisher("open")
+            .open()
+            .await
+            .expect("opens")
+            .publish(event())
+            .await
+            .expect("taken")
+            .await
+            .expect("acked");
+        for bus in [all, shop] {
+            bus.close(Duration::from_secs(5)).await.expect("closes");
+        }
     }
 }

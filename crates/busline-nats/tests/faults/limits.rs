@@ -1,7 +1,10 @@
 //! Limits of the server that are met in the middle of a load.
 
 use busline_brokers::nats::{Options, Server};
-use busline_core::{Driver, Envelope, Retention, TopicName, TopicSpec};
+use std::sync::Arc;
+
+use busline_core::{Bus, Driver, Durability, Envelope, Medium, Retention, TopicName, TopicSpec};
+use busline_nats::{NatsConfig, NatsDriver};
 
 use crate::load::{Load, STRATEGIES, driver};
 
@@ -61,5 +64,31 @@ async fn an_ingest_queue_that_overflows_makes_no_hole() {
         let counts = load.judge(&reader, strategy).await;
         println!("{strategy}: {counts:?}");
         assert_eq!(counts.acked, 3_000, "{strategy}: {counts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synced_is_offered_only_where_the_server_attests_it() {
+    let synced = Options { jetstream: "sync_interval: always".into(), ..Options::default() };
+    for (options, asked, medium) in [
+        (Options::default(), true, Medium::Written),
+        (synced.clone(), false, Medium::Written),
+        (synced, true, Medium::Synced),
+    ] {
+        let server = Server::start(&options).expect("a server");
+        let monitor = server.monitor_url().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let monitor = if asked { format!("?monitor={monitor}") } else { String::new() };
+        let config = NatsConfig::from_url(&format!("{}{monitor}", server.url())).expect("legal");
+        let bus = Bus::new(Arc::new(NatsDriver::open(config).await.expect("opens")));
+        let event = Envelope::new("k", "Happened", 1).json(&1).expect("json");
+        let publisher = bus.publisher("t").open().await.expect("opens");
+        let ack = publisher.publish(event).await.expect("taken").await.expect("acked");
+        assert_eq!(ack.durability, Durability::one(medium));
+        let required = bus.publisher("t").require(Durability::one(Medium::Synced)).open().await;
+        match (medium, required) {
+            (Medium::Synced, required) => drop(required.expect("it is attested")),
+            (_, required) => assert_eq!(required.expect_err("refused").code(), "Unsupported/Durability"),
+        }
+        bus.close(std::time::Duration::from_secs(5)).await.expect("closes");
     }
 }
