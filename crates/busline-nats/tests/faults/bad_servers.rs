@@ -32,7 +32,7 @@ async fn a_server_that_says_nothing_or_nonsense_is_told_apart() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     assert_eq!(refused(&format!("nats://127.0.0.1:{port}")).await.code(), "Unavailable/Server");
-    let task = tokio::task::spawn(async move {
+    let task = tokio::runtime::Handle::current().spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             drop(socket.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await);
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Stands between clients and a server. Ends with the value.
 pub(crate) struct Proxy {
@@ -42,10 +43,11 @@ impl Proxy {
             epoch: watch::channel(0).0,
         });
         let accepting = Arc::clone(&control);
-        let task = tokio::task::spawn(async move {
-            loop {
-                let Ok((client, _)) = listener.accept().await else { return };
-                drop(tokio::task::spawn(carry(client, Arc::clone(&accepting))));
+        let task = Handle::current().spawn(async move {
+            // Ends what it carries when it ends itself.
+            let mut carried = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                carried.spawn(carry(client, Arc::clone(&accepting)));
             }
         });
         Self { port, control, task }
