@@ -125,11 +125,10 @@ impl Fast {
     }
 
     async fn wait(&mut self) {
-        let idle = self.is_idle();
         let (session, runs) = (&mut self.session, &mut self.runs);
         let woke = tokio::select! {
             biased;
-            woke = session.wait(idle) => woke,
+            woke = session.wait() => woke,
             (run, asked) = answer_of_any(runs) => return self.asked(run, asked),
         };
         match woke {

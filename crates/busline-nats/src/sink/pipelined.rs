@@ -134,10 +134,9 @@ impl Pipelined {
     }
 
     async fn wait(&mut self) {
-        let idle = self.is_idle();
         let woke = tokio::select! {
             biased;
-            woke = self.session.wait(idle) => woke,
+            woke = self.session.wait() => woke,
             looked = poll_option(&mut self.looking) => return self.looked(looked),
         };
         match woke {

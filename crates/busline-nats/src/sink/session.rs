@@ -74,16 +74,17 @@ impl Session {
     pub(crate) fn has_ticked(&mut self, now: Instant, idle: bool) -> bool {
         let ticked = self.clock.is_elapsed();
         if ticked {
-            self.clock.as_mut().reset(now + if idle { TICK_IDLE } else { TICK });
+            let rests = idle && self.door.closing().is_none();
+            self.clock.as_mut().reset(now + if rests { TICK_IDLE } else { TICK });
         }
         ticked
     }
 
-    /// Waits for the next thing to do; `idle` says that the next batch ends a long rest.
+    /// Waits for the next thing to do.
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub(crate) async fn wait(&mut self, idle: bool) -> Woke {
+    pub(crate) async fn wait(&mut self) -> Woke {
         let door = Arc::clone(&self.door);
         tokio::select! {
             biased;
@@ -94,8 +95,10 @@ impl Session {
             dialed = poll_option(&mut self.dialing) => self.dialed(dialed),
             checked = poll_option(&mut self.checking) => self.topic_checked(checked),
             () = door.rung() => {
-                if idle {
-                    self.clock.as_mut().reset(Instant::now() + TICK);
+                // A batch has a deadline to keep, and so has a close: the long rest is over.
+                let soon = Instant::now() + TICK;
+                if self.clock.deadline() > soon {
+                    self.clock.as_mut().reset(soon);
                 }
                 Woke::Stirred
             }
