@@ -58,6 +58,14 @@ impl NatsDriver {
         if self.closed.load(Ordering::Acquire) { Err(bus_closed()) } else { Ok(&self.admin) }
     }
 
+    pub(crate) fn dialer(&self) -> Arc<Dialer> {
+        Arc::clone(&self.dialer)
+    }
+
+    pub(crate) fn home(&self) -> Arc<Home> {
+        Arc::clone(&self.home)
+    }
+
     async fn place(&self, topic: &TopicName, partition: Partition) -> Result<(&Admin, Place)> {
         let admin = self.admin()?;
         Ok((admin, Place::find(admin, topic, partition).await?))
@@ -133,7 +141,7 @@ fn capabilities(server: &Server, strategy: Strategy) -> Capabilities {
         deduplicate_max: None,
         integrity: Integrity::None,
         atomic_batch_max: if server.features.atomic { sink::ATOMIC_RECORDS_MAX } else { 0 },
-        groups: false,
+        groups: true,
         persistent: true,
         record_bytes_max: RECORD_BYTES_MAX.min(server.payload_bytes_max.saturating_sub(PARKING_BYTES)),
     }
@@ -174,9 +182,7 @@ impl Driver for NatsDriver {
     }
 
     fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        Box::pin(
-            async move { topics::delete(self.admin()?, name).await.map_err(|error| error.at("delete topic", name)) },
-        )
+        Box::pin(async move { self.delete_with_groups(name).await.map_err(|error| error.at("delete topic", name)) })
     }
 
     fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {

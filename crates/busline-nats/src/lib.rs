@@ -12,20 +12,29 @@
 
 mod admin;
 mod auth;
+mod bucket;
 mod client;
 mod config;
+mod cursor;
 mod dialer;
 mod driver;
 mod error;
 mod groups;
+mod held;
 mod home;
+mod keys;
+mod leases;
 mod link;
+mod member;
 mod monitoring;
 mod names;
+mod offsets;
+mod reader;
 mod records;
 mod secret;
 mod server;
 mod sink;
+mod source;
 mod tls;
 mod topics;
 

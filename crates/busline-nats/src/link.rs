@@ -74,6 +74,8 @@ pub(crate) enum Heard<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     pub(crate) subject: &'a [u8],
+    /// Where an answer would go; of a record that a consumer delivers: which one it is.
+    pub(crate) reply: &'a [u8],
     /// The whole header block with its first line, or nothing.
     pub(crate) headers: &'a [u8],
     pub(crate) body: &'a [u8],
@@ -262,10 +264,11 @@ impl Link {
                     let text = std::str::from_utf8(&self.input[start + from..start + to]).unwrap_or("");
                     return Ok(Some(Heard::Complaint(text)));
                 }
-                Op::Message { subject, headers, body } => {
+                Op::Message { subject, reply, headers, body } => {
                     let input = &self.input[start..];
                     return Ok(Some(Heard::Message(Message {
                         subject: &input[subject.0..subject.1],
+                        reply: &input[reply.0..reply.1],
                         headers: &input[headers.0..headers.1],
                         body: &input[body.0..body.1],
                     })));
@@ -313,7 +316,7 @@ enum Op {
     Ok,
     Info { from: usize, to: usize },
     Complaint { from: usize, to: usize },
-    Message { subject: Range, headers: Range, body: Range },
+    Message { subject: Range, reply: Range, headers: Range, body: Range },
 }
 
 /// The operation at the start of the bytes, if they hold all of it.
@@ -370,7 +373,8 @@ fn message(bytes: &[u8], line: &[u8], from: usize, after: usize, with_headers: b
         return Err(protocol("a message without its end"));
     }
     let headers = (after, after + header_bytes);
-    let op = Op::Message { subject: words[0], headers, body: (headers.1, after + total) };
+    let reply = if count > 2 + numbers { words[2] } else { (0, 0) };
+    let op = Op::Message { subject: words[0], reply, headers, body: (headers.1, after + total) };
     Ok(Some(Found { op, length: after + total + 2 }))
 }
 
@@ -467,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_status_stands_in_the_first_header_line() {
-        let message = Message { subject: b"a", headers: b"NATS/1.0 503\r\n\r\n", body: b"" };
+        let message = Message { subject: b"a", reply: b"", headers: b"NATS/1.0 503\r\n\r\n", body: b"" };
         assert_eq!(message.status(), Some(503));
         assert_eq!(Message { headers: b"NATS/1.0\r\n\r\n", ..message }.status(), None);
     }

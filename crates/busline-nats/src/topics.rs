@@ -21,7 +21,7 @@ pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(30);
 
 const TOPIC: &str = "busline_topic";
 const SPEC: &str = "busline_spec";
-const INCARNATION: &str = "busline_incarnation";
+pub(crate) const INCARNATION: &str = "busline_incarnation";
 
 /// What `STREAM.INFO` says that matters here.
 #[derive(Debug, Clone, Deserialize)]
