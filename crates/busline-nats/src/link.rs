@@ -154,6 +154,11 @@ impl Link {
         self.out.len() - self.sent < OUT_BYTES_MAX
     }
 
+    /// Whether something waits to be sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sent < self.out.len()
+    }
+
     /// Sends what waits and reads what has come, until something was read or the buffer has room again.
     ///
     /// # Errors
