@@ -298,13 +298,20 @@ impl Place {
 
     /// What the partition holds, as its leader says.
     pub(crate) async fn bounds(&self, admin: &Admin) -> Result<busline_core::Bounds> {
-        let first = admin.first_from(&self.stream, &self.subject, 1).await?;
-        let last = admin.last(&self.stream, &self.subject).await?;
-        if let (Some(first), Some(last)) = (first, last) {
-            return Ok(busline_core::Bounds { start: Offset(first.seq), end: Offset(last.seq).next() });
+        if let Some(bounds) = self.filled(admin).await? {
+            return Ok(bounds);
         }
+        // The end of the stream is read before the partition is looked at once more: were it read afterwards, a record
+        // that has come in between would lie below it, and a group that begins there would never see it.
         let stream = stream_info(admin, &self.stream).await?;
         let end = Offset(stream.map_or(0, |found| found.state.last_seq)).next();
-        Ok(busline_core::Bounds { start: end, end })
+        Ok(self.filled(admin).await?.unwrap_or(busline_core::Bounds { start: end, end }))
+    }
+
+    /// The bounds, unless it is empty.
+    async fn filled(&self, admin: &Admin) -> Result<Option<busline_core::Bounds>> {
+        let Some(first) = admin.first_from(&self.stream, &self.subject, 1).await? else { return Ok(None) };
+        let last = admin.last(&self.stream, &self.subject).await?;
+        Ok(last.map(|last| busline_core::Bounds { start: Offset(first.seq), end: Offset(last.seq).next() }))
     }
 }
