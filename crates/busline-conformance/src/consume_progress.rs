@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busline_core::{Delivery, Offset, Partition, SubscriptionSettings};
+use busline_core::{Delivery, Partition, SubscriptionSettings};
 
 use crate::consume_judged::{ConsumeLoad, Consumed};
 use crate::consume_stage::{GROUP, Gate, Log, Step, easy, keys_of, scripted, until};

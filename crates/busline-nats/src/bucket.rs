@@ -261,8 +261,7 @@ fn config(copies: u8) -> Value {
 }
 
 fn is_gone(error: &ApiError) -> bool {
-    NO_SUCH_SEQUENCE.contains(&error.err_code)
-        || matches!(error.err_code, code::NO_MESSAGE | code::STREAM_NOT_FOUND)
+    NO_SUCH_SEQUENCE.contains(&error.err_code) || matches!(error.err_code, code::NO_MESSAGE | code::STREAM_NOT_FOUND)
 }
 
 fn check_copies(found: &BucketInfo, copies: u8) -> Result<()> {

@@ -351,7 +351,8 @@ mod tests {
     fn a_record_larger_than_a_pull_is_asked_for_alone() {
         let mut cursor = cursor();
         drop(cursor.pull("busline-r"));
-        let ended = format!("NATS/1.0 409 Message Size Exceeds MaxBytes\r\nNats-Pending-Messages: {PULL_RECORDS}\r\n\r\n");
+        let ended =
+            format!("NATS/1.0 409 Message Size Exceeds MaxBytes\r\nNats-Pending-Messages: {PULL_RECORDS}\r\n\r\n");
         cursor.status(&status(&ended), Instant::now());
         let (_, body) = cursor.pull("busline-r").expect("another pull");
         assert_eq!((&body["batch"], &body["max_bytes"]), (&json!(1), &Value::Null));

@@ -90,7 +90,8 @@ impl NatsDriver {
 
     pub(crate) async fn all_groups(&self) -> Result<Vec<(GroupName, TopicName)>> {
         let keys = Bucket::new(self.admin()?.clone()).keys(">").await?;
-        let mut groups: Vec<_> = keys.iter().filter_map(|key| parse(key)).map(|(_, group, topic)| (group, topic)).collect();
+        let mut groups: Vec<_> =
+            keys.iter().filter_map(|key| parse(key)).map(|(_, group, topic)| (group, topic)).collect();
         groups.sort_unstable();
         groups.dedup();
         Ok(groups)

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use busline_core::{
-    Error, ErrorKind, Offset, Partition, Result, SourceRequest, Start, assign, topic_not_found,
-};
+use busline_core::{Error, ErrorKind, Offset, Partition, Result, SourceRequest, Start, assign, topic_not_found};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use tokio::sync::{Notify, oneshot};
@@ -140,11 +138,7 @@ impl Member {
     }
 
     fn lease_key(&self, partition: Partition) -> LeaseKey {
-        LeaseKey {
-            bucket: self.bucket.clone(),
-            key: self.keys.lease(partition),
-            lifetime: self.request.lease,
-        }
+        LeaseKey { bucket: self.bucket.clone(), key: self.keys.lease(partition), lifetime: self.request.lease }
     }
 
     fn holder(&self, epoch: u64) -> Holder {

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Answer {
-        Answer::read(&Message { subject: b"r", headers: b"", body: body.as_bytes() }).expect("legal")
+        Answer::read(&Message { subject: b"r", reply: b"", headers: b"", body: body.as_bytes() }).expect("legal")
     }
 
     #[test]
@@ -122,9 +122,9 @@ mod tests {
 
     #[test]
     fn no_responders_is_a_status() {
-        let message = Message { subject: b"r", headers: b"NATS/1.0 503\r\n\r\n", body: b"" };
+        let message = Message { subject: b"r", reply: b"", headers: b"NATS/1.0 503\r\n\r\n", body: b"" };
         assert_eq!(Answer::read(&message).expect("legal"), Answer::NoResponders);
-        let message = Message { subject: b"r", headers: b"", body: b"nonsense" };
+        let message = Message { subject: b"r", reply: b"", headers: b"", body: b"nonsense" };
         assert_eq!(Answer::read(&message).expect_err("refused").code(), "Corrupt/Protocol");
     }
 }
