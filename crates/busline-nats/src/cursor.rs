@@ -342,7 +342,7 @@ mod tests {
         assert!(cursor.pull("busline-r").is_some() && cursor.pull("busline-r").is_none());
         for delivered in 1..=PULL_RECORDS / 2 {
             assert!(cursor.pull("busline-r").is_none());
-            drop(cursor.deliver(&reply(9 + delivered, delivered)));
+            cursor.deliver(&reply(9 + delivered, delivered));
         }
         assert!(cursor.pull("busline-r").is_some());
     }
@@ -356,7 +356,7 @@ mod tests {
         cursor.status(&status(&ended), Instant::now());
         let (_, body) = cursor.pull("busline-r").expect("another pull");
         assert_eq!((&body["batch"], &body["max_bytes"]), (&json!(1), &Value::Null));
-        drop(cursor.deliver(&reply(10, 1)));
+        cursor.deliver(&reply(10, 1));
         let (_, body) = cursor.pull("busline-r").expect("another pull");
         assert_eq!(body["batch"], json!(PULL_RECORDS));
     }
