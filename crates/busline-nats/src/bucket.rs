@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
 use busline_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -127,6 +128,7 @@ impl Bucket {
         expect: Expect,
         lifetime: Option<Duration>,
     ) -> Result<Put> {
+        self.check_connected()?;
         let mut headers = HeaderMap::new();
         if let Expect::Revision(revision) = expect {
             headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string().as_str());
@@ -193,6 +195,7 @@ impl Bucket {
 
     /// The values of these patterns as some copy of the bucket has them: perhaps a moment old.
     pub(crate) async fn list(&self, patterns: &[String]) -> Result<Vec<Entry>> {
+        self.check_connected()?;
         let until = Instant::now() + ATTEMPT_MAX;
         let inbox = self.client().new_inbox();
         let lost = || unreachable("the connection is gone");
@@ -213,6 +216,14 @@ impl Bucket {
                 Some(status) => return Err(unreachable(format!("the bucket cannot be listed: {status}"))),
                 None => entries.extend(direct(&answer)),
             }
+        }
+    }
+
+    /// The client keeps what it cannot send and sends it after the reconnect, when it is old.
+    fn check_connected(&self) -> Result<()> {
+        match self.client().connection_state() {
+            State::Connected => Ok(()),
+            _ => Err(unreachable("the connection is broken")),
         }
     }
 

@@ -22,11 +22,15 @@ use crate::held::{Held, Part};
 use crate::keys::{Key, Keys, parse};
 use crate::leases::{Holder, Lease, LeaseKey, Renewed};
 use crate::offsets::OffsetKey;
+use crate::stillness::Stillness;
 use crate::topics::Place;
 use crate::{records, topics};
 
 /// Beats in one lease: each renews everything.
 const BEATS_PER_LEASE: u32 = 5;
+
+/// Pause after a beat that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Keys that are written at once.
 const AT_ONCE: usize = 64;
@@ -42,6 +46,7 @@ pub(crate) struct Member {
     /// Random, of this life of the member.
     pub(crate) owner: Uuid,
     held: Mutex<Held>,
+    stillness: Mutex<Stillness>,
     releases: Mutex<Vec<Release>>,
     /// There is something to say to the subscription.
     pub(crate) ready: Notify,
@@ -65,7 +70,17 @@ struct Release {
 #[derive(Debug, Default)]
 struct Look {
     members: Vec<String>,
-    leases: BTreeMap<Partition, (u64, Option<Holder>)>,
+    leases: BTreeMap<Partition, Found>,
+}
+
+/// A lease as a look found it.
+#[derive(Debug)]
+struct Found {
+    revision: u64,
+    member: String,
+    /// Free although it is there: it has not been renewed for too long, or it is in this member's name from a write whose
+    /// answer was lost.
+    is_left: bool,
 }
 
 impl Member {
@@ -79,6 +94,7 @@ impl Member {
             request,
             owner: Uuid::from_bytes(rand::random()),
             held: Mutex::default(),
+            stillness: Mutex::default(),
             releases: Mutex::default(),
             ready: Notify::new(),
             read: Notify::new(),
@@ -179,6 +195,10 @@ pub(crate) async fn keep(member: Arc<Member>) {
                 member.mend().await;
                 next_beat = Instant::now();
             }
+        }
+        if tended.is_err() {
+            // Sooner than the next beat: perhaps the server has just come back.
+            next_beat = next_beat.min(Instant::now() + RETRY_PAUSE);
         }
         member.held().keeping_trouble = tended.err();
         drop(timeout_at(next_beat, member.tend.notified()).await);
@@ -309,12 +329,21 @@ impl Member {
     }
 
     async fn look(&self) -> Result<Look> {
+        let entries = self.bucket.list(&[self.keys.members(), self.keys.leases()]).await?;
+        let (now, lifetime) = (Instant::now(), self.request.lease);
+        let mut stillness = self.stillness.lock().unwrap_or_else(PoisonError::into_inner);
+        stillness.look(entries.iter().map(|entry| (entry.key.as_str(), entry.revision)), now, lifetime);
         let mut look = Look::default();
-        for entry in self.bucket.list(&[self.keys.members(), self.keys.leases()]).await? {
+        for entry in &entries {
+            let is_still = stillness.is_still(&entry.key, now, lifetime);
             match parse(&entry.key) {
-                Some((Key::Member(name), ..)) => look.members.push(name),
+                Some((Key::Member(name), ..)) if !is_still => look.members.push(name),
                 Some((Key::Lease(partition), ..)) => {
-                    look.leases.insert(partition, (entry.revision, Holder::of(&entry)));
+                    let holder = Holder::of(entry);
+                    let is_left = is_still || holder.as_ref().is_some_and(|holder| holder.owner == self.owner);
+                    // A value that cannot be read is held by nobody who is a member.
+                    let member = holder.map_or_else(String::new, |holder| holder.member);
+                    look.leases.insert(partition, Found { revision: entry.revision, member, is_left });
                 }
                 _ => {}
             }
@@ -331,19 +360,16 @@ impl Member {
         let me = self.request.member.as_str();
         let mut held = self.held();
         let partitions: Vec<Partition> = (0..self.request.topic.spec.partitions).map(Partition).collect();
-        // A lease in this member's name that it does not know is left from a write whose answer was lost.
+        // At which revision a lease can be taken.
         let revision = |partition: &Partition| match look.leases.get(partition) {
             None => Some(0),
-            Some((revision, Some(holder))) if holder.owner == self.owner => Some(*revision),
-            Some(_) => None,
+            Some(found) => found.is_left.then_some(found.revision),
         };
         let owner = |partition: &Partition| {
             if held.partitions.contains_key(partition) {
                 return Some(me);
             }
-            let holder = look.leases.get(partition).filter(|_| revision(partition).is_none())?;
-            // A value that cannot be read is held by nobody who is a member.
-            Some(holder.1.as_ref().map_or("", |holder| holder.member.as_str()))
+            look.leases.get(partition).filter(|found| !found.is_left).map(|found| found.member.as_str())
         };
         let owners: Vec<Option<&str>> = partitions.iter().map(owner).collect();
         let members: Vec<&str> = look.members.iter().map(String::as_str).collect();
@@ -412,7 +438,7 @@ impl Member {
     async fn mend(&self) {
         if let Err(error) = self.bucket.ensure(self.request.topic.spec.replicas).await {
             tracing::warn!("make the groups' bucket again: {error}");
-            sleep_until(Instant::now() + Duration::from_millis(100)).await;
+            sleep_until(Instant::now() + RETRY_PAUSE).await;
         }
     }
 
