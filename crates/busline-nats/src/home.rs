@@ -45,6 +45,11 @@ impl Home {
         Ok(Self { runtime: handle, stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), ended })
     }
 
+    /// Where tasks of the driver run.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Runs this on the thread.
     ///
     /// # Errors
