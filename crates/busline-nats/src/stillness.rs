@@ -22,12 +22,7 @@ pub(crate) struct Stillness {
 impl Stillness {
     /// Notes what a look found. A look that comes late proves nothing about the others, so it begins the count anew: a
     /// machine that was frozen takes nothing.
-    pub(crate) fn look<'a>(
-        &mut self,
-        keys: impl Iterator<Item = (&'a str, u64)>,
-        now: Instant,
-        lifetime: Duration,
-    ) {
+    pub(crate) fn look<'a>(&mut self, keys: impl Iterator<Item = (&'a str, u64)>, now: Instant, lifetime: Duration) {
         let is_late = self.last_look.is_some_and(|last| now.saturating_duration_since(last) > lifetime / 2);
         self.last_look = Some(now);
         let before = std::mem::take(&mut self.seen);
