@@ -254,7 +254,7 @@ pub fn run_case(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_keep_alive(keep_alive)
-        .enable_time()
+        .enable_all()
         .build()
         .expect("a runtime");
     let run = || runtime.block_on(async { tokio::time::timeout(CASE_MAX, case).await });

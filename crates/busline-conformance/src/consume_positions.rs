@@ -31,7 +31,7 @@ pub async fn a_group_starts_where_it_is_told(harness: impl Harness) {
     let starts = [
         (Start::Earliest, 1),
         (Start::Latest, 7),
-        (Start::Offsets(vec![(FIRST, Offset(4))]), 5),
+        (Start::Offsets(vec![(FIRST, stage.offset(FIRST, 4).await)]), 5),
         (Start::Offsets(Vec::new()), 1),
         (Start::Time(times[3]), at_third),
     ];
@@ -59,13 +59,14 @@ pub async fn a_group_starts_where_it_is_told(harness: impl Harness) {
 pub async fn the_start_is_committed_before_the_first_record(harness: impl Harness) {
     let (stage, log) = stage(&harness).await;
     stage.publish(&["a"], 3).await;
+    let end = stage.offset(FIRST, 3).await;
     let handler = scripted(&log, |_| Step::Never);
     let subscription = stage.subscribe().start(Start::Latest).handle(handler).await.expect("subscribes");
     crate::consume_stage::holds(&subscription, 1).await;
-    assert_eq!(stage.committed().await, [Some(Offset(3))], "before anything was published or handled");
+    assert_eq!(stage.committed().await, [Some(end)], "before anything was published or handled");
     stage.publish_from(&["a"], 4, 5).await;
     log.started(1).await;
-    assert_eq!(stage.committed().await, [Some(Offset(3))]);
+    assert_eq!(stage.committed().await, [Some(end)]);
     subscription.close(Duration::from_millis(50)).await.expect("closes");
 
     // Latest again, but the group has an offset by now.
@@ -104,6 +105,7 @@ pub async fn a_paused_partition_waits(harness: impl Harness) {
 pub async fn a_pause_stops_what_waits_already(harness: impl Harness) {
     let ((stage, log), gate) = (stage(&harness).await, Gate::shut());
     stage.publish(&["a", "b"], 20).await;
+    let second = stage.offset(FIRST, 1).await;
     let waits = gate.clone();
     let handler = scripted(&log, move |_| Step::At(waits.clone()));
     let subscription = stage.subscribe().concurrency(1).handle(handler).await.expect("subscribes");
@@ -113,7 +115,7 @@ pub async fn a_pause_stops_what_waits_already(harness: impl Harness) {
     gate.open();
     log.ended(1).await;
     within("the commit of what ran", async {
-        while stage.committed().await != [Some(Offset(1))] {
+        while stage.committed().await != [Some(second)] {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -157,9 +159,10 @@ pub async fn a_seek_back_repeats_from_there(harness: impl Harness) {
     stage.publish(&["a", "b"], 20).await;
     let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
     stage.drained().await;
-    subscription.seek(FIRST, Offset(30)).await.expect("the member holds it");
+    let offsets = stage.offsets(FIRST).await;
+    subscription.seek(FIRST, offsets[30]).await.expect("the member holds it");
     until("the end once more", || log.ends().len() == 50).await;
-    assert_eq!(stage.committed().await, [Some(Offset(40))], "a committed offset never goes back by itself");
+    assert_eq!(stage.committed().await, [Some(offsets[40])], "a committed offset never goes back by itself");
     for key in ["a", "b"] {
         let wanted: Vec<u64> = (1..=20).chain(16..=20).collect();
         assert_eq!(log.handled(key), wanted, "key {key}");
@@ -179,14 +182,15 @@ pub async fn a_seek_forgets_what_was_handed_over(harness: impl Harness) {
     let (stage, log) = stage(&harness).await;
     let gate = Gate::shut();
     stage.publish(&["a", "b"], 20).await;
-    let first = gate.clone();
-    let handler = scripted(&log, move |delivery| match delivery.offset {
-        Offset(0) => Step::At(first.clone()),
-        _ => Step::Ok,
+    let offsets = stage.offsets(FIRST).await;
+    let (waits, begin) = (gate.clone(), offsets[0]);
+    let handler = scripted(&log, move |delivery| match delivery.offset == begin {
+        true => Step::At(waits.clone()),
+        false => Step::Ok,
     });
     let subscription = stage.subscribe().handle(handler).await.expect("subscribes");
     until("b to its end", || log.handled("b").len() == 20).await;
-    subscription.seek(FIRST, Offset(30)).await.expect("the member holds it");
+    subscription.seek(FIRST, offsets[30]).await.expect("the member holds it");
     until("b from the new place", || log.handled("b").len() == 25).await;
     assert_eq!(log.starts().iter().filter(|call| call.key == "a").count(), 1, "a's handler still runs");
     gate.open();
@@ -206,21 +210,23 @@ pub async fn seeks_at_any_moment_keep_the_order(harness: impl Harness) {
     let settings = SubscriptionSettings { in_flight_records_max: 10, ahead_max: 40, ..SubscriptionSettings::default() };
     let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
     crate::consume_stage::holds(&subscription, 1).await;
+    let offsets = stage.offsets(FIRST).await;
     for round in 0..40 {
-        subscription.seek(FIRST, Offset(round * 7 % 250)).await.expect("the member holds it");
-        tokio::time::sleep(Duration::from_millis(round % 3)).await;
+        subscription.seek(FIRST, offsets[round * 7 % 250]).await.expect("the member holds it");
+        tokio::time::sleep(Duration::from_millis(round as u64 % 3)).await;
     }
     let before = log.starts().len();
-    subscription.seek(FIRST, Offset(30)).await.expect("the member holds it");
+    subscription.seek(FIRST, offsets[30]).await.expect("the member holds it");
+    let place = |offset: Offset| offsets.binary_search(&offset).expect("it is stored");
     // Attempts that were under way as the seek was asked for come before the first behind it.
-    let behind_the_seek = |key: u64| -> Vec<u64> {
-        let after = log.starts()[before..].iter().map(|call| call.offset.0).collect::<Vec<u64>>();
-        let of_key: Vec<u64> = after.into_iter().filter(|offset| offset % 3 == key).collect();
-        of_key.iter().rposition(|offset| *offset == 30 + key).map_or_else(Vec::new, |first| of_key[first..].to_vec())
+    let behind_the_seek = |key: usize| -> Vec<usize> {
+        let after = log.starts()[before..].iter().map(|call| place(call.offset)).collect::<Vec<usize>>();
+        let of_key: Vec<usize> = after.into_iter().filter(|place| place % 3 == key).collect();
+        of_key.iter().rposition(|place| *place == 30 + key).map_or_else(Vec::new, |first| of_key[first..].to_vec())
     };
     until("the end", || (0..3).all(|key| behind_the_seek(key).last() == Some(&(297 + key)))).await;
     for key in 0..3 {
-        let wanted: Vec<u64> = (30..300).filter(|offset| offset % 3 == key).collect();
+        let wanted: Vec<usize> = (30..300).filter(|place| place % 3 == key).collect();
         assert_eq!(behind_the_seek(key), wanted, "key {key}");
     }
     drop(subscription);
@@ -233,9 +239,10 @@ pub async fn a_group_with_members_cannot_be_moved(harness: impl Harness) {
     stage.publish(&["a"], 5).await;
     let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
     stage.drained().await;
+    let third = stage.offset(FIRST, 2).await;
     let (group, topic) = (GROUP.parse().expect("legal"), stage.name());
     let member = stage.driver().members(&group, &topic).await.expect("the topic exists").remove(0).name;
-    let moved = stage.driver().move_committed(&group, &topic, &[(FIRST, Offset(2))]).await;
+    let moved = stage.driver().move_committed(&group, &topic, &[(FIRST, third)]).await;
     let error = moved.expect_err("the group has a member");
     assert_eq!(error.code(), "Unavailable/GroupActive");
     assert!(error.to_string().contains(&member), "names the member: {error}");
@@ -244,7 +251,7 @@ pub async fn a_group_with_members_cannot_be_moved(harness: impl Harness) {
         "Unavailable/GroupActive",
     );
     subscription.close(CLOSE).await.expect("closes");
-    stage.driver().move_committed(&group, &topic, &[(FIRST, Offset(2))]).await.expect("nobody is there");
+    stage.driver().move_committed(&group, &topic, &[(FIRST, third)]).await.expect("nobody is there");
     let subscription = read_from(&stage, GROUP, Start::Latest, &log).await;
     stage.drained().await;
     assert_eq!(log.handled("a"), [1, 2, 3, 4, 5, 3, 4, 5]);
@@ -263,7 +270,7 @@ pub async fn a_gap_is_seen(harness: impl Harness) {
     assert_eq!(subscription.stats().gaps, 0);
     subscription.close(CLOSE).await.expect("closes");
     stage.publish_from(&["a"], 11, 20).await;
-    stage.driver().trim(&stage.name(), FIRST, Offset(15)).await.expect("trims");
+    stage.driver().trim(&stage.name(), FIRST, stage.offset(FIRST, 15).await).await.expect("trims");
     let subscription = read_from(&stage, GROUP, Start::Earliest, &log).await;
     stage.drained().await;
     let wanted: Vec<u64> = (1..=10).chain(16..=20).collect();

@@ -350,7 +350,7 @@ pub async fn the_end_of_the_runtime_leaves_nothing(harness: impl Harness) {
         faults.hold();
         let (bus, topic) = (stage.bus.clone(), stage.topic.clone());
         let thread = std::thread::spawn(move || {
-            let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+            let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             let runtime = built.expect("a second runtime");
             runtime.block_on(async {
                 let publisher = bus.publisher(&topic).on_failure(drop).open().await.expect("opens");

@@ -265,7 +265,7 @@ pub async fn a_receipt_outlives_the_runtime_of_its_publisher(harness: impl Harne
 
 async fn on_its_own_runtime(bus: Bus, topic: String, failures: Failures) -> (Publisher, Receipt, Receipt) {
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a second runtime");
         runtime.block_on(async {
             let opened = bus.publisher(&topic).on_failure(failures.handler()).open().await;

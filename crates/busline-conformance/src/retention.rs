@@ -100,7 +100,12 @@ pub async fn nothing_unread_is_deleted_silently(harness: impl Harness) {
     stage.driver().trim(&topic, FIRST, offsets[15]).await.expect("trims");
 
     let deleted = async |group| stage.driver().lag(group, &topic).await.expect("exists")[0].deleted;
-    assert_eq!((deleted(&late).await, deleted(&ready).await), (10, 0));
+    if deleted(&late).await.is_none() {
+        skip("this backend deletes by itself and counts for no group");
+        drop(publisher);
+        return drop(stage.close().await);
+    }
+    assert_eq!((deleted(&late).await, deleted(&ready).await), (Some(10), Some(0)));
     let health = stage.bus.health().await;
     assert_eq!(health.state, HealthState::Degraded, "{health}");
     let is_it = |reason: &Reason| match reason {
@@ -135,7 +140,8 @@ pub async fn what_a_limit_deletes_unread_is_counted(harness: impl Harness) {
         Ok(_) => {
             starts_at(&stage, offsets[20]).await;
             let lag = stage.driver().lag(&late, &topic).await.expect("exists");
-            assert_eq!((lag[0].records, lag[0].deleted), (10, 15));
+            assert_eq!(lag[0].records, 10);
+            assert!(lag[0].deleted.is_none_or(|deleted| deleted == 15), "{lag:?}");
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");

@@ -102,7 +102,7 @@ pub async fn a_missing_topic_is_made_only_when_told(harness: impl Harness) {
 pub async fn the_default_topic_has_four_partitions_and_no_retention(harness: impl Harness) {
     let stage = Stage::open(&harness).await;
     let info = stage.publisher().await.topic().clone();
-    assert_eq!(info.spec, TopicSpec { partitions: 4, replicas: 1, retention: Retention::default() });
+    assert_eq!(info.spec, TopicSpec { partitions: 4, replicas: 1, retention: Retention::default(), streams: 1 });
     stage.close().await;
 }
 
@@ -111,7 +111,7 @@ pub async fn mismatches_are_listed_field_by_field(harness: impl Harness) {
     let stage = Stage::open(&harness).await;
     drop(stage.publisher().await);
     let retention = Retention { records_max: Some(1_000_000), ..Retention::default() };
-    let wanted = TopicSpec { partitions: 8, replicas: 3, retention };
+    let wanted = TopicSpec { partitions: 8, replicas: 3, retention, streams: 1 };
     let error = refused(stage.builder().provision(Provision::Validate(wanted)).open().await, "Invalid/TopicMismatch");
     let text = error.to_string();
     for field in

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::ack::Ack;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, escaped};
 use crate::topic::Partition;
+use crate::wire;
 
 /// A batch of accepted records that a sink owes one outcome each.
 ///
@@ -86,6 +88,22 @@ impl Batch {
     /// The records in the order of acceptance.
     pub fn records(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> {
         self.body.items.iter().map(|item| self.body.record(item))
+    }
+
+    /// The record with this number in the order of acceptance.
+    ///
+    /// # Panics
+    /// If there is none: a defect of the driver.
+    pub fn record(&self, index: usize) -> RecordRef<'_> {
+        self.body.record(&self.body.items[index])
+    }
+
+    /// The error of records behind this one, of the same key, if it ends with `error`: it names this record's envelope.
+    ///
+    /// # Panics
+    /// If there is no such record: a defect of the driver.
+    pub fn behind(&self, index: usize, error: &Error) -> Error {
+        behind_failed(&id_of(&self.body, &self.body.items[index]), error)
     }
 
     /// Whether all records must become visible together, or none.
@@ -232,4 +250,20 @@ impl BatchBody {
         self.items.clear();
         self
     }
+}
+
+/// The error of an envelope behind one of its key that was not acked.
+pub(crate) fn behind_failed(first_id: &str, first: &Error) -> Error {
+    if first.reason() == "BehindFailed" {
+        return first.clone();
+    }
+    Error::new(ErrorKind::Unavailable, "BehindFailed")
+        .cause(format!("envelope {} before it was not acked: {first}", escaped(first_id)))
+        .next("settle the earlier one first, then publish again in order")
+}
+
+/// The id of a record's envelope.
+pub(crate) fn id_of(body: &BatchBody, item: &Item) -> String {
+    let body = Bytes::copy_from_slice(body.record(item).body);
+    wire::decode(&body, String::new).map(|envelope| envelope.id).unwrap_or_default()
 }

@@ -397,8 +397,9 @@ pub struct Lag {
     /// Records that are there and not finished.
     pub records: u64,
     /// Records that a limit of retention or a trim has deleted before the group had finished them, since the group is
-    /// known. Never goes down. Some of them may have been at work, and may be finished all the same.
-    pub deleted: u64,
+    /// known. Never goes down. Some of them may have been at work, and may be finished all the same. `None` where the
+    /// backend deletes by itself and counts for no group.
+    pub deleted: Option<u64>,
 }
 
 /// A live member of a group.

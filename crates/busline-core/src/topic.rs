@@ -157,11 +157,20 @@ pub struct TopicSpec {
     pub replicas: u8,
     /// When records leave the topic. Default: never.
     pub retention: Retention,
+    /// Streams that the partitions are spread over, partition p in stream p mod `streams`. Range 1 to the number of
+    /// partitions, default 1; more than one only where a backend stores streams (NATS).
+    #[serde(skip_serializing_if = "is_one")]
+    pub streams: u32,
+}
+
+/// The stored form names only what differs from the default, so that older versions read it.
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 impl Default for TopicSpec {
     fn default() -> Self {
-        Self { partitions: 4, replicas: 1, retention: Retention::default() }
+        Self { partitions: 4, replicas: 1, retention: Retention::default(), streams: 1 }
     }
 }
 
@@ -182,14 +191,33 @@ impl TopicSpec {
         if self.replicas == 0 {
             return Err(Error::invalid("Range").cause("replicas = 0").next("use 1 to 255 replicas"));
         }
+        if !(1..=self.partitions).contains(&self.streams) {
+            return Err(Error::invalid("Range")
+                .cause(format!("streams = {} for {} partitions", self.streams, self.partitions))
+                .next("use 1 stream up to one for each partition"));
+        }
         self.retention.validate()
     }
 
-    /// Checks that a backend of one copy can hold this.
+    /// Checks that a backend without streams can hold this.
     ///
     /// # Errors
-    /// `Unsupported/Replicas`.
+    /// `Unsupported/Streams`.
+    pub fn check_one_stream(&self, backend: &str) -> Result<()> {
+        if self.streams == 1 {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "Streams")
+            .cause(format!("streams = {}, and {backend} stores no streams", self.streams))
+            .next("leave streams at 1: partitions alone spread the load here"))
+    }
+
+    /// Checks that a backend of one copy without streams can hold this.
+    ///
+    /// # Errors
+    /// `Unsupported/Streams`, `Unsupported/Replicas`.
     pub fn check_single_copy(&self, backend: &str) -> Result<()> {
+        self.check_one_stream(backend)?;
         if self.replicas != 1 {
             return Err(Error::new(ErrorKind::Unsupported, "Replicas")
                 .cause(format!("replicas = {}, and {backend} keeps one copy", self.replicas))
@@ -222,6 +250,7 @@ impl TopicSpec {
         compare("partitions", self.partitions.to_string(), wanted.partitions.to_string());
         compare("replicas", self.replicas.to_string(), wanted.replicas.to_string());
         compare("retention", self.retention.to_string(), wanted.retention.to_string());
+        compare("streams", self.streams.to_string(), wanted.streams.to_string());
         found
     }
 }
@@ -371,6 +400,22 @@ mod tests {
     fn a_bad_character_is_shown_escaped_with_its_byte() {
         let error = TopicName::new("orders.\u{202e}").expect_err("refused");
         assert!(error.to_string().contains("'\\u{202e}' at byte 7"), "{error}");
+    }
+
+    #[test]
+    fn one_stream_is_the_default_and_stays_unwritten() {
+        let spec = TopicSpec::default();
+        assert!(!serde_json::to_string(&spec).expect("json").contains("streams"));
+        spec.check_one_stream("memory").expect("one stream is what every backend has");
+        let spread = TopicSpec { streams: 4, ..spec };
+        let stored = serde_json::to_string(&spread).expect("json");
+        assert_eq!(serde_json::from_str::<TopicSpec>(&stored).expect("its own form"), spread);
+        spread.validate().expect("a stream for each partition");
+        assert_eq!(spread.check_single_copy("memory").expect_err("refused").code(), "Unsupported/Streams");
+        for streams in [0, 5] {
+            let spec = TopicSpec { streams, ..TopicSpec::default() };
+            assert_eq!(spec.validate().expect_err("out of range").code(), "Invalid/Range");
+        }
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use busline_core::{Bus, Error, ErrorKind, MemoryDriver, Result, escaped};
 
 /// What a URL may begin with, as errors list it.
-const SCHEMES: &str = "memory:, sqlite:PATH";
+const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST";
 
 /// Opens the backend that the URL names.
 ///
-/// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`.
+/// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`;
+/// `nats://HOST[:PORT]` (or `tls://`) is a NATS JetStream server or cluster, with parameters as `NatsConfig::from_url` has
+/// them.
 ///
 /// # Errors
 /// `Invalid/UrlScheme` with the list of schemes; `Unsupported/Feature` for a backend that this build leaves out; what
@@ -27,7 +29,8 @@ pub async fn connect(url: &str) -> Result<Bus> {
             Err(Error::invalid("Url").cause("memory: takes no path").next("use memory:").at("connect", "memory:"))
         }
         "sqlite" => sqlite(rest).await,
-        "nats" | "tls" | "kafka" => Err(Error::new(ErrorKind::Unsupported, "Feature")
+        "nats" | "tls" => nats(url).await,
+        "kafka" => Err(Error::new(ErrorKind::Unsupported, "Feature")
             .cause(format!("this version has no driver for {scheme}:"))
             .next(format!("use one of {SCHEMES}"))
             .at("connect", format!("{scheme}:"))),
@@ -58,4 +61,18 @@ async fn sqlite(_path: &str) -> Result<Bus> {
         .cause("this build leaves the sqlite driver out")
         .next("build with the feature 'sqlite'")
         .at("connect", "sqlite:"))
+}
+
+#[cfg(feature = "nats")]
+async fn nats(url: &str) -> Result<Bus> {
+    let driver = busline_nats::NatsDriver::open(busline_nats::NatsConfig::from_url(url)?).await?;
+    Ok(Bus::new(Arc::new(driver)))
+}
+
+#[cfg(not(feature = "nats"))]
+async fn nats(_url: &str) -> Result<Bus> {
+    Err(Error::new(ErrorKind::Unsupported, "Feature")
+        .cause("this build leaves the nats driver out")
+        .next("build with the feature 'nats'")
+        .at("connect", "nats:"))
 }

@@ -48,5 +48,7 @@ pub use busline_core::{
 pub use busline_core::{
     Blocked, BoxFuture, Commit, Sink, SinkRequest, Source, SourceEvent, SourceRequest, group_active, group_not_found,
 };
+#[cfg(feature = "nats")]
+pub use busline_nats::{NatsConfig, NatsDriver};
 #[cfg(feature = "sqlite")]
 pub use busline_sqlite::{SqliteConfig, SqliteDriver};

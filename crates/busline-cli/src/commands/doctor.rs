@@ -115,7 +115,7 @@ async fn deleted_unread(driver: &dyn Driver) -> Result<Vec<String>> {
     let mut losses = Vec::new();
     if driver.capabilities().groups {
         for (group, topic) in driver.groups().await? {
-            let deleted: u64 = driver.lag(&group, &topic).await?.iter().map(|lag| lag.deleted).sum();
+            let deleted: u64 = driver.lag(&group, &topic).await?.iter().filter_map(|lag| lag.deleted).sum();
             if deleted > 0 {
                 losses.push(format!(
                     "group {group} on {topic}: {deleted} records were deleted before it had finished them"

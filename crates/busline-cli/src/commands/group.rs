@@ -190,7 +190,7 @@ pub(super) struct GroupView {
     /// Records that are there and not finished, in all.
     lag: u64,
     /// Records that were deleted before the group had finished them, in all.
-    deleted_unread: u64,
+    deleted_unread: Option<u64>,
     members: Vec<MemberView>,
     partitions: Vec<LagView>,
 }
@@ -228,7 +228,7 @@ struct LagView {
     committed: Option<Offset>,
     end: Offset,
     lag: u64,
-    deleted_unread: u64,
+    deleted_unread: Option<u64>,
     owner: Option<String>,
 }
 
@@ -260,8 +260,8 @@ impl fmt::Display for LagView {
 }
 
 /// What is said of records that were deleted before they were finished; nothing, if none were.
-fn unread(deleted: u64) -> String {
-    if deleted == 0 { String::new() } else { format!("  deleted unread {deleted}") }
+fn unread(deleted: Option<u64>) -> String {
+    deleted.filter(|deleted| *deleted > 0).map_or_else(String::new, |deleted| format!("  deleted unread {deleted}"))
 }
 
 fn or_none(offset: Option<Offset>) -> String {

@@ -111,7 +111,7 @@ fn add_lags(work: &mut Subscribing, lags: &Lags) {
 }
 
 fn deleted(lags: &[Lag]) -> u64 {
-    lags.iter().map(|lag| lag.deleted).sum()
+    lags.iter().filter_map(|lag| lag.deleted).sum()
 }
 
 fn no_answer(driver: &dyn Driver) -> Error {

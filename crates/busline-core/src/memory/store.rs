@@ -166,7 +166,7 @@ impl Store {
             committed,
             end: Offset(log.end()),
             records: log.end() - committed.map_or(log.start, |offset| offset.0.clamp(log.start, log.end())),
-            deleted,
+            deleted: Some(deleted),
         };
         Ok(stored.partitions.iter().enumerate().zip(committed.into_iter().zip(deleted)).map(of).collect())
     }

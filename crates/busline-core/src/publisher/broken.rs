@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::batch::{BatchBody, Item};
-use crate::error::{Error, ErrorKind, escaped};
-use crate::wire;
+use crate::batch::{BatchBody, Item, behind_failed, id_of};
+use crate::error::Error;
 
 /// The broken keys of one report, each with the first envelope that was not acked.
 #[derive(Default)]
@@ -51,20 +48,4 @@ impl BrokenKeys {
             Break::At { .. } => None,
         }
     }
-}
-
-/// The error of an envelope behind one of its key that was not acked.
-pub(crate) fn behind_failed(first_id: &str, first: &Error) -> Error {
-    if first.reason() == "BehindFailed" {
-        return first.clone();
-    }
-    Error::new(ErrorKind::Unavailable, "BehindFailed")
-        .cause(format!("envelope {} before it was not acked: {first}", escaped(first_id)))
-        .next("settle the earlier one first, then publish again in order")
-}
-
-/// The id of a record's envelope.
-pub(crate) fn id_of(body: &BatchBody, item: &Item) -> String {
-    let body = Bytes::copy_from_slice(body.record(item).body);
-    wire::decode(&body, String::new).map(|envelope| envelope.id).unwrap_or_default()
 }

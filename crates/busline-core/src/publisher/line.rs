@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::broken::{BrokenKeys, behind_failed, id_of};
+use super::broken::BrokenKeys;
 use super::cell::Cell;
 use super::encoded::Encoded;
 use super::keeper::FailedItem;
 use super::receipt::Receipt;
 use crate::ack::Ack;
-use crate::batch::{Batch, BatchBody, Item, Settlement};
+use crate::batch::{Batch, BatchBody, Item, Settlement, behind_failed, id_of};
 use crate::driver::{Sink, SinkOffer};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -14,11 +14,11 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::broken::behind_failed;
 use super::encoded::{Encoded, Encoder};
 use super::line::{Before, Line, PublisherStats, publisher_closed};
 use super::receipt::Receipt;
 use crate::ack::Ack;
+use crate::batch::behind_failed;
 use crate::driver::SinkOffer;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};

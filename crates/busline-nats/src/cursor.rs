@@ -1,0 +1,379 @@
+//! One partition's place in its stream: a consumer without acks, and what was asked of it.
+//!
+//! A consumer is made at the first record that is not read, counts what it delivers from 1, and is made anew whenever
+//! that count has a hole, it falls silent or the server says anything unexpected. Nothing is ever acked, so making it
+//! anew costs a round trip and loses nothing.
+
+use std::time::Duration;
+
+use busline_core::{Offset, Partition};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::link::Message;
+use crate::records::header;
+use crate::topics::Place;
+
+/// The server gives a sign of life this often while a pull waits, and is taken for gone after that much silence.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+const SILENCE_MAX: Duration = Duration::from_millis(1_500);
+
+/// A pull that nothing came for ends after this long, and is asked again.
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
+
+/// A consumer that nobody pulls from is forgotten by the server.
+const INACTIVE_MAX: Duration = Duration::from_secs(60);
+
+/// Pause before a consumer that could not be made is asked for again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Records and bytes of one pull.
+const PULL_RECORDS: u64 = 512;
+const PULL_BYTES: u64 = 1 << 20;
+
+/// Where a partition is read.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    place: Place,
+    /// The stream has this partition alone, so no filter is needed.
+    alone: bool,
+    /// Of the assignment and of the moves that this cursor reads for.
+    pub(crate) generation: u64,
+    pub(crate) moves: u64,
+    /// The next offset.
+    next: Offset,
+    phase: Phase,
+    /// Part of the consumer's name; another one for each consumer.
+    serial: u64,
+    heard: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// To be made, not before this instant.
+    Closed(Instant),
+    /// Asked for.
+    Making,
+    /// There; whether its stream is that of the topic is to be asked.
+    Made,
+    /// That was asked. A stream that was deleted takes its consumers along, so a stream that is the right one after the
+    /// consumer was made is the consumer's.
+    Proving,
+    Open(Open),
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Open {
+    /// Records that were asked for and have not come.
+    asked: u64,
+    /// Records that have come.
+    delivered: u64,
+    /// Nothing has come since the last pull: if that one ended by its bytes, a single record is larger.
+    nothing_since_pull: bool,
+    /// The next pull takes one record of any size.
+    single: bool,
+}
+
+/// What a message means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// This record is the next one.
+    Record(Offset, Timestamp),
+    /// It was read before.
+    Old,
+    /// Records are missing: the cursor begins anew.
+    Hole,
+}
+
+impl Cursor {
+    pub(crate) fn new(place: Place, alone: bool, generation: u64, moves: u64, next: Offset) -> Self {
+        let now = Instant::now();
+        Self { place, alone, generation, moves, next, phase: Phase::Closed(now), serial: 0, heard: now }
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Whether something was asked that has not been answered.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Making | Phase::Proving)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Whether its consumer is to be asked for now.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Closed(since) if since <= now)
+    }
+
+    /// Whether a server that should have said something is silent.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        let waits = match &self.phase {
+            Phase::Closed(_) => false,
+            Phase::Making | Phase::Made | Phase::Proving => true,
+            Phase::Open(open) => open.asked > 0,
+        };
+        waits && now.saturating_duration_since(self.heard) > SILENCE_MAX
+    }
+
+    /// The question for its consumer: subject and body.
+    pub(crate) fn make(&mut self, reader: &str, serial: u64) -> (String, Value) {
+        (self.phase, self.serial, self.heard) = (Phase::Making, serial, Instant::now());
+        let name = consumer(reader, self.place.partition, serial);
+        let Place { stream, subject, .. } = &self.place;
+        let mut config = json!({
+            "name": name,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self.next.0.max(1),
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "inactive_threshold": nanos(INACTIVE_MAX),
+            "num_replicas": 1,
+            "mem_storage": true,
+        });
+        let mut api = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
+        if !self.alone {
+            config["filter_subject"] = json!(subject);
+            api = format!("{api}.{subject}");
+        }
+        (api, json!({ "stream_name": stream, "config": config, "action": "create" }))
+    }
+
+    /// Its consumer is there.
+    pub(crate) fn made(&mut self) {
+        if self.phase == Phase::Making {
+            (self.phase, self.heard) = (Phase::Made, Instant::now());
+        }
+    }
+
+    /// The subject that tells which incarnation of the topic the stream is of, if that is to be asked.
+    pub(crate) fn prove(&mut self) -> Option<String> {
+        if self.phase != Phase::Made {
+            return None;
+        }
+        self.phase = Phase::Proving;
+        Some(format!("$JS.API.STREAM.INFO.{}", self.place.stream))
+    }
+
+    /// The stream is the right one.
+    pub(crate) fn proven(&mut self) {
+        if self.phase == Phase::Proving {
+            self.heard = Instant::now();
+            self.phase = Phase::Open(Open::default());
+        }
+    }
+
+    /// Its consumer is gone, could not be made, or is not to be trusted.
+    pub(crate) fn reopen(&mut self, now: Instant) {
+        self.phase = Phase::Closed(now);
+    }
+
+    /// The same after a pause.
+    pub(crate) fn reopen_later(&mut self, now: Instant) {
+        self.phase = Phase::Closed(now + RETRY_PAUSE);
+    }
+
+    /// Lets go of what the server keeps for it, if anything: the subject to say so.
+    pub(crate) fn end(&self, reader: &str) -> Option<String> {
+        let name = consumer(reader, self.place.partition, self.serial);
+        let is_made = !matches!(self.phase, Phase::Closed(_));
+        is_made.then(|| format!("$JS.API.CONSUMER.DELETE.{}.{name}", self.place.stream))
+    }
+
+    /// The next pull, if one is due: subject and body.
+    pub(crate) fn pull(&mut self, reader: &str) -> Option<(String, Value)> {
+        let Phase::Open(open) = &mut self.phase else { return None };
+        if open.asked > PULL_RECORDS / 2 {
+            return None;
+        }
+        let records = if open.single { 1 } else { PULL_RECORDS };
+        let mut body = json!({
+            "batch": records, "expires": nanos(PULL_EXPIRES), "idle_heartbeat": nanos(HEARTBEAT),
+        });
+        if !open.single {
+            body["max_bytes"] = json!(PULL_BYTES);
+        }
+        if open.asked == 0 {
+            self.heard = Instant::now();
+        }
+        open.asked += records;
+        (open.nothing_since_pull, open.single) = (true, false);
+        let name = consumer(reader, self.place.partition, self.serial);
+        Some((format!("$JS.API.CONSUMER.MSG.NEXT.{}.{name}", self.place.stream), body))
+    }
+
+    /// A record of its consumer came.
+    pub(crate) fn deliver(&mut self, reply: &Reply) -> Delivered {
+        let Phase::Open(open) = &mut self.phase else { return Delivered::Old };
+        self.heard = Instant::now();
+        open.asked = open.asked.saturating_sub(1);
+        open.delivered += 1;
+        open.nothing_since_pull = false;
+        if reply.delivered != open.delivered {
+            return Delivered::Hole;
+        }
+        if reply.offset < self.next {
+            return Delivered::Old;
+        }
+        self.next = reply.offset.next();
+        Delivered::Record(reply.offset, reply.time)
+    }
+
+    /// The server said something about a pull.
+    pub(crate) fn status(&mut self, message: &Message<'_>, now: Instant) {
+        let Phase::Open(open) = &mut self.phase else { return };
+        self.heard = now;
+        let left = header(message.headers, "Nats-Pending-Messages").and_then(number);
+        match (message.status(), left) {
+            // A sign of life.
+            (Some(100), _) => {}
+            // The pull has ended, with so much of it left.
+            (Some(404 | 408 | 409), Some(left)) => {
+                open.asked = open.asked.saturating_sub(left);
+                open.single = open.nothing_since_pull && message.status() == Some(409);
+            }
+            _ => self.reopen(now),
+        }
+    }
+}
+
+/// What the reply subject of a delivered message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) partition: Partition,
+    pub(crate) serial: u64,
+    offset: Offset,
+    /// Which delivery of the consumer it is, from 1.
+    delivered: u64,
+    time: Timestamp,
+}
+
+impl Reply {
+    /// Reads `$JS.ACK.<stream>.<consumer>.…`, or the longer form with domain and account; `None` for messages of others.
+    pub(crate) fn parse(reply: &[u8], reader: &str) -> Option<Self> {
+        let text = std::str::from_utf8(reply.strip_prefix(b"$JS.ACK.")?).ok()?;
+        let count = text.bytes().filter(|byte| *byte == b'.').count() + 1;
+        // stream, consumer, times delivered, stream sequence, consumer sequence, time, pending
+        let mut tokens = text.split('.').skip(if count > 7 { 2 } else { 0 });
+        let consumer = tokens.nth(1)?;
+        let (offset, delivered, time) = (tokens.nth(1)?, tokens.next()?, tokens.next()?);
+        let (partition, serial) = consumer.strip_prefix(reader)?.strip_prefix('-')?.split_once('-')?;
+        Some(Self {
+            partition: Partition(partition.parse().ok()?),
+            serial: serial.parse().ok()?,
+            offset: Offset(offset.parse().ok()?),
+            delivered: delivered.parse().ok()?,
+            time: Timestamp::from_nanosecond(time.parse().ok()?).ok()?,
+        })
+    }
+}
+
+/// A consumer's name: of which reader, which partition, which try.
+fn consumer(reader: &str, partition: Partition, serial: u64) -> String {
+    format!("{reader}-{partition}-{serial}")
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor() -> Cursor {
+        let place = Place { stream: "s".into(), subject: "t.3".into(), partition: Partition(3) };
+        let mut cursor = Cursor::new(place, false, 1, 0, Offset(10));
+        open(&mut cursor);
+        cursor
+    }
+
+    fn open(cursor: &mut Cursor) {
+        drop(cursor.make("busline-r", 7));
+        cursor.made();
+        assert!(cursor.prove().is_some() && cursor.is_asking());
+        cursor.proven();
+        assert!(cursor.is_open());
+    }
+
+    fn reply(offset: u64, delivered: u64) -> Reply {
+        let text = format!("$JS.ACK.s.busline-r-3-7.1.{offset}.{delivered}.1700000000000000000.0");
+        Reply::parse(text.as_bytes(), "busline-r").expect("it is one")
+    }
+
+    fn status(headers: &str) -> Message<'_> {
+        Message { subject: b"i", reply: b"", headers: headers.as_bytes(), body: b"" }
+    }
+
+    #[test]
+    fn both_forms_of_the_reply_are_read() {
+        let long = b"$JS.ACK._.hash.s.busline-r-3-7.1.12.2.1700000000000000000.5";
+        assert_eq!(Reply::parse(long, "busline-r"), Some(reply(12, 2)));
+        let longer = b"$JS.ACK._.hash.s.busline-r-3-7.1.12.2.1700000000000000000.5.random";
+        assert_eq!(Reply::parse(longer, "busline-r"), Some(reply(12, 2)));
+        for other in ["", "$JS.ACK.s.other-3-7.1.12.2.17.0", "$JS.ACK.s.busline-r-3.1.12.2.17.0"] {
+            assert_eq!(Reply::parse(other.as_bytes(), "busline-r"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_hole_in_the_consumers_count_is_found_and_one_in_the_streams_is_none() {
+        let mut cursor = cursor();
+        assert!(matches!(cursor.deliver(&reply(10, 1)), Delivered::Record(Offset(10), _)));
+        assert!(matches!(cursor.deliver(&reply(14, 2)), Delivered::Record(Offset(14), _)));
+        assert_eq!(cursor.deliver(&reply(15, 4)), Delivered::Hole);
+    }
+
+    #[test]
+    fn a_pull_is_asked_for_when_half_of_the_last_has_come() {
+        let mut cursor = cursor();
+        assert!(cursor.pull("busline-r").is_some() && cursor.pull("busline-r").is_none());
+        for delivered in 1..=PULL_RECORDS / 2 {
+            assert!(cursor.pull("busline-r").is_none());
+            cursor.deliver(&reply(9 + delivered, delivered));
+        }
+        assert!(cursor.pull("busline-r").is_some());
+    }
+
+    #[test]
+    fn a_record_larger_than_a_pull_is_asked_for_alone() {
+        let mut cursor = cursor();
+        drop(cursor.pull("busline-r"));
+        let ended =
+            format!("NATS/1.0 409 Message Size Exceeds MaxBytes\r\nNats-Pending-Messages: {PULL_RECORDS}\r\n\r\n");
+        cursor.status(&status(&ended), Instant::now());
+        let (_, body) = cursor.pull("busline-r").expect("another pull");
+        assert_eq!((&body["batch"], &body["max_bytes"]), (&json!(1), &Value::Null));
+        cursor.deliver(&reply(10, 1));
+        let (_, body) = cursor.pull("busline-r").expect("another pull");
+        assert_eq!(body["batch"], json!(PULL_RECORDS));
+    }
+
+    #[test]
+    fn silence_and_strange_words_begin_the_consumer_anew() {
+        let mut cursor = cursor();
+        let later = Instant::now() + SILENCE_MAX * 2;
+        assert!(!cursor.is_silent(later), "nothing was asked for");
+        drop(cursor.pull("busline-r"));
+        assert!(cursor.is_silent(later));
+        cursor.status(&status("NATS/1.0 100 Idle Heartbeat\r\n\r\n"), later);
+        assert!(!cursor.is_silent(later) && !cursor.is_due(later));
+        for gone in ["NATS/1.0 409 Consumer Deleted\r\n\r\n", "NATS/1.0 503\r\n\r\n"] {
+            open(&mut cursor);
+            cursor.status(&status(gone), later);
+            assert!(cursor.is_due(later), "{gone}");
+        }
+    }
+}

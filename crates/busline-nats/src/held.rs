@@ -1,0 +1,356 @@
+//! What a member holds and has to say: shared by its keeper, its reader and the subscription.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent};
+use tokio::time::Instant;
+
+use crate::leases::Lease;
+use crate::offsets::Known;
+
+/// Records and bytes that are read ahead of the subscription, for all partitions together.
+const AHEAD_RECORDS: usize = 4_096;
+const AHEAD_BYTES: usize = 4 << 20;
+
+/// Everything that a member knows of its partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) partitions: BTreeMap<Partition, Part>,
+    events: VecDeque<SourceEvent>,
+    ahead_records: usize,
+    ahead_bytes: usize,
+    /// Why the source gives nothing more.
+    pub(crate) ended: Option<Error>,
+    /// What went wrong last in keeping the leases, and in reading.
+    pub(crate) keeping_trouble: Option<Error>,
+    pub(crate) reading_trouble: Option<Error>,
+    /// What was committed of partitions that are no longer held: should somebody delete the bucket, a group does not
+    /// begin anew.
+    pub(crate) remembered: BTreeMap<Partition, Offset>,
+}
+
+/// A partition that is held.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) lease: Lease,
+    pub(crate) known: Known,
+    /// The next offset to read.
+    pub(crate) next: Offset,
+    /// Counts the moves of `next` that do not follow from reading.
+    pub(crate) moves: u64,
+    pub(crate) paused: bool,
+    pub(crate) revoking: bool,
+}
+
+impl Part {
+    pub(crate) fn new(lease: Lease, known: Known) -> Self {
+        let next = known.progress.offset;
+        Self { lease, known, next, moves: 0, paused: false, revoking: false }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.known.progress.epoch
+    }
+
+    /// Whether records of it are wanted.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.paused && !self.revoking
+    }
+}
+
+impl Held {
+    /// The partition, if it is held under this generation.
+    pub(crate) fn part(&mut self, partition: Partition, generation: u64) -> Option<&mut Part> {
+        self.partitions.get_mut(&partition).filter(|part| part.generation() == generation)
+    }
+
+    pub(crate) fn assign(&mut self, taken: Vec<(Partition, Part)>) {
+        if taken.is_empty() {
+            return;
+        }
+        let assignment = |(partition, part): &(Partition, Part)| Assignment {
+            partition: *partition,
+            generation: part.generation(),
+            committed: part.next,
+        };
+        self.events.push_back(SourceEvent::Assigned(taken.iter().map(assignment).collect()));
+        self.partitions.extend(taken);
+    }
+
+    /// Begins to give up what belongs to others; what is being given up already is told once.
+    pub(crate) fn revoke(&mut self, partitions: impl Iterator<Item = Partition>) {
+        let mut told = Vec::new();
+        for partition in partitions {
+            if let Some(part) = self.partitions.get_mut(&partition).filter(|part| !part.revoking) {
+                part.revoking = true;
+                told.push(partition);
+            }
+        }
+        if !told.is_empty() {
+            self.events.push_back(SourceEvent::Revoking(told));
+        }
+    }
+
+    /// Partitions that another member may hold by now.
+    pub(crate) fn lose(&mut self, lost: Vec<Partition>) {
+        let lost: Vec<Partition> = lost.into_iter().filter(|partition| self.forget(*partition).is_some()).collect();
+        if !lost.is_empty() {
+            self.events.push_back(SourceEvent::Lost(lost));
+        }
+    }
+
+    /// Forgets a partition and what was read of it.
+    pub(crate) fn forget(&mut self, partition: Partition) -> Option<Part> {
+        let part = self.partitions.remove(&partition)?;
+        self.remembered.insert(partition, part.known.progress.offset);
+        self.drop_ahead(partition);
+        Some(part)
+    }
+
+    /// Partitions whose lease has run out by this instant.
+    pub(crate) fn run_out(&self, now: Instant) -> Vec<Partition> {
+        let out = self.partitions.iter().filter(|(_, part)| part.lease.until <= now);
+        out.map(|(partition, _)| *partition).collect()
+    }
+
+    /// When the first lease runs out.
+    pub(crate) fn first_end(&self) -> Option<Instant> {
+        self.partitions.values().map(|part| part.lease.until).min()
+    }
+
+    /// Whether a loss was found that the subscription has not heard of.
+    pub(crate) fn has_untold_loss(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
+    }
+
+    /// Whether more may be read ahead.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ahead_records < AHEAD_RECORDS && self.ahead_bytes < AHEAD_BYTES
+    }
+
+    /// Queues records, unless their partition was lost or moved while they were read.
+    pub(crate) fn hand_over(&mut self, partition: Partition, generation: u64, moves: u64, piece: Piece) {
+        let Some(part) = self.part(partition, generation).filter(|part| part.moves == moves && part.is_open()) else {
+            return;
+        };
+        let (from, Some(first), Some(newest)) = (part.next, piece.records.first(), piece.records.last()) else {
+            return;
+        };
+        let to = first.offset;
+        part.next = newest.offset.next();
+        if piece.is_dense && to > from {
+            self.events.push_back(SourceEvent::Gap { partition, from, to });
+        }
+        self.ahead_records += piece.records.len();
+        self.ahead_bytes += piece.records.iter().map(bytes).sum::<usize>();
+        self.events.push_back(SourceEvent::Records { generation, records: piece.records });
+    }
+
+    /// The next event; without room for records the next one that is none.
+    pub(crate) fn take_event(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
+        if records_max == 0 {
+            let place = self.events.iter().position(|event| !matches!(event, SourceEvent::Records { .. }))?;
+            return self.events.remove(place);
+        }
+        match self.events.pop_front()? {
+            SourceEvent::Records { generation, mut records } => {
+                let rest = records.split_off(within(&records, records_max, bytes_max));
+                self.ahead_records -= records.len();
+                self.ahead_bytes -= records.iter().map(bytes).sum::<usize>();
+                if !rest.is_empty() {
+                    self.events.push_front(SourceEvent::Records { generation, records: rest });
+                }
+                Some(SourceEvent::Records { generation, records })
+            }
+            event => Some(event),
+        }
+    }
+
+    /// Pauses a partition, and takes back what was read of it and not given.
+    pub(crate) fn pause(&mut self, partition: Partition, generation: u64) {
+        if self.part(partition, generation).is_none() {
+            return;
+        }
+        let first = self.events.iter().find_map(|event| read_of(event, partition));
+        self.drop_ahead(partition);
+        if let Some(part) = self.part(partition, generation) {
+            part.paused = true;
+            part.moves += 1;
+            part.next = first.unwrap_or(part.next);
+        }
+    }
+
+    /// Goes on at this offset; gives whether the partition is held under this generation.
+    pub(crate) fn seek(&mut self, partition: Partition, generation: u64, offset: Offset) -> bool {
+        let Some(part) = self.part(partition, generation).filter(|part| !part.revoking) else { return false };
+        part.next = offset;
+        part.moves += 1;
+        self.drop_ahead(partition);
+        true
+    }
+
+    /// Drops what was read of a partition and not given.
+    fn drop_ahead(&mut self, partition: Partition) {
+        self.events.retain(|event| read_of(event, partition).is_none());
+        let ahead = self.events.iter().filter_map(|event| match event {
+            SourceEvent::Records { records, .. } => Some(records),
+            _ => None,
+        });
+        let (mut records_ahead, mut bytes_ahead) = (0, 0);
+        for records in ahead {
+            records_ahead += records.len();
+            bytes_ahead += records.iter().map(bytes).sum::<usize>();
+        }
+        (self.ahead_records, self.ahead_bytes) = (records_ahead, bytes_ahead);
+    }
+}
+
+/// Records of one partition that came together.
+#[derive(Debug, Default)]
+pub(crate) struct Piece {
+    pub(crate) records: Vec<Record>,
+    /// Whether the partition has its stream for itself, so that each number of it belongs to a record.
+    pub(crate) is_dense: bool,
+}
+
+fn bytes(record: &Record) -> usize {
+    record.key.len() + record.body.len()
+}
+
+/// How many of these records, at least one, are within the bounds.
+fn within(records: &[Record], records_max: usize, bytes_max: usize) -> usize {
+    let mut room = bytes_max;
+    let mut count = 0;
+    for record in records.iter().take(records_max) {
+        if room == 0 && count > 0 {
+            break;
+        }
+        room = room.saturating_sub(bytes(record));
+        count += 1;
+    }
+    count
+}
+
+/// Where what this event says of a partition's records begins; `None` if it says nothing of them.
+fn read_of(event: &SourceEvent, partition: Partition) -> Option<Offset> {
+    match event {
+        SourceEvent::Records { records, .. } => {
+            records.first().filter(|record| record.partition == partition).map(|record| record.offset)
+        }
+        SourceEvent::Gap { partition: of, from, .. } => (*of == partition).then_some(*from),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::offsets::Progress;
+
+    const P: Partition = Partition(0);
+
+    fn part(until: Instant, offset: u64) -> Part {
+        let progress = Progress { offset: Offset(offset), epoch: 1, owner: Uuid::nil(), topic: Uuid::nil() };
+        Part::new(Lease { revision: 1, until }, Known { progress, revision: 1 })
+    }
+
+    fn held(offset: u64) -> Held {
+        let mut held = Held::default();
+        held.assign(vec![(P, part(Instant::now(), offset))]);
+        assert!(matches!(held.take_event(0, 0), Some(SourceEvent::Assigned(_))));
+        held
+    }
+
+    fn piece(offsets: &[u64]) -> Piece {
+        let record = |offset: &u64| Record {
+            partition: P,
+            offset: Offset(*offset),
+            time: Timestamp::UNIX_EPOCH,
+            key: Bytes::from_static(b"k"),
+            headers: busline_core::Headers::default(),
+            body: Bytes::from_static(b"123456789"),
+        };
+        Piece { records: offsets.iter().map(record).collect(), is_dense: true }
+    }
+
+    fn given(held: &mut Held, records_max: usize, bytes_max: usize) -> Vec<u64> {
+        match held.take_event(records_max, bytes_max) {
+            Some(SourceEvent::Records { records, .. }) => records.iter().map(|record| record.offset.0).collect(),
+            other => panic!("no records but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn records_are_given_within_the_bounds_and_at_least_one() {
+        let mut held = held(1);
+        held.hand_over(P, 1, 0, piece(&[1, 2, 3, 4, 5]));
+        assert_eq!(given(&mut held, 2, 1_000), [1, 2]);
+        assert_eq!(given(&mut held, 9, 1), [3]);
+        assert_eq!(given(&mut held, 9, 15), [4, 5]);
+        assert_eq!((held.ahead_records, held.ahead_bytes), (0, 0));
+        assert!(held.take_event(9, 9).is_none());
+    }
+
+    #[test]
+    fn a_jump_is_a_gap_only_where_numbers_are_dense() {
+        let mut held = held(1);
+        held.hand_over(P, 1, 0, piece(&[4]));
+        let gap = SourceEvent::Gap { partition: P, from: Offset(1), to: Offset(4) };
+        assert_eq!(held.take_event(1, 1), Some(gap));
+        held.hand_over(P, 1, 0, Piece { is_dense: false, ..piece(&[9]) });
+        assert_eq!(given(&mut held, 9, 99), [4]);
+        assert_eq!(given(&mut held, 9, 99), [9]);
+    }
+
+    #[test]
+    fn a_pause_takes_back_what_was_not_given_and_a_late_piece_is_dropped() {
+        let mut held = held(1);
+        held.hand_over(P, 1, 0, piece(&[1, 2, 3]));
+        assert_eq!(given(&mut held, 1, 99), [1]);
+        held.pause(P, 1);
+        held.hand_over(P, 1, 0, piece(&[4]));
+        assert!(held.take_event(9, 99).is_none());
+        assert_eq!(held.partitions[&P].next, Offset(2));
+        assert_eq!(held.ahead_records, 0);
+    }
+
+    #[test]
+    fn a_seek_needs_the_generation_and_drops_what_was_read() {
+        let mut held = held(1);
+        held.hand_over(P, 1, 0, piece(&[1, 2]));
+        assert!(!held.seek(P, 2, Offset(7)));
+        assert!(held.seek(P, 1, Offset(7)));
+        held.hand_over(P, 1, 0, piece(&[3]));
+        held.hand_over(P, 1, 1, piece(&[7]));
+        assert_eq!(given(&mut held, 9, 99), [7]);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_is_told_once_and_before_records() {
+        let mut held = held(1);
+        let now = Instant::now() + Duration::from_secs(1);
+        held.hand_over(P, 1, 0, piece(&[1]));
+        assert_eq!(held.run_out(now), [P]);
+        held.lose(vec![P]);
+        held.lose(vec![P]);
+        assert!(held.has_untold_loss());
+        assert_eq!(held.take_event(9, 99), Some(SourceEvent::Lost(vec![P])));
+        assert!(held.take_event(9, 99).is_none() && !held.has_untold_loss());
+    }
+
+    #[test]
+    fn a_revoked_partition_gives_nothing_more_and_is_told_once() {
+        let mut held = held(1);
+        held.revoke([P].into_iter());
+        held.revoke([P].into_iter());
+        held.hand_over(P, 1, 0, piece(&[1]));
+        assert_eq!(held.take_event(9, 99), Some(SourceEvent::Revoking(vec![P])));
+        assert!(held.take_event(9, 99).is_none());
+    }
+}

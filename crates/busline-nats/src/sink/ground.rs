@@ -1,0 +1,103 @@
+//! What every sink of a topic stands on, and the words of its errors.
+
+use std::sync::Arc;
+
+use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result, TopicInfo, topic_not_found};
+
+use crate::admin::Admin;
+use crate::dialer::Dialer;
+use crate::link::Link;
+use crate::{names, topics};
+
+/// The topic, the ways to its server, and who this sink is.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) topic: TopicInfo,
+    pub(crate) admin: Admin,
+    pub(crate) dialer: Arc<Dialer>,
+    pub(crate) durability: Durability,
+    /// The subject of each partition.
+    pub(crate) subjects: Vec<Vec<u8>>,
+    /// The names of the streams; partition p is in stream p mod their number.
+    pub(crate) streams: Vec<String>,
+    /// Begins the ids of this sink's messages: no other sink has it.
+    pub(crate) incarnation: String,
+    /// Begins the subjects that answers come to; the same over all connections, so that late answers arrive too.
+    pub(crate) inbox: String,
+}
+
+/// The subscription of a sink's link.
+const SUBSCRIPTION: u32 = 1;
+
+impl Ground {
+    pub(crate) fn new(topic: TopicInfo, admin: Admin, dialer: Arc<Dialer>, durability: Durability) -> Self {
+        let partitions = (0..topic.spec.partitions).map(Partition);
+        let streams = topic.spec.streams;
+        Self {
+            subjects: partitions.map(|partition| names::subject(&topic.name, partition).into_bytes()).collect(),
+            streams: (0..streams).map(|number| names::stream(&topic.name, streams, number)).collect(),
+            incarnation: format!("{:016x}", rand::random::<u64>()),
+            inbox: format!("_INBOX.{:016x}{:08x}.", rand::random::<u64>(), rand::random::<u32>()),
+            topic,
+            admin,
+            dialer,
+            durability,
+        }
+    }
+
+    /// A new connection that hears the answers to all messages of this sink.
+    pub(crate) async fn dial(self: Arc<Self>) -> Result<Link> {
+        let mut link = self.dialer.dial().await?;
+        link.subscribe(&format!("{}>", self.inbox), SUBSCRIPTION);
+        Ok(link)
+    }
+
+    /// The number of the stream that carries a partition.
+    pub(crate) fn stream_number(&self, partition: Partition) -> usize {
+        partition.0 as usize % self.streams.len()
+    }
+
+    pub(crate) fn ack(&self, partition: Partition, offset: Option<u64>) -> Ack {
+        Ack { partition, offset: offset.map(Offset), duplicate: false, durability: self.durability }
+    }
+
+    /// Whether the topic is still the one that the sink was opened on.
+    ///
+    /// # Errors
+    /// `NotFound/Topic` if it is gone, also if another stands under its name; what keeps the server from saying it.
+    pub(crate) async fn check_topic(self: Arc<Self>) -> Result<()> {
+        let found = topics::info(&self.admin, &self.topic.name).await?;
+        if found.incarnation == self.topic.incarnation { Ok(()) } else { Err(self.gone()) }
+    }
+
+    pub(crate) fn gone(&self) -> Error {
+        topic_not_found(&self.topic.name).at("publish", &self.topic.name)
+    }
+
+    pub(crate) fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed, "Sink").next("open another publisher").at("publish", &self.topic.name)
+    }
+
+    /// The error of a record whose deadline passed; definite unless some copy of it may be stored.
+    pub(crate) fn overdue(&self, trouble: Option<&Error>) -> Error {
+        let cause = trouble.map_or_else(|| "the server gave no outcome in time".to_owned(), ToString::to_string);
+        Error::new(ErrorKind::Timeout, "Deadline")
+            .cause(cause)
+            .next("see the bus's health; raise the deadline if the backend is only slow")
+            .at("publish", &self.topic.name)
+    }
+
+    pub(crate) fn too_large(&self, bytes: usize, max: usize) -> Error {
+        Error::new(ErrorKind::TooLarge, "Record")
+            .cause(format!("a message of {bytes} bytes where the server takes {max}"))
+            .next("publish smaller envelopes, or raise the server's max_payload")
+            .at("publish", &self.topic.name)
+    }
+
+    pub(crate) fn denied(&self, text: &str) -> Error {
+        Error::new(ErrorKind::Denied, "Publish")
+            .cause(format!("the server says: {}", busline_core::escaped(text.trim().trim_matches('\''))))
+            .next("grant this user the topic's subjects and _INBOX.>")
+            .at("publish", &self.topic.name)
+    }
+}

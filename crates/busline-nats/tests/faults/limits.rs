@@ -1,0 +1,94 @@
+//! Limits of the server that are met in the middle of a load.
+
+use busline_brokers::nats::{Options, Server};
+use std::sync::Arc;
+
+use busline_core::{Bus, Driver, Durability, Envelope, Medium, Retention, TopicName, TopicSpec};
+use busline_nats::{NatsConfig, NatsDriver};
+
+use crate::load::{Load, STRATEGIES, driver};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_over_the_servers_limit_fails_alone() {
+    let options = Options { config: "max_payload: 64KB".into(), ..Options::default() };
+    let server = Server::start(&options).expect("a server");
+    for strategy in STRATEGIES {
+        let topic = format!("limits-{strategy}");
+        let small = driver(server.port(), strategy).await;
+        assert!(small.capabilities().record_bytes_max < 64 * 1024, "the limit is known at open");
+        let load = Load::open(small, &topic, 1).await;
+        let large = Envelope::new("k", "Large", 1).json(&"1".repeat(70_000)).expect("json");
+        let error = match load.publisher().publish(large).await {
+            Ok(receipt) => receipt.await.expect_err("too large"),
+            Err(error) => error,
+        };
+        assert_eq!(error.code(), "TooLarge/Record", "{error}");
+        assert!(error.is_definite());
+        let next = Envelope::new("k", "Small", 2).json(&1).expect("json");
+        load.publisher().publish(next).await.expect("accepted").await.expect("acked");
+        load.bus.close(std::time::Duration::from_secs(5)).await.expect("closes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_streams_carry_one_topic() {
+    let server = Server::start(&Options::default()).expect("a server");
+    for strategy in STRATEGIES {
+        let reader = driver(server.port(), strategy).await;
+        let topic = TopicName::new(&format!("wide.{strategy}")).expect("legal");
+        let retention = Retention { bytes_max: Some(1 << 30), ..Retention::default() };
+        let spec = TopicSpec { streams: 4, retention, ..TopicSpec::default() };
+        let made = reader.create_topic(&topic, &spec).await.expect("made");
+        assert_eq!(reader.topic(&topic).await.expect("found"), made);
+        assert_eq!(reader.topics().await.expect("listed").iter().filter(|found| found.name == topic).count(), 1);
+        let mut load = Load::open(driver(server.port(), strategy).await, topic.as_str(), 97).await;
+        load.publish(20_000).await;
+        load.publisher().flush().await;
+        let counts = load.judge(&reader, strategy).await;
+        assert_eq!(counts.acked, 20_000);
+        reader.delete_topic(&topic).await.expect("deleted");
+        assert_eq!(reader.topic(&topic).await.expect_err("gone").code(), "NotFound/Topic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ingest_queue_that_overflows_makes_no_hole() {
+    // So short that the server refuses single messages out of the middle of what is on its way.
+    let options = Options { jetstream: "max_buffered_msgs: 20".into(), ..Options::default() };
+    let server = Server::start(&options).expect("a server");
+    for strategy in STRATEGIES {
+        let reader = driver(server.port(), strategy).await;
+        let mut load = Load::open(driver(server.port(), strategy).await, &format!("overflow-{strategy}"), 300).await;
+        load.publish(3_000).await;
+        load.publisher().flush().await;
+        let counts = load.judge(&reader, strategy).await;
+        println!("{strategy}: {counts:?}");
+        assert_eq!(counts.acked, 3_000, "{strategy}: {counts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synced_is_offered_only_where_the_server_attests_it() {
+    let synced = Options { jetstream: "sync_interval: always".into(), ..Options::default() };
+    for (options, asked, medium) in [
+        (Options::default(), true, Medium::Written),
+        (synced.clone(), false, Medium::Written),
+        (synced, true, Medium::Synced),
+    ] {
+        let server = Server::start(&options).expect("a server");
+        let monitor = server.monitor_url().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let monitor = if asked { format!("?monitor={monitor}") } else { String::new() };
+        let config = NatsConfig::from_url(&format!("{}{monitor}", server.url())).expect("legal");
+        let bus = Bus::new(Arc::new(NatsDriver::open(config).await.expect("opens")));
+        let event = Envelope::new("k", "Happened", 1).json(&1).expect("json");
+        let publisher = bus.publisher("t").open().await.expect("opens");
+        let ack = publisher.publish(event).await.expect("taken").await.expect("acked");
+        assert_eq!(ack.durability, Durability::one(medium));
+        let required = bus.publisher("t").require(Durability::one(Medium::Synced)).open().await;
+        match (medium, required) {
+            (Medium::Synced, required) => drop(required.expect("it is attested")),
+            (_, required) => assert_eq!(required.expect_err("refused").code(), "Unsupported/Durability"),
+        }
+        bus.close(std::time::Duration::from_secs(5)).await.expect("closes");
+    }
+}

@@ -1,0 +1,160 @@
+//! A publisher under faults, and the judgement of what is stored.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use busline_core::{
+    Bus, Driver, Envelope, Offset, Partition, Publisher, PublisherSettings, ReadRequest, Receipt, Record, TopicName,
+};
+use busline_nats::{NatsConfig, NatsDriver};
+use std::sync::Arc;
+
+/// Both sinks; each is to pass every fault.
+pub(crate) const STRATEGIES: [&str; 2] = ["fast", "pipelined"];
+
+/// A seed that is printed, or the one of the environment.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("BUSLINE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(rand::random);
+    println!("seed {seed} (set BUSLINE_SEED to run it again)");
+    seed
+}
+
+/// A driver on this port, with this strategy.
+pub(crate) async fn driver(port: u16, strategy: &str) -> Arc<NatsDriver> {
+    driver_of(&format!("nats://127.0.0.1:{port}"), strategy).await
+}
+
+/// A driver on the servers of this URL, with this strategy.
+pub(crate) async fn driver_of(url: &str, strategy: &str) -> Arc<NatsDriver> {
+    let config = NatsConfig::from_url(&format!("{url}?strategy={strategy}")).expect("a legal URL");
+    Arc::new(NatsDriver::open(config).await.expect("a server"))
+}
+
+/// One publisher, and what it was promised.
+pub(crate) struct Load {
+    pub(crate) bus: Bus,
+    publisher: Publisher,
+    sent: Vec<(String, String, Receipt)>,
+    keys: u64,
+}
+
+/// What became of a load.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) acked: usize,
+    pub(crate) failed: usize,
+    pub(crate) indeterminate: usize,
+    /// Indeterminate ones that are stored.
+    pub(crate) stored_unacked: usize,
+}
+
+impl Load {
+    pub(crate) async fn open(driver: Arc<NatsDriver>, topic: &str, keys: u64) -> Self {
+        Self::open_for(driver, topic, keys, Duration::from_secs(30)).await
+    }
+
+    pub(crate) async fn open_for(driver: Arc<NatsDriver>, topic: &str, keys: u64, deadline: Duration) -> Self {
+        let record_bytes_max = driver.capabilities().record_bytes_max;
+        let settings = PublisherSettings { deadline, record_bytes_max, ..PublisherSettings::default() };
+        let bus = Bus::new(driver);
+        let publisher = bus.publisher(topic).settings(settings).on_failure(drop).open().await.expect("opens");
+        Self { bus, publisher, sent: Vec::new(), keys }
+    }
+
+    /// Publishes this many envelopes as fast as they are accepted.
+    pub(crate) async fn publish(&mut self, count: u64) {
+        for _ in 0..count {
+            let number = self.sent.len() as u64;
+            let key = format!("key-{}", number % self.keys);
+            let body = (number, "x".repeat((number % 200) as usize));
+            let envelope = Envelope::new(&*key, "Happened", number + 1).json(&body).expect("json");
+            let id = envelope.id.clone();
+            let receipt = self.publisher.publish(envelope).await.expect("accepted");
+            self.sent.push((key, id, receipt));
+        }
+    }
+
+    /// Publishes one by one until an envelope is acked.
+    pub(crate) async fn until_acked(&mut self) {
+        loop {
+            self.publish(1).await;
+            let (.., receipt) = self.sent.last_mut().expect("one was published");
+            if receipt.await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Awaits every outcome, reads everything back through `reader`, and judges it.
+    pub(crate) async fn judge(self, reader: &NatsDriver, what: &str) -> Counts {
+        let topic = self.publisher.topic().name.clone();
+        let mut outcomes = Vec::new();
+        for (key, id, receipt) in self.sent {
+            let outcome = tokio::time::timeout(Duration::from_secs(60), receipt).await;
+            outcomes.push((key, id, outcome.expect("every envelope has its outcome by its deadline")));
+        }
+        let stored = read_all(reader, &topic).await;
+        let mut places: HashMap<String, Vec<(usize, Partition, Offset)>> = HashMap::new();
+        for (place, record) in stored.iter().enumerate() {
+            let id = record.envelope(&topic).expect("a stored envelope").id;
+            places.entry(id).or_default().push((place, record.partition, record.offset));
+        }
+        let mut counts = Counts::default();
+        let mut last_of_key: HashMap<&str, usize> = HashMap::new();
+        let mut hole_of_key: HashMap<&str, &str> = HashMap::new();
+        for (key, id, outcome) in &outcomes {
+            let found = places.remove(id).unwrap_or_default();
+            assert!(found.len() <= 1, "{what}: {id} is stored {} times", found.len());
+            match outcome {
+                Ok(ack) => {
+                    counts.acked += 1;
+                    assert_eq!(found.len(), 1, "{what}: {id} was acked and is not stored");
+                    assert_eq!(found[0].1, ack.partition, "{what}: {id} is in another partition");
+                    if let Some(offset) = ack.offset {
+                        assert_eq!(found[0].2, offset, "{what}: {id} is at another offset than was acked");
+                    }
+                }
+                Err(error) if error.is_definite() => {
+                    counts.failed += 1;
+                    assert!(found.is_empty(), "{what}: {id} failed for certain and is stored: {error}");
+                    hole_of_key.insert(key, id);
+                }
+                Err(_) => {
+                    counts.indeterminate += 1;
+                    counts.stored_unacked += found.len();
+                    hole_of_key.insert(key, id);
+                }
+            }
+            if let Some((place, ..)) = found.first() {
+                let before = last_of_key.insert(key, *place);
+                assert!(before.is_none_or(|before| before < *place), "{what}: {id} is stored before an earlier one");
+            }
+        }
+        assert!(places.is_empty(), "{what}: {} records that nobody published", places.len());
+        self.bus.close(Duration::from_secs(5)).await.expect("closes");
+        counts
+    }
+}
+
+/// All records of a topic, by partition and offset.
+pub(crate) async fn read_all(driver: &NatsDriver, topic: &TopicName) -> Vec<Record> {
+    let info = driver.topic(topic).await.expect("the topic exists");
+    let mut records = Vec::new();
+    for partition in (0..info.spec.partitions).map(Partition) {
+        let bounds = driver.bounds(topic, partition).await.expect("bounds");
+        let mut from = bounds.start;
+        while from < bounds.end {
+            let request = ReadRequest { partition, from, to: bounds.end, records_max: 5_000, bytes_max: 8 << 20 };
+            let read = driver.read(topic, request).await.expect("a read");
+            let Some(last) = read.last() else { break };
+            from = last.offset.next();
+            records.extend(read);
+        }
+    }
+    records
+}

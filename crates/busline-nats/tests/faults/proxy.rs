@@ -1,0 +1,143 @@
+//! A proxy on loopback that cuts connections after a number of bytes, or holds bytes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Stands between clients and a server. Ends with the value.
+pub(crate) struct Proxy {
+    port: u16,
+    control: Arc<Control>,
+    task: JoinHandle<()>,
+}
+
+struct Control {
+    server: u16,
+    /// Bytes towards the server that may still pass before the connection that carries the next one is cut.
+    allowance: AtomicU64,
+    cuts: AtomicU64,
+    /// What was held back when a connection was cut is sent to the server some time later, over a connection that stays.
+    late: AtomicBool,
+    /// Raised to cut every connection.
+    epoch: watch::Sender<u64>,
+}
+
+/// The time by which late bytes are late.
+const LATE: Duration = Duration::from_millis(150);
+
+impl Proxy {
+    pub(crate) async fn start(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let control = Arc::new(Control {
+            server,
+            allowance: AtomicU64::new(u64::MAX),
+            cuts: AtomicU64::new(0),
+            late: AtomicBool::new(false),
+            epoch: watch::channel(0).0,
+        });
+        let accepting = Arc::clone(&control);
+        let task = Handle::current().spawn(async move {
+            // Ends what it carries when it ends itself.
+            let mut carried = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                carried.spawn(carry(client, Arc::clone(&accepting)));
+            }
+        });
+        Self { port, control, task }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts the connection that carries the byte after the next `bytes` towards the server.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.control.allowance.store(bytes, Ordering::Release);
+    }
+
+    /// Whether bytes beyond a cut still reach the server, late, over the old connection.
+    pub(crate) fn let_late_bytes_through(&self, through: bool) {
+        self.control.late.store(through, Ordering::Release);
+    }
+
+    /// Cuts every connection now.
+    pub(crate) fn cut_all(&self) {
+        self.control.epoch.send_modify(|epoch| *epoch += 1);
+        self.control.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn cuts(&self) -> u64 {
+        self.control.cuts.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.cut_all();
+        self.task.abort();
+    }
+}
+
+async fn carry(client: TcpStream, control: Arc<Control>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", control.server)).await else { return };
+    drop(client.set_nodelay(true));
+    drop(server.set_nodelay(true));
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let mut epoch = control.epoch.subscribe();
+    epoch.borrow_and_update();
+    let mut up = vec![0_u8; 16 * 1024];
+    let mut down = vec![0_u8; 64 * 1024];
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut up) => {
+                let Ok(count @ 1..) = read else { return };
+                let passes = control.pass(count as u64);
+                if to_server.write_all(&up[..passes]).await.is_err() {
+                    return;
+                }
+                if passes < count {
+                    // The client sees the end at once; what it sent after the cut may arrive all the same.
+                    drop((from_client, to_client));
+                    if control.late.load(Ordering::Acquire) {
+                        tokio::time::sleep(LATE).await;
+                        drop(to_server.write_all(&up[passes..count]).await);
+                        tokio::time::sleep(LATE).await;
+                    }
+                    return;
+                }
+            }
+            read = from_server.read(&mut down) => {
+                let Ok(count @ 1..) = read else { return };
+                if to_client.write_all(&down[..count]).await.is_err() {
+                    return;
+                }
+            }
+            _ = epoch.changed() => return,
+        }
+    }
+}
+
+impl Control {
+    /// How many of these bytes may pass; fewer than all means a cut.
+    fn pass(&self, count: u64) -> usize {
+        let allowed = self.allowance.load(Ordering::Acquire);
+        if allowed == u64::MAX {
+            return count as usize;
+        }
+        if count <= allowed {
+            self.allowance.store(allowed - count, Ordering::Release);
+            return count as usize;
+        }
+        self.allowance.store(u64::MAX, Ordering::Release);
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+        allowed as usize
+    }
+}
