@@ -47,7 +47,7 @@ fn refuse_taken(connection: &Connection, name: &TopicName) -> Result<()> {
     match taken {
         None => Ok(()),
         Some(existing) if existing == name.as_str() => Err(topic_exists(name)),
-        Some(existing) => Err(colliding_name(name, &TopicName::new(&existing)?)),
+        Some(existing) => Err(colliding_name(name, &TopicName::stored(&existing)?)),
     }
 }
 
@@ -92,7 +92,7 @@ impl TopicRow {
     fn into_info(self) -> Result<TopicInfo> {
         let spec = serde_json::from_str(&self.spec)
             .map_err(|error| damaged(format!("the spec of topic {} cannot be read", self.name)).because(error))?;
-        Ok(TopicInfo { name: TopicName::new(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
+        Ok(TopicInfo { name: TopicName::stored(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
     }
 }
 
@@ -109,7 +109,7 @@ fn to_json(spec: &TopicSpec) -> Result<String> {
 pub(crate) fn delete(connection: &Connection, name: &TopicName) -> Result<()> {
     info(connection, name)?;
     if let Some(group) = groups::active_group(connection, name)? {
-        groups::check_idle(connection, &GroupName::new(&group)?, name)?;
+        groups::check_idle(connection, &GroupName::stored(&group)?, name)?;
     }
     for sql in [
         "DELETE FROM progress WHERE partition_id IN

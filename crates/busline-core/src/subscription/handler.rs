@@ -55,7 +55,7 @@ impl Delivery {
 pub enum Verdict {
     /// Run it again after a pause, as often as the subscription's [`Retry`](super::Retry) allows.
     Retry,
-    /// Give up on it at once.
+    /// Park it at once.
     Park,
     /// Pass over it: progress goes on, and the error is logged.
     Skip,
@@ -70,7 +70,7 @@ pub struct HandlerError {
 }
 
 impl HandlerError {
-    /// Give up on the event at once: another attempt would fail too.
+    /// Give up on the event at once, since another attempt would fail too: it is parked.
     pub fn park(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { verdict: Verdict::Park, error: error.into() }
     }
@@ -78,6 +78,10 @@ impl HandlerError {
     /// Pass over the event.
     pub fn skip(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { verdict: Verdict::Skip, error: error.into() }
+    }
+
+    pub(super) fn cause(&self) -> &(dyn std::error::Error + 'static) {
+        &*self.error
     }
 
     /// What is to happen.

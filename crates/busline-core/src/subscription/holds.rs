@@ -31,13 +31,13 @@ impl Lanes {
 
     /// Partitions whose source has to pause, and those whose source may go on, since the last call.
     ///
-    /// A partition pauses because its user says so, because a record cannot be decoded, or because a further piece
-    /// would go past `ahead_max`.
+    /// A partition pauses because its user says so, because a record cannot be decoded, because of its parking, or
+    /// because a further piece would go past `ahead_max`.
     pub(crate) fn pauses(&mut self) -> (Shares, Shares) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (partition, held) in &mut self.partitions {
             let is_full = held.progress.ahead() + self.bounds.piece() > self.bounds.ahead_max;
-            let pauses = is_full || held.paused || held.undecodable;
+            let pauses = is_full || held.is_paused();
             if pauses != held.source_paused {
                 held.source_paused = pauses;
                 let list = if pauses { &mut pause } else { &mut resume };
@@ -62,11 +62,16 @@ impl Lanes {
         for partition in partitions {
             if let Some(held) = self.partitions.get_mut(partition) {
                 held.paused = false;
-                if !held.is_stopped() {
-                    self.ready.extend(held.set_aside.drain(..));
-                    self.rest_all(*partition);
-                }
+                self.go_on_with(*partition);
             }
+        }
+    }
+
+    /// Lets what was set aside run, unless the partition is stopped for another reason.
+    pub(super) fn go_on_with(&mut self, partition: Partition) {
+        if let Some(held) = self.partitions.get_mut(&partition).filter(|held| !held.is_stopped()) {
+            self.ready.extend(held.set_aside.drain(..));
+            self.rest_all(partition);
         }
     }
 
@@ -127,8 +132,13 @@ impl Lanes {
             return false;
         };
         let progress = Progress::moved(offset, before.progress.stored());
-        let held =
-            Held { paused: before.paused, source_paused: before.source_paused, ..Held::new(generation, progress) };
+        let held = Held {
+            paused: before.paused,
+            awaits_parking: before.awaits_parking,
+            parking_full: before.parking_full,
+            source_paused: before.source_paused,
+            ..Held::new(generation, progress)
+        };
         self.partitions.insert(partition, held);
         true
     }

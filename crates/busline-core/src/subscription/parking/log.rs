@@ -1,0 +1,283 @@
+//! The state of one parking partition: a fold over its entries in log order. Pure.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::entry::{Entry, Mark, ParkedScope, Token};
+use crate::record::Record;
+use crate::topic::Offset;
+
+/// What the entries of one partition come to.
+///
+/// A key costs its bytes and the counts of [`KeyState`], however many records queue behind it.
+#[derive(Debug)]
+pub(crate) struct LogState {
+    incarnation: Uuid,
+    owner: Option<Token>,
+    replayer: Option<Token>,
+    keys: HashMap<Box<[u8]>, KeyState>,
+    records: BTreeMap<Offset, RecordState>,
+    open_keys: usize,
+    open_records: usize,
+    cuts: VecDeque<Cut>,
+    since_cut: u64,
+}
+
+/// A key that is or was parked.
+#[derive(Debug, Clone, Copy)]
+struct KeyState {
+    /// The newest source position among its entries.
+    highest: Offset,
+    /// Source positions below are closed.
+    open_from: Offset,
+    open: u32,
+    /// Place of the entry that parked it, in the log.
+    first: Offset,
+    /// When it was parked, in ms.
+    since_ms: i64,
+}
+
+/// A record that is or was parked alone.
+#[derive(Debug, Clone, Copy)]
+struct RecordState {
+    is_open: bool,
+    first: Offset,
+    since_ms: i64,
+}
+
+/// An `owner` entry from which a fold may begin.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    at: Offset,
+    /// A `replayer` stands behind it, and nothing that needs an older one does before that.
+    has_replayer: bool,
+}
+
+/// `owner` entries that are remembered as places to begin from.
+const CUTS_MAX: usize = 16;
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// Does not count: written by somebody who did not own the partition, a second copy, or not ours.
+    Ignored,
+    Owner(Token),
+    Replayer(Token),
+    /// A parked record, for the first time.
+    Parked(ParkedScope, Offset),
+    Failed(ParkedScope, Offset),
+    Done(ParkedScope, Offset),
+    Reset,
+}
+
+/// What is to happen to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Its handler runs.
+    Live,
+    /// It was parked before: its handler does not run, and progress passes.
+    Finished,
+    /// Its key is parked.
+    Behind,
+}
+
+impl LogState {
+    pub(crate) fn new(incarnation: Uuid) -> Self {
+        Self {
+            incarnation,
+            owner: None,
+            replayer: None,
+            keys: HashMap::new(),
+            records: BTreeMap::new(),
+            open_keys: 0,
+            open_records: 0,
+            cuts: VecDeque::new(),
+            since_cut: 0,
+        }
+    }
+
+    /// Takes the next entry.
+    pub(crate) fn apply(&mut self, record: &Record) -> Applied {
+        let Some(entry) = Entry::of(&record.headers).filter(|entry| entry.incarnation == self.incarnation) else {
+            return Applied::Ignored;
+        };
+        self.since_cut += 1;
+        let (is_owner, is_replayer) = (self.owner == Some(entry.token), self.replayer == Some(entry.token));
+        match entry.mark {
+            Mark::Owner => {
+                self.owner = Some(entry.token);
+                self.cut(record.offset);
+                Applied::Owner(entry.token)
+            }
+            Mark::Replayer => {
+                self.replayer = Some(entry.token);
+                self.cuts.iter_mut().for_each(|cut| cut.has_replayer = true);
+                Applied::Replayer(entry.token)
+            }
+            Mark::Parked(scope, offset) if is_owner => self.park(record, scope, offset),
+            Mark::Failed(scope, offset) => {
+                self.cuts.retain(|cut| cut.has_replayer);
+                if is_replayer { Applied::Failed(scope, offset) } else { Applied::Ignored }
+            }
+            Mark::Done(scope, offset, _) => {
+                self.cuts.retain(|cut| cut.has_replayer);
+                if is_replayer { self.close(record, scope, offset) } else { Applied::Ignored }
+            }
+            Mark::Reset(offset) if is_owner => {
+                self.forget_closed_from(offset);
+                Applied::Reset
+            }
+            Mark::Parked(..) | Mark::Reset(_) => Applied::Ignored,
+        }
+    }
+
+    fn cut(&mut self, at: Offset) {
+        if self.cuts.len() == CUTS_MAX {
+            self.cuts.remove(1);
+        }
+        self.cuts.push_back(Cut { at, has_replayer: false });
+        self.since_cut = 0;
+    }
+
+    fn park(&mut self, record: &Record, scope: ParkedScope, offset: Offset) -> Applied {
+        let since_ms = record.time.as_millisecond();
+        if scope == ParkedScope::Record {
+            if self.records.contains_key(&offset) {
+                return Applied::Ignored;
+            }
+            self.records.insert(offset, RecordState { is_open: true, first: record.offset, since_ms });
+            self.open_records += 1;
+            return Applied::Parked(scope, offset);
+        }
+        let first = KeyState { highest: offset, open_from: Offset(0), open: 1, first: record.offset, since_ms };
+        let Some(key) = self.keys.get_mut(&*record.key) else {
+            self.keys.insert((*record.key).into(), first);
+            self.open_keys += 1;
+            return Applied::Parked(scope, offset);
+        };
+        if offset <= key.highest {
+            return Applied::Ignored;
+        }
+        if key.open == 0 {
+            *key = KeyState { open_from: key.open_from, ..first };
+            self.open_keys += 1;
+        } else {
+            key.highest = offset;
+            key.open += 1;
+        }
+        Applied::Parked(scope, offset)
+    }
+
+    fn close(&mut self, record: &Record, scope: ParkedScope, offset: Offset) -> Applied {
+        if !self.is_open(&record.key, scope, offset) {
+            return Applied::Ignored;
+        }
+        if scope == ParkedScope::Record {
+            if let Some(state) = self.records.get_mut(&offset) {
+                state.is_open = false;
+                self.open_records -= 1;
+            }
+        } else if let Some(key) = self.keys.get_mut(&*record.key) {
+            key.open -= 1;
+            key.open_from = offset.next();
+            self.open_keys -= usize::from(key.open == 0);
+        }
+        Applied::Done(scope, offset)
+    }
+
+    /// Whether a parked record, met in the log, still waits for its replay.
+    pub(crate) fn is_open(&self, key: &[u8], scope: ParkedScope, offset: Offset) -> bool {
+        match scope {
+            ParkedScope::Record => self.records.get(&offset).is_some_and(|state| state.is_open),
+            ParkedScope::Key => self
+                .keys
+                .get(key)
+                .is_some_and(|state| state.open > 0 && (state.open_from..=state.highest).contains(&offset)),
+        }
+    }
+
+    /// Whether an entry for this position counts already.
+    pub(crate) fn is_parked(&self, key: &[u8], scope: ParkedScope, offset: Offset) -> bool {
+        match scope {
+            ParkedScope::Record => self.records.contains_key(&offset),
+            ParkedScope::Key => self.keys.get(key).is_some_and(|state| offset <= state.highest),
+        }
+    }
+
+    /// What is to happen to a record of the topic.
+    ///
+    /// # Source
+    /// decisions.md section 9, rules 4 and 5.
+    pub(crate) fn way(&self, key: &[u8], offset: Offset) -> Way {
+        if self.records.contains_key(&offset) {
+            return Way::Finished;
+        }
+        match self.keys.get(key) {
+            Some(state) if offset <= state.highest => Way::Finished,
+            Some(state) if state.open > 0 => Way::Behind,
+            _ => Way::Live,
+        }
+    }
+
+    /// Whether this key has something open.
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        self.keys.get(key).is_some_and(|state| state.open > 0)
+    }
+
+    /// Whether no record of the topic has anything but the live way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.records.is_empty()
+    }
+
+    pub(crate) fn owner(&self) -> Option<Token> {
+        self.owner
+    }
+
+    pub(crate) fn replayer(&self) -> Option<Token> {
+        self.replayer
+    }
+
+    pub(crate) fn open_keys(&self) -> usize {
+        self.open_keys
+    }
+
+    pub(crate) fn open_records(&self) -> usize {
+        self.open_records
+    }
+
+    /// When the oldest of what is open was parked.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        let keys = self.keys.values().filter(|key| key.open > 0).map(|key| key.since_ms);
+        let records = self.records.values().filter(|record| record.is_open).map(|record| record.since_ms);
+        keys.chain(records).min().and_then(|ms| Timestamp::from_millisecond(ms).ok())
+    }
+
+    /// Lets closed positions at or above this one come again.
+    pub(crate) fn forget_closed_from(&mut self, offset: Offset) {
+        self.keys.retain(|_, key| key.open > 0 || key.highest < offset);
+        self.records.retain(|at, record| record.is_open || *at < offset);
+    }
+
+    /// Forgets closed positions below the committed offset: they cannot come again.
+    pub(crate) fn forget_closed_below(&mut self, committed: Offset) {
+        self.keys.retain(|_, key| key.open > 0 || key.highest >= committed);
+        self.records.retain(|at, record| record.is_open || *at >= committed);
+    }
+
+    /// Up to where the log may be deleted: an `owner` entry before which nothing is open or uncommitted, if there is one.
+    pub(crate) fn trim_to(&self, committed: Offset) -> Option<Offset> {
+        let keys = self.keys.values().filter(|key| key.open > 0 || key.highest >= committed).map(|key| key.first);
+        let of_record = |(at, record): (&Offset, &RecordState)| {
+            (record.is_open || *at >= committed).then_some(record.first)
+        };
+        let needed = keys.chain(self.records.iter().filter_map(of_record)).min();
+        self.cuts.iter().rev().map(|cut| cut.at).find(|at| needed.is_none_or(|needed| *at < needed))
+    }
+
+    /// Entries since the last place from which a fold may begin.
+    pub(crate) fn since_cut(&self) -> u64 {
+        self.since_cut
+    }
+}
