@@ -38,8 +38,9 @@ pub use publisher::{
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
 pub use subscription::{
-    BatchHandler, Blocked, Delivery, Diagnosis, Handler, HandlerError, Left, ParkedScope, ParkingHealth, ParkingPolicy,
-    Retry, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict, parked_record,
+    BatchHandler, Blocked, Delivery, Diagnosis, Extent, Handler, HandlerError, Left, Parked, ParkedFilter, ParkedQueue,
+    ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy, ReplayOptions, ReplayReport, Retry, Subscription,
+    SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict, parked_record,
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,

@@ -32,7 +32,9 @@ pub(crate) async fn provision_parking(driver: &dyn Driver, topic: &TopicInfo, gr
     let spec = TopicSpec { retention: Retention::default(), ..topic.spec.clone() };
     let found = find_or_create(driver, &name, &spec).await?;
     found.spec.check_update(&spec).map_err(|error| {
-        error.next("the topic was made anew with another count: delete its old parking topic").at("parking topic", &name)
+        error
+            .next("the topic was made anew with another count: delete its old parking topic")
+            .at("parking topic", &name)
     })?;
     Ok(found)
 }

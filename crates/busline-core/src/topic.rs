@@ -96,7 +96,9 @@ const PARKING: &str = "__parked.";
 /// Whether a name is legal but for what only the bus may use.
 fn is_own(name: &str) -> bool {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    plain && name.len() <= PARKING.len() + OWN.len() + TOPIC_AND_GROUP_BYTES_MAX && name.contains(OWN)
+    plain
+        && name.len() <= PARKING.len() + OWN.len() + TOPIC_AND_GROUP_BYTES_MAX
+        && name.contains(OWN)
         && name.split(OWN).all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.'))
 }
 

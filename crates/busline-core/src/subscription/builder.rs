@@ -216,6 +216,6 @@ fn check_start(start: &Start, topic: &TopicInfo) -> Result<()> {
 }
 
 /// The member's name: process and a random part, unique in its group.
-fn member_name() -> String {
+pub(crate) fn member_name() -> String {
     format!("{}-{:08x}", std::process::id(), rand::random::<u32>())
 }

@@ -34,7 +34,10 @@ pub(crate) use subscribe::{SubscriptionCore, close_in_handler};
 pub use builder::SubscriptionBuilder;
 pub use handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
 pub use outcome::{ParkingHealth, SubscriptionStats};
-pub use parking::{Diagnosis, ParkedScope, parked_record};
+pub use parking::{
+    Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ReplayOptions, ReplayReport,
+    parked_record,
+};
 pub use retry::Retry;
 pub use settings::{ParkingPolicy, SubscriptionSettings};
 pub use subscribe::{Blocked, Left, Subscription};

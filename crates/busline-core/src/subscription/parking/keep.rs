@@ -300,9 +300,9 @@ async fn read_back(engine: &Engine, parking: &Parking, acked: &[Item]) -> Result
     for (partition, items) in by_partition {
         let all = |state: &State| {
             state.owned.get(&partition).is_none_or(|owned| {
-                items.iter().all(|item| {
-                    owned.state.is_parked(&item.record.key, item.cause.kind.scope(), item.record.offset)
-                })
+                items
+                    .iter()
+                    .all(|item| owned.state.is_parked(&item.record.key, item.cause.kind.scope(), item.record.offset))
             })
         };
         catch_up(engine, parking, partition, Some(&all)).await?;
@@ -343,8 +343,7 @@ fn put_back(engine: &Engine, parking: &Parking, items: Vec<Item>) {
         return;
     }
     let revoking = engine.with_lanes(|lanes| lanes.revoking());
-    let (gone, kept): (Vec<Item>, Vec<Item>) =
-        items.into_iter().partition(|item| revoking.contains(&item.partition()));
+    let (gone, kept): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| revoking.contains(&item.partition()));
     engine.end_parking(gone.into_iter().map(|item| item.ended(Ending::Again)).collect(), 0);
     parking.with(|state| state.queue.extend(kept));
 }

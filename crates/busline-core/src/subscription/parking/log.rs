@@ -231,8 +231,8 @@ impl LogState {
         self.keys.is_empty() && self.records.is_empty()
     }
 
-    pub(crate) fn owner(&self) -> Option<Token> {
-        self.owner
+    pub(crate) fn incarnation(&self) -> Uuid {
+        self.incarnation
     }
 
     pub(crate) fn replayer(&self) -> Option<Token> {
@@ -269,9 +269,8 @@ impl LogState {
     /// Up to where the log may be deleted: an `owner` entry before which nothing is open or uncommitted, if there is one.
     pub(crate) fn trim_to(&self, committed: Offset) -> Option<Offset> {
         let keys = self.keys.values().filter(|key| key.open > 0 || key.highest >= committed).map(|key| key.first);
-        let of_record = |(at, record): (&Offset, &RecordState)| {
-            (record.is_open || *at >= committed).then_some(record.first)
-        };
+        let of_record =
+            |(at, record): (&Offset, &RecordState)| (record.is_open || *at >= committed).then_some(record.first);
         let needed = keys.chain(self.records.iter().filter_map(of_record)).min();
         self.cuts.iter().rev().map(|cut| cut.at).find(|at| needed.is_none_or(|needed| *at < needed))
     }

@@ -9,10 +9,14 @@
 //! The parking topic is the state: [`log::LogState`] is a fold over its entries, and nothing else is stored.
 
 mod entry;
+mod filter;
+mod follower;
 mod gate;
 mod keep;
 mod log;
 mod owner;
+mod parked;
+mod replay;
 mod writer;
 
 pub(crate) use keep::keep;
@@ -21,3 +25,7 @@ pub(crate) use owner::{Cause, Item, Kind, Parking};
 pub(crate) use writer::Writer;
 
 pub use entry::{Diagnosis, ParkedScope, parked_record};
+pub use filter::ParkedFilter;
+pub use follower::ParkedRecord;
+pub use parked::{Extent, Parked, ParkedQueue};
+pub use replay::{ReplayOptions, ReplayReport};

@@ -94,8 +94,7 @@ impl Writer {
         let now = Instant::now();
         let mut body = BatchBody::default();
         for (slot, entry) in entries.iter().enumerate() {
-            let checksum =
-                if self.checksums { checksum(&entry.key, &entry.header_block, &entry.body) } else { 0 };
+            let checksum = if self.checksums { checksum(&entry.key, &entry.header_block, &entry.body) } else { 0 };
             let record = RecordRef {
                 partition: entry.partition,
                 key: &entry.key,
