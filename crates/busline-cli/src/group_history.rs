@@ -6,11 +6,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use busline::{Commit, Delivery, Envelope, ErrorKind, GroupName, Partition, Result, TopicName};
+use busline::{Commit, Delivery, Diagnosis, Envelope, ErrorKind, GroupName, Partition, Record, Result, TopicName};
 use busline_history::{Action, Assignment, ContentHash, Delivered, Handler, Progress, Recorder, Settle, Settlement};
 
 use crate::history::{VARIABLE, incomplete};
-use crate::watched::Step;
+use crate::watched::{Step, StoredAt};
 
 /// The history of one member, if one is asked for.
 #[derive(Debug)]
@@ -70,6 +70,39 @@ impl GroupHistory {
             recording.recorder.settle(done).map_err(incomplete)?;
         }
         Ok(())
+    }
+
+    /// A record is acked in the parking topic.
+    pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: &StoredAt) -> Result<()> {
+        self.record(|recording| {
+            recording.recorder.settle(Settle::Ok(Settlement {
+                group: recording.group.clone(),
+                member: recording.member(),
+                id: diagnosis.id.clone(),
+                topic: recording.topic.to_string(),
+                partition: record.partition.0,
+                offset: record.offset.0,
+                action: Action::Park,
+                reason: diagnosis.error.clone(),
+                parked_at: at.offset.map(|offset| busline_history::StoredAt {
+                    topic: at.topic.to_string(),
+                    partition: at.partition.0,
+                    offset: offset.0,
+                }),
+            }))
+        })
+    }
+
+    /// A parked record is about to run again.
+    pub(crate) fn replaying(&self, delivery: &Delivery) -> Result<()> {
+        self.record(|recording| {
+            let settlement = recording.settlement(&delivery.envelope, delivery.partition, delivery.offset.0);
+            recording.recorder.settle(Settle::Ok(Settlement {
+                action: Action::Replay,
+                reason: "replayed".into(),
+                ..settlement
+            }))
+        })
     }
 
     pub(crate) fn assigned(&self, partition: Partition, generation: u64) -> Result<()> {

@@ -76,7 +76,7 @@ pub(crate) async fn run(request: Request, output: &mut Output) -> Result<Ended> 
 async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result<Ended> {
     match action {
         Action::List => {
-            for (group, topic) in driver.groups().await? {
+            for (group, topic) in driver.groups().await?.into_iter().filter(|(_, topic)| !topic.is_own()) {
                 output.data(&GroupLine::of(&GroupView::look(driver, &group, &topic).await?))?;
             }
         }

@@ -59,6 +59,8 @@ pub enum Verdict {
     Park,
     /// Pass over it: progress goes on, and the error is logged.
     Skip,
+    /// Run it again after the longest pause, as if it had not been attempted.
+    Defer,
 }
 
 /// Why a handler did not succeed, and what is to happen then.
@@ -78,6 +80,12 @@ impl HandlerError {
     /// Pass over the event.
     pub fn skip(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { verdict: Verdict::Skip, error: error.into() }
+    }
+
+    /// The event could not be attempted at all, for a reason that has nothing to do with it. It runs again after the
+    /// longest pause of the subscription's [`Retry`](super::Retry), as often as it takes, and is never parked for that.
+    pub fn defer(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { verdict: Verdict::Defer, error: error.into() }
     }
 
     pub(super) fn cause(&self) -> &(dyn std::error::Error + 'static) {

@@ -258,6 +258,10 @@ fn judge(engine: &Engine, ticket: Ticket, record: Record, ran: Ran<Handled>) -> 
             end_failing(engine, &record, attempt);
             ticket.ends(End::Done, Note::Skipped)
         }
+        Verdict::Defer => {
+            tracing::warn!("{topic}/{partition}/{offset} cannot be attempted: {why}");
+            ticket.ends(End::ReadLater(offset, Instant::now() + engine.settings.retry.backoff_max), Note::Nothing)
+        }
         Verdict::Retry if attempt < engine.settings.retry.attempts_max => {
             tracing::debug!("attempt {attempt} of {topic}/{partition}/{offset}: {why}");
             if let Some(parking) = engine.parking.as_ref().filter(|_| attempt == 1) {

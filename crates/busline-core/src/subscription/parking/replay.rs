@@ -479,7 +479,7 @@ impl<H: Handler> Attempts<H> {
                     tokio::time::sleep(self.retry.pause_after(attempt)).await;
                     attempt += 1;
                 }
-                Verdict::Retry | Verdict::Park => return Fared::Failed(text),
+                Verdict::Retry | Verdict::Park | Verdict::Defer => return Fared::Failed(text),
             }
         }
     }
