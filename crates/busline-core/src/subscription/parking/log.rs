@@ -280,3 +280,183 @@ impl LogState {
         self.since_cut
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::entry::Writer;
+    use super::*;
+    use crate::headers::Headers;
+    use crate::topic::Partition;
+
+    const TOPIC: Uuid = Uuid::nil();
+
+    /// A log as a test writes it.
+    #[derive(Default)]
+    struct Log(Vec<Record>);
+
+    impl Log {
+        fn push(&mut self, kind: &'static str, token: u64, key: &str, place: Option<(ParkedScope, u64)>) {
+            let writer = Writer::new(Headers::default(), kind, TOPIC, Token(token));
+            let writer = match place {
+                Some((scope, offset)) => writer.place(scope, Offset(offset)),
+                None => writer,
+            };
+            let block = writer.with("busline-outcome", "replayed").block();
+            self.0.push(Record {
+                partition: Partition(0),
+                offset: Offset(self.0.len() as u64),
+                time: Timestamp::UNIX_EPOCH,
+                key: Bytes::copy_from_slice(key.as_bytes()),
+                headers: Headers::decode(block.into()).expect("own form"),
+                body: Bytes::new(),
+            });
+        }
+
+        fn key(mut self, kind: &'static str, token: u64, key: &str, offset: u64) -> Self {
+            self.push(kind, token, key, Some((ParkedScope::Key, offset)));
+            self
+        }
+
+        fn by(mut self, kind: &'static str, token: u64) -> Self {
+            self.push(kind, token, "", None);
+            self
+        }
+
+        fn state(&self) -> LogState {
+            fold(&self.0)
+        }
+    }
+
+    fn fold(records: &[Record]) -> LogState {
+        let mut state = LogState::new(TOPIC);
+        records.iter().for_each(|record| drop(state.apply(record)));
+        state
+    }
+
+    #[track_caller]
+    fn ways(state: &LogState, key: &str, offsets: std::ops::Range<u64>, expected: &str) {
+        let sign = |offset| match state.way(key.as_bytes(), Offset(offset)) {
+            Way::Live => 'l',
+            Way::Finished => 'f',
+            Way::Behind => 'b',
+        };
+        assert_eq!(offsets.map(sign).collect::<String>(), expected);
+    }
+
+    #[test]
+    fn a_key_is_parked_until_all_of_it_is_closed() {
+        let log = Log::default().by("owner", 1).key("park", 1, "a", 3).key("behind", 1, "a", 5);
+        ways(&log.state(), "a", 3..7, "fffb");
+        ways(&log.state(), "b", 3..7, "llll");
+        let log = log.by("replayer", 9).key("done", 9, "a", 3);
+        ways(&log.state(), "a", 3..7, "fffb");
+        let log = log.key("done", 9, "a", 5);
+        ways(&log.state(), "a", 3..7, "fffl");
+        assert_eq!(log.state().open_keys(), 0);
+    }
+
+    #[test]
+    fn what_a_former_owner_or_replayer_writes_does_not_count() {
+        let log = Log::default().by("owner", 1).by("owner", 2).key("park", 1, "a", 3);
+        assert!(log.state().is_empty());
+        let log = log.key("park", 2, "a", 3).by("replayer", 8).by("replayer", 9).key("done", 8, "a", 3);
+        assert!(log.state().holds(b"a"));
+        assert!(!log.key("done", 9, "a", 3).state().holds(b"a"));
+    }
+
+    #[test]
+    fn a_second_copy_is_ignored() {
+        let log = Log::default().by("owner", 1).key("park", 1, "a", 3).key("park", 1, "a", 3);
+        let log = log.by("replayer", 9).key("done", 9, "a", 3).key("done", 9, "a", 3).key("behind", 1, "a", 3);
+        assert!(!log.state().holds(b"a"));
+        assert!(log.key("park", 1, "a", 4).state().holds(b"a"));
+    }
+
+    #[test]
+    fn entries_of_another_incarnation_never_count() {
+        let log = Log::default().by("owner", 1).key("park", 1, "a", 3);
+        let mut state = LogState::new(Uuid::max());
+        log.0.iter().for_each(|record| assert_eq!(state.apply(record), Applied::Ignored));
+    }
+
+    #[test]
+    fn a_reset_forgets_what_is_closed_and_keeps_what_is_open() {
+        let log = Log::default().by("owner", 1).key("park", 1, "a", 3).key("park", 1, "b", 4);
+        let mut log = log.by("replayer", 9).key("done", 9, "a", 3);
+        log.push("reset", 1, "", Some((ParkedScope::Key, 0)));
+        ways(&log.state(), "a", 3..5, "ll");
+        ways(&log.state(), "b", 3..6, "ffb");
+    }
+
+    #[test]
+    fn a_log_without_a_replayer_is_not_cut_before_a_done() {
+        // The replayer is older than the owner: a fold that begins at the owner would not believe its `done`.
+        let log = Log::default().by("owner", 1).key("park", 1, "a", 3).by("replayer", 9).by("owner", 2);
+        let log = log.key("park", 2, "b", 4).key("done", 9, "a", 3).key("done", 9, "b", 4);
+        assert_eq!(log.state().trim_to(Offset(9)), Some(Offset(0)));
+        assert_eq!(log.by("owner", 2).state().trim_to(Offset(9)), Some(Offset(7)));
+    }
+
+    /// One step of a history: who writes what.
+    fn step() -> impl Strategy<Value = (u8, u64, u8)> {
+        (0u8..10, 0u64..3, 0u8..4)
+    }
+
+    /// A legal history: the present owner parks upward, the present replayer closes from the front, and zombies write too.
+    fn history(steps: &[(u8, u64, u8)]) -> (Log, u64) {
+        let (mut log, mut offset, mut owner, mut replayer) = (Log::default().by("owner", 1), 0, 1, 0);
+        let mut open: HashMap<u8, VecDeque<u64>> = HashMap::new();
+        for (number, (what, zombie, key)) in steps.iter().enumerate() {
+            let (fresh, name) = (number as u64 + 10, format!("k{key}"));
+            match what {
+                0 => {
+                    owner = fresh;
+                    log = log.by("owner", owner);
+                }
+                1 => {
+                    replayer = fresh;
+                    log = log.by("replayer", replayer);
+                }
+                2..=5 => {
+                    offset += 1;
+                    open.entry(*key).or_default().push_back(offset);
+                    log = log.key("behind", owner, &name, offset);
+                }
+                6 | 7 if replayer > 0 => {
+                    if let Some(front) = open.get_mut(key).and_then(VecDeque::pop_front) {
+                        log = log.key("done", replayer, &name, front);
+                    }
+                }
+                8 => log = log.key("behind", *zombie, &name, offset + 1),
+                _ => log = log.key("done", *zombie, &name, open.get(key).and_then(|o| o.front().copied()).unwrap_or(0)),
+            }
+        }
+        (log, offset)
+    }
+
+    proptest! {
+        /// What is open and what comes next is the same, wherever the log was cut.
+        #[test]
+        fn a_trimmed_log_says_the_same(steps in proptest::collection::vec(step(), 0..80), committed in 0u64..80) {
+            let (log, _) = history(&steps);
+            for length in 1..=log.0.len() {
+                let whole = fold(&log.0[..length]);
+                let Some(to) = whole.trim_to(Offset(committed)) else { continue };
+                // Whatever follows, the two must agree about all that can still come.
+                for end in length..=log.0.len() {
+                    let (whole, cut) = (fold(&log.0[..end]), fold(&log.0[to.0 as usize..end]));
+                    prop_assert_eq!((whole.open_keys(), whole.owner), (cut.open_keys(), cut.owner));
+                    for key in ["k0", "k1", "k2", "k3"] {
+                        for offset in committed..committed + 60 {
+                            let (key, offset) = (key.as_bytes(), Offset(offset));
+                            prop_assert_eq!(whole.way(key, offset), cut.way(key, offset), "cut at {:?}", to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
