@@ -55,6 +55,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Mark {
     Owner,
     Replayer,
+    /// The replayer has ended: nothing more of it counts.
+    Resigned,
     /// A record is parked (`park`) or queues behind its parked key (`behind`).
     Parked(ParkedScope, Offset),
     /// A replay failed; the record stays.
@@ -201,6 +203,7 @@ impl<'a> Ours<'a> {
         Some(match self.text(KIND)? {
             "owner" => Mark::Owner,
             "replayer" => Mark::Replayer,
+            "resigned" => Mark::Resigned,
             "park" | "behind" => {
                 let (scope, offset) = self.place()?;
                 Mark::Parked(scope, offset)

@@ -306,6 +306,8 @@ impl<H: Handler> Replay<'_, H> {
                 return Ok(Left::Foreign);
             }
             if self.is_enough() || (is_end && is_idle && !follower.catch_up().await?) {
+                // What it has written may be trimmed from now on.
+                self.write(&[self.writer.control(partition, "resigned", token)]).await?;
                 return Ok(Left::Finished);
             }
         }
