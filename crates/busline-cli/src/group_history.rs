@@ -51,9 +51,7 @@ impl GroupHistory {
         let Delivery { envelope, partition, offset, attempt, .. } = delivery;
         let of = recording.delivery(envelope, *partition, offset.0, *attempt);
         if (step, *attempt) == (Step::Begun, 1) {
-            let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
-            let hash = ContentHash::of(envelope.payload.bytes(), headers);
-            recording.recorder.deliver(Delivered { delivery: of.clone(), hash }).map_err(incomplete)?;
+            recording.deliver(of.clone(), envelope).map_err(incomplete)?;
         }
         recording
             .recorder
@@ -75,6 +73,10 @@ impl GroupHistory {
     /// A record is acked in the parking topic.
     pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: &StoredAt) -> Result<()> {
         self.record(|recording| {
+            // What queues behind its key comes to no handler, and has come all the same.
+            if let (0, Ok(envelope)) = (diagnosis.attempts, record.envelope(&recording.topic)) {
+                recording.deliver(recording.delivery(&envelope, record.partition, record.offset.0, 1), &envelope)?;
+            }
             recording.recorder.settle(Settle::Ok(Settlement {
                 group: recording.group.clone(),
                 member: recording.member(),
@@ -148,6 +150,12 @@ impl GroupHistory {
 impl Recording {
     fn member(&self) -> String {
         self.member.get().cloned().unwrap_or_default()
+    }
+
+    fn deliver(&self, delivery: busline_history::Delivery, envelope: &Envelope) -> io::Result<()> {
+        let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
+        let hash = ContentHash::of(envelope.payload.bytes(), headers);
+        self.recorder.deliver(Delivered { delivery, hash })
     }
 
     fn delivery(

@@ -288,7 +288,7 @@ fn record_of(record: &RecordRef<'_>) -> Option<Record> {
         time: Timestamp::UNIX_EPOCH,
         key: Bytes::copy_from_slice(record.key),
         headers: Headers::decode(Bytes::copy_from_slice(record.header_block)).ok()?,
-        body: Bytes::new(),
+        body: Bytes::copy_from_slice(record.body),
     })
 }
 

@@ -6,6 +6,8 @@ mod batch;
 mod bus;
 mod capabilities;
 mod clock;
+#[cfg(test)]
+mod counting;
 mod driver;
 mod envelope;
 mod error;

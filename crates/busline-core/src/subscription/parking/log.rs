@@ -418,6 +418,29 @@ mod tests {
         assert_eq!(log.by("resigned", 9).state().trim_to(Offset(9)), Some(Offset(7)));
     }
 
+    #[test]
+    fn a_parked_key_costs_less_than_two_hundred_bytes_whatever_queues_behind_it() {
+        for keys in [60_000u64, 100_000] {
+            let (state, bytes) = crate::counting::held_by(|| {
+                let mut state = LogState::new(TOPIC);
+                let mut log = Log::default().by("owner", 1);
+                state.apply(&log.0[0]);
+                for round in 0..3 {
+                    for key in 0..keys {
+                        log.0.clear();
+                        // As long as a UUID.
+                        log.push("behind", 1, &format!("{key:036}"), Some((ParkedScope::Key, round * keys + key)));
+                        state.apply(&log.0[0]);
+                    }
+                }
+                state
+            });
+            assert_eq!(state.open_keys() as u64, keys);
+            println!("{} bytes a key with {keys} keys", bytes as u64 / keys);
+            assert!((bytes as u64) < 200 * keys, "{} bytes a key with {keys} keys", bytes as u64 / keys);
+        }
+    }
+
     /// One step of a history: who writes what.
     fn step() -> impl Strategy<Value = (u8, u64, u8)> {
         (0u8..10, 0u64..3, 0u8..4)

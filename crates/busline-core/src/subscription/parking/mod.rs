@@ -17,6 +17,8 @@ mod log;
 mod owner;
 mod parked;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use keep::keep;

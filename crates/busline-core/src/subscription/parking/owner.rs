@@ -152,7 +152,12 @@ impl Parking {
             return Way::Live;
         }
         let state = self.lock();
-        state.owned.get(&record.partition).map_or(Way::Live, |owned| owned.state.way(&record.key, record.offset))
+        match state.owned.get(&record.partition) {
+            // Begun before it was stopped; whoever writes decides once it is known.
+            Some(owned) if !owned.has_begun => Way::Behind,
+            Some(owned) => owned.state.way(&record.key, record.offset),
+            None => Way::Live,
+        }
     }
 
     /// The first attempt of a record has failed, and there will be others.
@@ -216,7 +221,7 @@ impl Parking {
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let outcome = change(&mut state);
-        let in_use = state.owned.values().any(|owned| !owned.state.is_empty());
+        let in_use = state.owned.values().any(|owned| !owned.has_begun || !owned.state.is_empty());
         self.in_use.store(in_use, Ordering::Release);
         outcome
     }
