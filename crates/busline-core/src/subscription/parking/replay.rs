@@ -467,7 +467,7 @@ impl<H: Handler> Attempts<H> {
                 place: Arc::clone(&self.place),
             };
             slot.begin();
-            let ran = slot.run(&tick, Some(self.timeout), async { self.handler.handle(delivery).await }).await;
+            let ran = slot.run(&tick, Some(self.timeout), || self.handler.handle(delivery)).await;
             let error = match ran {
                 Ran::Returned(Ok(())) => return Fared::Done(Outcome::Replayed, "handled".into()),
                 Ran::Returned(Err(error)) => error,
