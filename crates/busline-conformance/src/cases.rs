@@ -195,6 +195,7 @@ macro_rules! case_list {
                 what_is_discarded_never_runs,
                 a_replay_that_is_broken_off_loses_nothing,
                 two_replays_share_the_work,
+                a_group_that_is_moved_back_runs_what_was_replayed,
                 what_is_replayed_is_trimmed,
             } alone {}
             topics {

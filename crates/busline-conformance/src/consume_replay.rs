@@ -6,7 +6,7 @@ use busline_core::{Delivery, Extent, Offset, ParkedFilter, Partition, ReplayOpti
 use tokio::time::Instant;
 
 use crate::consume_parking::failing;
-use crate::consume_stage::{Gate, Log, Step, easy, scripted, until};
+use crate::consume_stage::{GROUP, Gate, Log, Step, easy, scripted, until};
 use crate::harness::Harness;
 use crate::stage::{Stage, within};
 
@@ -223,6 +223,30 @@ pub async fn two_replays_share_the_work(harness: impl Harness) {
         handled.dedup();
         assert_eq!(handled, [1, 2, 3, 4, 5], "{key}");
     }
+    drop(subscription);
+    stage.close().await;
+}
+
+/// A group that is moved back runs again what had been replayed, and leaves what is still parked.
+pub async fn a_group_that_is_moved_back_runs_what_was_replayed(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    stage.one_partition().await;
+    stage.publish(&["a", "b"], 3).await;
+    let subscription = stage.subscribe().handle(scripted(&log, |_| Step::Park)).await.expect("subscribes");
+    stage.drained().await;
+    let parked = stage.parked().await;
+    let options = ReplayOptions { filter: ParkedFilter::key("a"), ..ReplayOptions::default() };
+    assert_eq!(parked.replay(options, easy(&log)).await.expect("replays").replayed, 3);
+    subscription.close(Duration::from_secs(5)).await.expect("closes");
+    let back = [(Partition(0), Offset(0))];
+    parked.forget_closed(&back).await.expect("nobody is at work");
+    let group = GROUP.parse().expect("a legal name");
+    stage.driver().move_committed(&group, &stage.name(), &back).await.expect("nobody is at work");
+    let again = Log::default();
+    let subscription = stage.subscribe().handle(easy(&again)).await.expect("subscribes");
+    stage.drained().await;
+    assert_eq!((again.handled("a"), again.handled("b")), (vec![1, 2, 3], vec![]));
+    assert_eq!(stage.parked_of("b").await, [1, 2, 3]);
     drop(subscription);
     stage.close().await;
 }

@@ -243,6 +243,10 @@ impl LogState {
         self.keys.is_empty() && self.records.is_empty()
     }
 
+    pub(crate) fn owner(&self) -> Option<Token> {
+        self.owner
+    }
+
     pub(crate) fn incarnation(&self) -> Uuid {
         self.incarnation
     }

@@ -2,17 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-use super::entry::ParkedScope;
+use super::entry::{ParkedScope, Token};
 use super::filter::ParkedFilter;
 use super::follower::{Follower, ParkedRecord, QueueId, Selection};
 use super::replay::{Act, ReplayOptions, ReplayReport, replay};
+use super::writer::{Outgoing, Writer};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
+use crate::headers::Headers;
 use crate::subscription::handler::Handler;
-use crate::topic::{GroupName, Partition, TopicInfo};
+use crate::topic::{GroupName, Offset, Partition, TopicInfo, not_owner};
 
 /// What a group has parked of a topic.
 ///
@@ -137,6 +143,38 @@ impl Parked {
         let act: Act<fn(crate::Delivery) -> std::future::Ready<std::result::Result<(), crate::HandlerError>>> =
             Act::Discard { reason: reason.into(), extent };
         replay(self, options, act).await.map_err(|error| error.at("discard", &self.parking.name))
+    }
+
+    /// Lets records at or above these offsets run again that were parked and replayed or discarded: for a group that is
+    /// moved back. What is still parked stays so, and its records do not run when they come again. Call it before the
+    /// committed offsets are moved, while the group has no members.
+    ///
+    /// # Errors
+    /// `Fenced/NotOwner` if a member began meanwhile; what the backend says.
+    pub async fn forget_closed(&self, from: &[(Partition, Offset)]) -> Result<()> {
+        let writer = Writer::open(&*self.driver, &self.parking, self.topic.incarnation).await?;
+        let mut outcome = Ok(());
+        for (partition, offset) in from {
+            outcome = outcome.and(self.reset(&writer, *partition, *offset).await);
+        }
+        writer.close(Instant::now() + self.driver.patience() + Duration::from_secs(1)).await?;
+        outcome.map_err(|error| error.at("forget", &self.parking.name))
+    }
+
+    async fn reset(&self, writer: &Writer, partition: Partition, offset: Offset) -> Result<()> {
+        let mut follower = self.follower(partition);
+        follower.catch_up().await?;
+        if follower.head.is_empty() {
+            return Ok(());
+        }
+        let token = Token::random();
+        let reset = writer.entry(Headers::default(), "reset", token).with("busline-offset", offset).block();
+        let reset = Outgoing { partition, key: Bytes::new(), header_block: reset, body: Bytes::new() };
+        for entry in [writer.control(partition, "owner", token), reset] {
+            writer.write(&[entry]).await.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        }
+        follower.catch_up().await?;
+        if follower.head.owner() == Some(token) { Ok(()) } else { Err(not_owner(partition)) }
     }
 
     /// The parking topic's name.
