@@ -70,28 +70,22 @@ impl GroupHistory {
         Ok(())
     }
 
-    /// A record is acked in the parking topic.
-    pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: &StoredAt) -> Result<()> {
+    /// A record is about to be written to the parking topic: a process that is killed cannot tell whether it was.
+    pub(crate) fn parking(&self, record: &Record, diagnosis: &Diagnosis) -> Result<()> {
         self.record(|recording| {
             // What queues behind its key comes to no handler, and has come all the same.
             if let (0, Ok(envelope)) = (diagnosis.attempts, record.envelope(&recording.topic)) {
                 recording.deliver(recording.delivery(&envelope, record.partition, record.offset.0, 1), &envelope)?;
             }
-            recording.recorder.settle(Settle::Ok(Settlement {
-                group: recording.group.clone(),
-                member: recording.member(),
-                id: diagnosis.id.clone(),
-                topic: recording.topic.to_string(),
-                partition: record.partition.0,
-                offset: record.offset.0,
-                action: Action::Park,
-                reason: diagnosis.error.clone(),
-                parked_at: at.offset.map(|offset| busline_history::StoredAt {
-                    topic: at.topic.to_string(),
-                    partition: at.partition.0,
-                    offset: offset.0,
-                }),
-            }))
+            recording.recorder.settle(Settle::Invoke(recording.parking(record, diagnosis, None)))
+        })
+    }
+
+    /// How that ended: acked at this place, or not known.
+    pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: Option<&StoredAt>) -> Result<()> {
+        self.record(|recording| {
+            let settlement = recording.parking(record, diagnosis, at);
+            recording.recorder.settle(if at.is_some() { Settle::Ok(settlement) } else { Settle::Info(settlement) })
         })
     }
 
@@ -188,6 +182,26 @@ impl Recording {
             action: Action::Done,
             reason: "handled".into(),
             parked_at: None,
+        }
+    }
+
+    fn parking(&self, record: &Record, diagnosis: &Diagnosis, at: Option<&StoredAt>) -> Settlement {
+        Settlement {
+            group: self.group.clone(),
+            member: self.member(),
+            id: diagnosis.id.clone(),
+            topic: self.topic.to_string(),
+            partition: record.partition.0,
+            offset: record.offset.0,
+            action: Action::Park,
+            reason: diagnosis.error.clone(),
+            parked_at: at.and_then(|at| {
+                Some(busline_history::StoredAt {
+                    topic: at.topic.to_string(),
+                    partition: at.partition.0,
+                    offset: at.offset?.0,
+                })
+            }),
         }
     }
 

@@ -19,7 +19,11 @@ impl GroupHistory {
         Ok(())
     }
 
-    pub(crate) fn parked(&self, _record: &Record, _diagnosis: &Diagnosis, _at: &StoredAt) -> Result<()> {
+    pub(crate) fn parking(&self, _record: &Record, _diagnosis: &Diagnosis) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn parked(&self, _record: &Record, _diagnosis: &Diagnosis, _at: Option<&StoredAt>) -> Result<()> {
         Ok(())
     }
 

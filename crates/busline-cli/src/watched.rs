@@ -205,7 +205,7 @@ impl Watch {
 
     /// A record is acked in the parking topic: no line comes for it.
     fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: &StoredAt) -> Result<()> {
-        self.history.parked(record, diagnosis, at)?;
+        self.history.parked(record, diagnosis, Some(at))?;
         let mut seen = self.seen();
         if let Some(held) = seen.held.get_mut(&record.partition) {
             held.unfinished = held.unfinished.saturating_sub(1);
@@ -258,14 +258,24 @@ impl Sink for WatchedSink {
         let parked: Vec<_> =
             batch.records().map(|record| record_of(&record).as_ref().and_then(parked_record)).collect();
         let (watch, topic) = (Arc::clone(&self.watch), self.topic.clone());
+        for (record, diagnosis) in parked.iter().flatten() {
+            if let Err(error) = watch.history.parking(record, diagnosis) {
+                watch.end(&error);
+            }
+        }
         // Told before progress can move.
         self.inner.publish(batch.map_outcomes(move |outcomes| {
             for (parked, outcome) in parked.iter().zip(&outcomes) {
-                if let (Some((record, diagnosis)), Ok(ack)) = (parked, outcome) {
-                    let at = StoredAt { topic: topic.clone(), partition: ack.partition, offset: ack.offset };
-                    if let Err(error) = watch.parked(record, diagnosis, &at) {
-                        watch.end(&error);
+                let Some((record, diagnosis)) = parked else { continue };
+                let told = match outcome {
+                    Ok(ack) => {
+                        let at = StoredAt { topic: topic.clone(), partition: ack.partition, offset: ack.offset };
+                        watch.parked(record, diagnosis, &at)
                     }
+                    Err(_) => watch.history.parked(record, diagnosis, None),
+                };
+                if let Err(error) = told {
+                    watch.end(&error);
                 }
             }
             outcomes
