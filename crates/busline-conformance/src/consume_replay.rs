@@ -38,7 +38,7 @@ pub async fn a_replay_beside_live_events_keeps_the_order(harness: impl Harness) 
     let handler = move |log: &Log| {
         let is_mended = is_mended.clone();
         scripted(log, move |delivery: &Delivery| {
-            let is_bad = delivery.envelope.aggregate_id < "c".to_owned() && delivery.envelope.event_version == 3;
+            let is_bad = delivery.envelope.aggregate_id.as_str() < "c" && delivery.envelope.event_version == 3;
             if is_bad && !is_mended.is_open() { Step::Fail } else { Step::Ok }
         })
     };

@@ -84,7 +84,7 @@ impl<H: Handler> OneByOne<H> {
         };
         let (record, envelope) = match open(engine, record) {
             Ok(opened) => opened,
-            Err((end, note)) => return ticket.ends(end, note),
+            Err(ended) => return ticket.ends(ended.0, ended.1),
         };
         if !engine.is_held() && !hold(engine, worker).await {
             return ticket.ends(End::Cancelled(record), Note::Nothing);
@@ -128,7 +128,7 @@ impl<H: BatchHandler> Runner for InBatches<H> {
                     deliveries.push(ticket.delivery(engine, envelope, record.offset));
                     attempts.push((ticket, record));
                 }
-                Err((end, note)) => ended.push(ticket.ends(end, note)),
+                Err(refused) => ended.push(ticket.ends(refused.0, refused.1)),
             }
         }
         if !attempts.is_empty() && !engine.is_held() && !hold(engine, worker).await {
@@ -190,14 +190,14 @@ async fn fetch(
 }
 
 /// The record with its envelope, if its handler is to run; else how the attempt ends.
-fn open(engine: &Engine, record: Record) -> std::result::Result<(Record, Envelope), (End, Note)> {
+fn open(engine: &Engine, record: Record) -> std::result::Result<(Record, Envelope), Box<(End, Note)>> {
     let way = engine.parking.as_ref().map_or(Way::Live, |parking| parking.way(&record));
     if way == Way::Finished {
-        return Err((End::Done, Note::Nothing));
+        return Err(Box::new((End::Done, Note::Nothing)));
     }
     match record.envelope(&engine.place.topic) {
-        Err(error) => Err((refused::undecodable(engine, record, &error), Note::Failed)),
-        Ok(_) if way == Way::Behind => Err((refused::behind(record), Note::Nothing)),
+        Err(error) => Err(Box::new((refused::undecodable(engine, record, &error), Note::Failed))),
+        Ok(_) if way == Way::Behind => Err(Box::new((refused::behind(record), Note::Nothing))),
         Ok(envelope) => Ok((record, envelope)),
     }
 }

@@ -17,7 +17,7 @@ use super::writer::{Outgoing, Writer};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::headers::Headers;
-use crate::subscription::handler::Handler;
+use crate::subscription::handler::{Delivery, Handler, HandlerError};
 use crate::topic::{GroupName, Offset, Partition, TopicInfo, not_owner};
 
 /// What a group has parked of a topic.
@@ -140,8 +140,7 @@ impl Parked {
             return Err(error.at("discard", &self.parking.name));
         }
         let options = ReplayOptions { filter, ..ReplayOptions::default() };
-        let act: Act<fn(crate::Delivery) -> std::future::Ready<std::result::Result<(), crate::HandlerError>>> =
-            Act::Discard { reason: reason.into(), extent };
+        let act: Act<NoHandler> = Act::Discard { reason: reason.into(), extent };
         replay(self, options, act).await.map_err(|error| error.at("discard", &self.parking.name))
     }
 
@@ -195,6 +194,15 @@ impl Parked {
         follower.catch_up().await?;
         let errors = follower.replay_errors().await?;
         Ok((follower, errors))
+    }
+}
+
+/// Stands where a discard has no handler.
+struct NoHandler;
+
+impl Handler for NoHandler {
+    async fn handle(&self, _delivery: Delivery) -> std::result::Result<(), HandlerError> {
+        Ok(())
     }
 }
 

@@ -345,10 +345,8 @@ impl<H: Handler> Replay<'_, H> {
         follower.catch_up().await?;
         for ((id, parked), fared) in round.into_iter().zip(fared) {
             self.count(&parked, &fared);
-            let is_left = match (&self.act, &fared) {
-                (Act::Discard { extent: Extent::First, .. }, _) | (_, Fared::Failed(_)) => true,
-                _ => false,
-            };
+            let is_left =
+                matches!((&self.act, &fared), (Act::Discard { extent: Extent::First, .. }, _) | (_, Fared::Failed(_)));
             if is_left {
                 selection.leave(id);
             }
