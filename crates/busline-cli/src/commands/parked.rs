@@ -40,7 +40,7 @@ enum Action {
         verb: &'static str,
     },
     Replay {
-        options: ReplayOptions,
+        options: Box<ReplayOptions>,
         exec: Exec,
     },
     Discard {
@@ -77,7 +77,9 @@ impl Request {
                 };
                 options.validate().map_err(|error| error.at("replay", &choice.group))?;
                 let action = match exec {
-                    Some(command) if !dry_run => Action::Replay { options, exec: Exec { command, timeout } },
+                    Some(command) if !dry_run => {
+                        Action::Replay { options: Box::new(options), exec: Exec { command, timeout } }
+                    }
                     _ => Action::Look { extent: Extent::All, verb: "would replay" },
                 };
                 (choice, action)
@@ -123,7 +125,7 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
                 output.data(&ReportView::of(&topic, &group, report))?;
             }
             Action::Replay { options, exec } => {
-                let options = ReplayOptions { filter: filter.clone(), ..options.clone() };
+                let options = ReplayOptions { filter: filter.clone(), ..(**options).clone() };
                 let history = GroupHistory::start(&group, &topic)?;
                 history.joining(&format!("replay-{}", std::process::id()));
                 let run = Run { exec: exec.clone(), history };
