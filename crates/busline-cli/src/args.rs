@@ -404,13 +404,15 @@ In a group:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topic {
     /// Make a topic
-    #[command(after_help = "Examples:\n  busline topic create orders --partitions 8")]
+    #[command(after_help = TOPIC_CREATE_EXAMPLES)]
     Create {
         /// The topic: 1 to 200 of letters, digits, '.', '_' and '-'
         topic: String,
         /// Number of partitions, 1 to 1024; it cannot be changed later
         #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 4)]
         partitions: u32,
+        #[command(flatten)]
+        retention: RetentionArgs,
     },
     /// Show a topic and what its partitions hold
     #[command(after_help = "Examples:\n  busline topic show orders --json")]
@@ -431,6 +433,30 @@ pub(crate) enum Topic {
         dry_run: bool,
     },
 }
+
+/// When the oldest records go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Retention")]
+pub(crate) struct RetentionArgs {
+    /// Delete records that were stored longer ago than this, in seconds: 0.001 to 100 years [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) retain_age: Option<Duration>,
+    /// Delete the oldest records of a partition above so many bytes of keys, headers and bodies: at least 1 [default:
+    /// keep all]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) retain_bytes: Option<u64>,
+    /// Delete the oldest records of a partition above this number: at least 1 [default: keep all]
+    #[arg(long, value_name = "N")]
+    pub(crate) retain_records: Option<u64>,
+}
+
+const TOPIC_CREATE_EXAMPLES: &str = "\
+Examples:
+  busline topic create orders --partitions 8
+  busline topic create clicks --retain-age 604800 --retain-bytes 1000000000
+
+Limits delete records whether they were read or not. What a group loses by it is counted: see
+'busline topic show' and 'busline group show'.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Group {

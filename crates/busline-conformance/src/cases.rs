@@ -209,6 +209,19 @@ macro_rules! case_list {
                 a_spec_out_of_range_is_refused,
                 a_topic_made_again_is_another_one,
             } alone {}
+            retention {
+                the_newest_records_are_kept,
+                age_counts_from_when_a_record_was_stored,
+                nothing_unread_is_deleted_silently,
+                what_a_limit_deletes_unread_is_counted,
+                a_limit_out_of_range_is_refused,
+            } alone {}
+            health {
+                a_bus_that_works_is_healthy,
+                failing_publishes_are_told,
+                standing_still_is_told,
+                a_closed_bus_is_down,
+            } alone {}
             meaning {
                 what_is_published_is_read_back,
                 the_record_limit_is_exact,
@@ -325,7 +338,7 @@ mod tests {
         names.map(str::to_owned).collect()
     }
 
-    const GROUPS: [&str; 17] = [
+    const GROUPS: [&str; 19] = [
         "consume_close",
         "consume_handlers",
         "consume_order",
@@ -333,6 +346,7 @@ mod tests {
         "consume_positions",
         "consume_progress",
         "consume_replay",
+        "health",
         "meaning",
         "publish_batch",
         "publish_cancel",
@@ -342,6 +356,7 @@ mod tests {
         "publish_order",
         "publish_outcome",
         "publish_window",
+        "retention",
         "topics",
     ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busline_core::{Offset, Partition, Start, Subscription, SubscriptionSettings};
+use busline_core::{Gaps, Offset, Partition, Start, Subscription, SubscriptionSettings};
 
 use crate::consume_stage::{GROUP, Gate, Log, Step, easy, scripted, until};
 use crate::envelopes::refused;
@@ -269,6 +269,9 @@ pub async fn a_gap_is_seen(harness: impl Harness) {
     let wanted: Vec<u64> = (1..=10).chain(16..=20).collect();
     assert_eq!(log.handled("a"), wanted);
     assert_eq!(subscription.stats().gaps, 1, "one stretch is missing");
+    if stage.driver().capabilities().gaps == Gaps::Exact {
+        assert_eq!(subscription.stats().gap_positions, 5, "and no other");
+    }
     drop(subscription);
     stage.close().await;
 }

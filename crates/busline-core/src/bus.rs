@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::{Facts, Health, Memory, gather};
 use crate::publisher::{Closed, Publisher, PublisherBuilder, PublisherCore};
 use crate::subscription::{Parked, Place, Subscription, SubscriptionBuilder, SubscriptionCore, close_in_handler};
 use crate::topic::{GroupName, TopicName};
@@ -24,6 +25,8 @@ pub struct Bus(Arc<BusCore>);
 pub(crate) struct BusCore {
     driver: Arc<dyn Driver>,
     open: Mutex<Open>,
+    /// What earlier looks at its health have seen.
+    health: Mutex<Memory>,
 }
 
 #[derive(Default)]
@@ -38,7 +41,7 @@ struct Open {
 impl Bus {
     /// A bus over this driver.
     pub fn new(driver: Arc<dyn Driver>) -> Self {
-        Self(Arc::new(BusCore { driver, open: Mutex::default() }))
+        Self(Arc::new(BusCore { driver, open: Mutex::default(), health: Mutex::default() }))
     }
 
     /// The backend underneath, for topics, groups and bounded reads.
@@ -65,6 +68,27 @@ impl Bus {
         let driver = self.0.driver()?;
         let topic = driver.topic(&topic).await?;
         Parked::open(driver, topic, group).await
+    }
+
+    /// Looks at how the bus is, by acks and commits that moved since the looks before; asks the backend for a sign of life
+    /// and for what its groups have lost.
+    ///
+    /// Call it regularly, such as every 10 s: a first look knows only what is in trouble already. A publisher stands still
+    /// if envelopes wait and none was acked for 5 s, a subscription if records wait and none was committed for 5 s beyond
+    /// its handler timeout. Waits for the backend for at most 2 s. A closed bus is down.
+    ///
+    /// # Cancel safety
+    /// A look that is dropped has not been made.
+    ///
+    /// # Source
+    /// Promises B1 and T3.
+    pub async fn health(&self) -> Health {
+        let facts = match self.0.at_work() {
+            Ok((publishers, subscriptions)) => gather(&*self.0.driver, &publishers, &subscriptions).await,
+            Err(closed) => Facts { silence: Some(closed), ..Facts::default() },
+        };
+        let mut memory = self.0.health.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.judge(facts, Instant::now())
     }
 
     /// Closes all subscriptions and publishers and then the backend; gives what each publisher ended with.
@@ -113,9 +137,23 @@ const CLOSE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Time the driver has to end even if the publishers have used the deadline up.
 const DRIVER_CLOSE_MIN: Duration = Duration::from_millis(50);
 
+/// Publishers and subscriptions that are open.
+type AtWork = (Vec<Arc<PublisherCore>>, Vec<Arc<SubscriptionCore>>);
+
 impl BusCore {
     pub(crate) fn driver(&self) -> Result<Arc<dyn Driver>> {
         if self.lock().closed { Err(bus_closed()) } else { Ok(Arc::clone(&self.driver)) }
+    }
+
+    /// What is open and has not ended.
+    fn at_work(&self) -> Result<AtWork> {
+        let open = self.lock();
+        if open.closed {
+            return Err(bus_closed());
+        }
+        let publishers = open.publishers.iter().filter(|known| !known.has_ended()).cloned().collect();
+        let subscriptions = open.subscriptions.iter().filter(|known| !known.has_ended()).cloned().collect();
+        Ok((publishers, subscriptions))
     }
 
     /// Remembers a publisher, and forgets those that were closed by themselves.

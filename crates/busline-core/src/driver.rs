@@ -351,7 +351,8 @@ pub enum SourceEvent {
     Revoking(Vec<Partition>),
     /// Partitions that another member may hold already: their work is to be cancelled.
     Lost(Vec<Partition>),
-    /// Positions that nothing explains were skipped, from `from` up to, not including, `to`.
+    /// Positions that nothing explains were skipped, from `from` up to, not including, `to`: also those that were deleted
+    /// before this group had read them.
     Gap {
         /// The partition.
         partition: Partition,
@@ -395,6 +396,9 @@ pub struct Lag {
     pub end: Offset,
     /// Records that are there and not finished.
     pub records: u64,
+    /// Records that a limit of retention or a trim has deleted before the group had finished them, since the group is
+    /// known. Never goes down. Some of them may have been at work, and may be finished all the same.
+    pub deleted: u64,
 }
 
 /// A live member of a group.

@@ -12,10 +12,12 @@ mod driver;
 mod envelope;
 mod error;
 mod headers;
+mod health;
 mod memory;
 mod provision;
 mod publisher;
 mod record;
+mod retention;
 mod subscription;
 mod topic;
 mod wire;
@@ -33,20 +35,22 @@ pub use driver::{
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};
 pub use error::{Error, ErrorKind, Result, escaped};
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
+pub use health::{Health, HealthState, Reason, Work};
 pub use memory::MemoryDriver;
 pub use publisher::{
-    Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, Receipt,
-    TryPublishError,
+    BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
+    Receipt, TryPublishError,
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
+pub use retention::{Kept, Retention};
 pub use subscription::{
-    BatchHandler, Blocked, Delivery, Diagnosis, Extent, Handler, HandlerError, Left, Parked, ParkedFilter, ParkedQueue,
-    ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy, ReplayOptions, ReplayReport, Retry, Subscription,
-    SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict, parked_record,
+    BatchHandler, Blocked, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left, Parked,
+    ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy, ReplayOptions, ReplayReport,
+    Retry, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict, parked_record,
 };
 pub use topic::{
-    Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, Retention,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found,
-    not_owner, partition_not_found, topic_exists, topic_not_found,
+    Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,
+    TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, partition_not_found,
+    topic_exists, topic_not_found, warn_deleted,
 };
-pub use wire::{Format, Wire, decode};
+pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode};

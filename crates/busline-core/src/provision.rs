@@ -2,7 +2,8 @@
 
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
-use crate::topic::{GroupName, Provision, Retention, TopicInfo, TopicName, TopicSpec};
+use crate::retention::Retention;
+use crate::topic::{GroupName, Provision, TopicInfo, TopicName, TopicSpec};
 
 /// Finds or makes the topic as the provision says.
 ///

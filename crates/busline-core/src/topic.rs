@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::retention::Retention;
 
 /// Longest name of a topic or group, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -233,23 +233,18 @@ impl TopicSpec {
         if self.replicas == 0 {
             return Err(Error::invalid("Range").cause("replicas = 0").next("use 1 to 255 replicas"));
         }
-        Ok(())
+        self.retention.validate()
     }
 
-    /// Checks that a backend of one copy without retention can hold this.
+    /// Checks that a backend of one copy can hold this.
     ///
     /// # Errors
-    /// `Unsupported/Replicas`, `Unsupported/Retention`.
+    /// `Unsupported/Replicas`.
     pub fn check_single_copy(&self, backend: &str) -> Result<()> {
         if self.replicas != 1 {
             return Err(Error::new(ErrorKind::Unsupported, "Replicas")
                 .cause(format!("replicas = {}, and {backend} keeps one copy", self.replicas))
                 .next("use one replica, or a backend with several nodes"));
-        }
-        if self.retention != Retention::default() {
-            return Err(Error::new(ErrorKind::Unsupported, "Retention")
-                .cause(format!("retention {}, and {backend} deletes nothing by itself", self.retention))
-                .next("create the topic without retention and trim it"));
         }
         Ok(())
     }
@@ -279,34 +274,6 @@ impl TopicSpec {
         compare("replicas", self.replicas.to_string(), wanted.replicas.to_string());
         compare("retention", self.retention.to_string(), wanted.retention.to_string());
         found
-    }
-}
-
-/// Limits after which old records leave a topic; `None` means no limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Retention {
-    /// Oldest record kept, by the time the backend stored it.
-    pub age_max: Option<Duration>,
-    /// Bytes kept per partition.
-    pub bytes_max: Option<u64>,
-    /// Records kept per partition.
-    pub records_max: Option<u64>,
-}
-
-impl fmt::Display for Retention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut limits = Vec::new();
-        if let Some(age) = self.age_max {
-            limits.push(format!("age {age:?}"));
-        }
-        if let Some(bytes) = self.bytes_max {
-            limits.push(format!("{bytes} bytes"));
-        }
-        if let Some(records) = self.records_max {
-            limits.push(format!("{records} records"));
-        }
-        if limits.is_empty() { f.write_str("none") } else { f.write_str(&limits.join(", ")) }
     }
 }
 
@@ -379,6 +346,14 @@ pub fn not_owner(partition: Partition) -> Error {
     Error::new(ErrorKind::Fenced, "NotOwner")
         .cause(format!("partition {partition} belongs to another member or another assignment"))
         .next("stop working on it: its events come again elsewhere")
+}
+
+/// Logs that a group has lost records, by a limit of retention or a trim. Drivers call it once for each deletion.
+///
+/// # Source
+/// Promise T3.
+pub fn warn_deleted(topic: &TopicName, group: &GroupName, records: u64) {
+    tracing::warn!("{topic}: {records} records were deleted before group {group} had finished them");
 }
 
 /// The error of a topic that exists already.

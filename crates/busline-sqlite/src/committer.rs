@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::group::{Publish, Store, settle_all};
 use crate::sink::SinkTopic;
+use crate::upkeep::Upkeep;
 use crate::wake::Ring;
 
 /// What the committer is asked to do.
@@ -100,16 +101,22 @@ impl Queue {
         overdue.into_iter().for_each(|job| job.refuse(error));
     }
 
-    /// The next change, or the batches at the head as far as they fit one transaction. With `wait`, waits for one.
-    fn next(&self, records_max: usize, bytes_max: usize, wait: bool) -> Work {
+    /// The next change, or the batches at the head as far as they fit one transaction; waits so long for one.
+    fn next(&self, records_max: usize, bytes_max: usize, pause: Duration) -> Work {
+        let until = Instant::now() + pause;
         let mut state = self.lock();
         loop {
             match state.jobs.pop_front() {
                 Some(Job::Write(write)) => return Work::Write(write),
                 Some(Job::Publish(first)) => return Work::Group(state.take_group(first, records_max, bytes_max)),
                 None if state.stopping => return Work::Stop,
-                None if !wait => return Work::Idle,
-                None => state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Work::Idle;
+                    }
+                    state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
             }
         }
     }
@@ -278,15 +285,19 @@ impl std::fmt::Debug for Committer {
 
 fn run(mut store: Store, queue: &Queue) {
     let (records_max, bytes_max) = store.transaction_limits();
-    let mut sweeping = true;
+    let mut upkeep = Upkeep::new(store.retention_interval());
     loop {
-        match queue.next(records_max, bytes_max, !sweeping) {
-            Work::Group(group) => store.publish(group, queue),
+        match queue.next(records_max, bytes_max, upkeep.pause()) {
+            Work::Group(group) => {
+                store.publish(group, queue);
+                upkeep.step_under_load(&mut store, queue);
+            }
             Work::Write(write) => {
                 (write.run)(Ok((&mut store, queue)));
-                sweeping = true;
+                upkeep.note_change();
+                upkeep.step_under_load(&mut store, queue);
             }
-            Work::Idle => sweeping = store.sweep(queue),
+            Work::Idle => upkeep.step(&mut store, queue),
             Work::Stop => break,
         }
     }

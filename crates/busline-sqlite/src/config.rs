@@ -23,6 +23,9 @@ pub struct SqliteConfig {
     /// Largest size of the database file, after which publishing fails `Unavailable/DiskFull`. Unit: bytes, at least
     /// 1 MiB. Default: none.
     pub file_bytes_max: Option<u64>,
+    /// Pause between two looks at what the topics' limits of retention let go, while the bus is open. Range 10 ms to 1 h,
+    /// default 1 s. A look costs microseconds for each limited partition; what is over its limits stays longer for it.
+    pub retention_interval: Duration,
     /// Name of a registered SQLite VFS other than the system's. The file's identity is then not watched and there is
     /// no turnstile, since neither lies in the file system. Default: none.
     pub vfs: Option<String>,
@@ -38,6 +41,7 @@ impl SqliteConfig {
             batch_bytes_max: 8 * 1024 * 1024,
             checkpoint_pages: 2_000,
             file_bytes_max: None,
+            retention_interval: Duration::from_secs(1),
             vfs: None,
         }
     }
@@ -50,6 +54,9 @@ impl SqliteConfig {
         let mut wrong = Vec::new();
         if !(Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&self.patience) {
             wrong.push(format!("patience = {:?} (10 ms to 1 h)", self.patience));
+        }
+        if !(Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&self.retention_interval) {
+            wrong.push(format!("retention_interval = {:?} (10 ms to 1 h)", self.retention_interval));
         }
         if !(1..=65_536).contains(&self.batch_records_max) {
             wrong.push(format!("batch_records_max = {} (1 to 65,536)", self.batch_records_max));

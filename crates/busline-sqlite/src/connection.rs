@@ -18,6 +18,9 @@ use crate::turnstile::pause;
 /// Page size of new files. Unit: bytes.
 pub(crate) const PAGE_BYTES: u64 = 8_192;
 
+/// Parsed statements that a connection keeps; the driver has fewer.
+const STATEMENTS_KEPT: usize = 64;
+
 /// Opens the writing connection; makes file and schema if they are missing.
 pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection> {
     if config.vfs.is_none() && check_file(&config.path)? == Found::Nothing {
@@ -94,6 +97,7 @@ fn open(config: &SqliteConfig, flags: OpenFlags) -> Result<Connection> {
     };
     let connection = opened.map_err(from_sqlite)?;
     connection.busy_timeout(std::time::Duration::ZERO).map_err(from_sqlite)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // The file may come from anywhere: nothing in it may run code, and a damaged page must not be trusted.
     set_option(&connection, DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     set_option(&connection, DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -152,16 +156,19 @@ fn enter_wal(connection: &Connection) -> Result<()> {
         .next("put the file on a local file system"))
 }
 
-/// Makes the schema unless another process has done so since.
+/// Makes the schema, or brings it to this version, unless another process has done so since.
 fn create_schema(connection: &Connection) -> Result<()> {
     if schema::inspect(connection)? == Contents::Ours {
         return Ok(());
     }
     let transaction = rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)
         .map_err(from_sqlite)?;
-    if schema::inspect(&transaction)? == Contents::Nothing {
-        schema::create(&transaction).map_err(from_sqlite)?;
+    match schema::inspect(&transaction)? {
+        Contents::Nothing => schema::create(&transaction),
+        Contents::Older => schema::migrate(&transaction),
+        Contents::Ours => Ok(()),
     }
+    .map_err(from_sqlite)?;
     transaction.commit().map_err(from_sqlite)
 }
 

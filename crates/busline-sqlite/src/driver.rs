@@ -7,7 +7,7 @@ use std::time::Duration;
 use busline_core::{
     AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag,
     Member, Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
-    SystemClock, TopicInfo, TopicName, TopicSpec, no_runtime,
+    SystemClock, TopicInfo, TopicName, TopicSpec, no_runtime, warn_deleted,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -18,6 +18,7 @@ use crate::connection::{absolute, open_writer};
 use crate::group::Store;
 use crate::identity::Identity;
 use crate::readers::Readers;
+use crate::retention::{self, Chunk, Lost};
 use crate::sink::{SinkTopic, SqliteSink};
 use crate::source::SqliteSource;
 use crate::{groups, records, topics};
@@ -137,8 +138,9 @@ impl Driver for SqliteDriver {
         Box::pin(async move {
             loop {
                 let name = topic.clone();
-                let chunk = move |connection: &Connection| topics::trim_chunk(connection, &name, partition, below);
-                let (start, more) = self.committer.write(chunk).await?;
+                let chunk = move |connection: &Connection| retention::trim_chunk(connection, &name, partition, below);
+                let Chunk { start, more, lost } = self.committer.write(chunk).await?;
+                lost.iter().for_each(|Lost { topic, group, records }| warn_deleted(topic, group, *records));
                 if !more {
                     return Ok(start);
                 }

@@ -27,16 +27,23 @@ pub(crate) fn append(
     let mut positions = Vec::with_capacity(publish.batch.len());
     for record in publish.batch.records() {
         let id = publish.topic.partition_ids[record.partition.0 as usize];
-        let place = position(id, ends.take(id));
+        let bytes = record.key.len() + record.header_block.len() + record.body.len();
+        let place = position(id, ends.take(id, bytes as u64));
         appender.append(place, time, &record)?;
         positions.push(place);
     }
     Ok(positions)
 }
 
-/// Ends of the partitions that a transaction touches.
+/// Ends of the partitions that a transaction touches, each with the bytes that it appends there.
 #[derive(Default)]
-pub(crate) struct Ends(HashMap<i64, u64>);
+pub(crate) struct Ends(HashMap<i64, End>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    offset: u64,
+    bytes: u64,
+}
 
 impl Ends {
     /// Reads the ends that this batch needs; gives why it cannot be stored, if so.
@@ -48,10 +55,13 @@ impl Ends {
             let id = publish.topic.partition_ids[record.partition.0 as usize];
             let end = match self.0.get(&id) {
                 Some(end) => Some(*end),
-                None => select.query_row([id], |row| row.get::<_, u64>(0)).optional().map_err(from_sqlite)?,
+                None => select
+                    .query_row([id], |row| Ok(End { offset: row.get(0)?, bytes: 0 }))
+                    .optional()
+                    .map_err(from_sqlite)?,
             };
             match end {
-                Some(end) if end + (publish.batch.len() as u64) < OFFSET_END => self.0.insert(id, end),
+                Some(end) if end.offset + (publish.batch.len() as u64) < OFFSET_END => self.0.insert(id, end),
                 Some(_) => return Ok(Some(partition_full(publish))),
                 None => return Ok(Some(topic_not_found(&publish.topic.name))),
             };
@@ -59,16 +69,18 @@ impl Ends {
         Ok(None)
     }
 
-    fn take(&mut self, id: i64) -> u64 {
+    fn take(&mut self, id: i64, bytes: u64) -> u64 {
         let end = self.0.entry(id).or_default();
-        *end += 1;
-        *end - 1
+        end.offset += 1;
+        end.bytes += bytes;
+        end.offset - 1
     }
 
     pub(crate) fn store(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut update = connection
-            .prepare_cached("UPDATE partitions SET end_offset = ?1 WHERE partition_id = ?2 AND end_offset <> ?1")?;
-        self.0.iter().try_for_each(|(id, end)| update.execute(params![end, id]).map(drop))
+        let mut update = connection.prepare_cached(
+            "UPDATE partitions SET end_offset = ?1, bytes = bytes + ?2 WHERE partition_id = ?3 AND end_offset <> ?1",
+        )?;
+        self.0.iter().try_for_each(|(id, end)| update.execute(params![end.offset, end.bytes, id]).map(drop))
     }
 }
 

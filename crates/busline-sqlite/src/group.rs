@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offset, Result, bus_closed};
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::committer::Queue;
@@ -13,12 +14,14 @@ use crate::config::SqliteConfig;
 use crate::error::from_sqlite;
 use crate::fill::{Ends, Filled, append};
 use crate::identity::{Identity, log_of};
+use crate::readers::in_snapshot;
 use crate::records::Appender;
 use crate::recovery::{self, Left};
+use crate::retention;
 use crate::schema::offset_of;
 use crate::sink::SinkTopic;
-use crate::topics;
 use crate::turnstile::{Turnstile, pause};
+use crate::upkeep::Vacuum;
 use crate::wake::{Ring, Ringer};
 
 /// A batch on its way into a transaction.
@@ -58,6 +61,9 @@ const RETRY_MAX: Duration = Duration::from_millis(1);
 /// Longest wait of a checkpoint for readers and writers; shorter than the wait at the turnstile, which it holds.
 const CHECKPOINT_WAIT_MAX: Duration = Duration::from_millis(15);
 
+/// Longest wait of upkeep for a locked file; it can be done later.
+const TIDY_WAIT_MAX: Duration = Duration::from_millis(20);
+
 /// Time from which on a lock of another program is said to be trouble.
 const LOCK_TROUBLE: Duration = Duration::from_secs(1);
 
@@ -88,6 +94,15 @@ impl Store {
 
     pub(crate) fn patience(&self) -> Duration {
         self.config.patience
+    }
+
+    pub(crate) fn retention_interval(&self) -> Duration {
+        self.config.retention_interval
+    }
+
+    /// The time that records are stamped with.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(crate) fn transaction_limits(&self) -> (usize, usize) {
@@ -281,16 +296,33 @@ impl Store {
         }
     }
 
-    /// Deletes one chunk of what deleted topics left; gives whether more may be left.
-    pub(crate) fn sweep(&mut self, queue: &Queue) -> bool {
-        let until = Instant::now() + self.config.patience;
-        match self.write(queue, until, &topics::sweep_chunk) {
-            Ok(more) => more,
-            Err(error) => {
-                tracing::warn!("sweep deleted topics: {error}");
-                false
-            }
+    /// Runs a step of upkeep in a transaction of its own, which does not wait long for others.
+    pub(crate) fn tidy<T>(&mut self, queue: &Queue, step: &dyn Fn(&Connection) -> Result<T>) -> Result<T> {
+        self.write(queue, Instant::now() + TIDY_WAIT_MAX, step)
+    }
+
+    /// Reads what upkeep there is.
+    pub(crate) fn look<T>(&self, look: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+        self.check_usable()?;
+        in_snapshot(self.connection()?, look)
+    }
+
+    /// Deletes a chunk of what deleted topics left; gives whether more may be left.
+    pub(crate) fn sweep(&mut self, queue: &Queue) -> Result<bool> {
+        Ok(self.look(retention::has_dropped)? && self.tidy(queue, &retention::sweep_chunk)?)
+    }
+
+    /// Gives some free pages back to the file system, if there are many or it has begun; gives how far it is then. The
+    /// file becomes shorter with the checkpoint behind the last of them.
+    pub(crate) fn vacuum(&mut self, queue: &Queue, vacuum: Vacuum) -> Result<Vacuum> {
+        if vacuum != Vacuum::Begun && !self.look(retention::has_many_free_pages)? {
+            return Ok(Vacuum::Done);
         }
+        if self.tidy(queue, &retention::vacuum_step)? {
+            return Ok(Vacuum::Begun);
+        }
+        self.checkpoint();
+        Ok(Vacuum::Done)
     }
 
     /// Ends the transaction that `error` interrupted before its commit: nothing of it is stored. After an I/O error or
@@ -316,10 +348,13 @@ impl Store {
     ///
     /// A reader in an old snapshot keeps it from being reset; then the next try waits until as many pages have come again.
     fn checkpoint_if_due(&mut self) {
-        let pages = self.wal_pages.load(Ordering::Relaxed);
-        if pages < self.checkpoint_at {
-            return;
+        if self.wal_pages.load(Ordering::Relaxed) >= self.checkpoint_at {
+            self.checkpoint();
         }
+    }
+
+    fn checkpoint(&mut self) {
+        let pages = self.wal_pages.load(Ordering::Relaxed);
         let Ok(connection) = self.connection() else { return };
         let turn = self.turnstile.pass();
         let busy = restart_log(connection);

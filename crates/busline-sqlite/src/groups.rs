@@ -23,6 +23,7 @@ pub(crate) struct Owned {
     owner: Option<String>,
     pub(crate) generation: u64,
     committed: Option<u64>,
+    deleted: u64,
 }
 
 /// Makes the member's row, or makes it anew after others took the member for dead.
@@ -84,7 +85,7 @@ pub(crate) fn end_member(connection: &Connection, group: &GroupName, topic_id: i
 pub(crate) fn owned(connection: &Connection, group: &GroupName, topic_id: i64) -> Result<Vec<Owned>> {
     let mut select = connection
         .prepare_cached(
-            "SELECT number, partition_id, owner, generation, committed FROM partitions
+            "SELECT number, partition_id, owner, generation, committed, deleted FROM partitions
              JOIN progress USING (partition_id)
              WHERE topic_id = ?2 AND group_name = ?1 ORDER BY number",
         )
@@ -97,6 +98,7 @@ pub(crate) fn owned(connection: &Connection, group: &GroupName, topic_id: i64) -
                 owner: row.get(2)?,
                 generation: row.get(3)?,
                 committed: row.get(4)?,
+                deleted: row.get(5)?,
             })
         })
         .map_err(from_sqlite)?;
@@ -228,26 +230,33 @@ pub(crate) fn release(connection: &Connection, request: &SourceRequest, held: &[
 
 /// The committed offset of each partition, by number.
 pub(crate) fn committed(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Option<Offset>>> {
+    let rows = by_number(connection, group, topic)?;
+    Ok(rows.into_iter().map(|row| row.and_then(|row| row.committed).map(Offset)).collect())
+}
+
+/// What a group has of each partition, by number; `None` of those that it has no row of.
+fn by_number(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Option<Owned>>> {
     let info = topics::info(connection, topic)?;
-    let mut committed = vec![None; info.spec.partitions as usize];
+    let mut rows = vec![None; info.spec.partitions as usize];
     // A group whose offsets were moved before it had a member has rows of those partitions alone.
     for row in owned(connection, group, topics::id(connection, &info)?)? {
-        if let Some(place) = committed.get_mut(row.partition.0 as usize) {
-            *place = row.committed.map(Offset);
+        if let Some(place) = rows.get_mut(row.partition.0 as usize) {
+            *place = Some(row);
         }
     }
-    Ok(committed)
+    Ok(rows)
 }
 
 /// How far the group is behind in each partition, by number.
 pub(crate) fn lag(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
-    let committed = committed(connection, group, topic)?;
-    let mut lags = Vec::with_capacity(committed.len());
-    for (number, committed) in committed.into_iter().enumerate() {
+    let rows = by_number(connection, group, topic)?;
+    let mut lags = Vec::with_capacity(rows.len());
+    for (number, row) in rows.into_iter().enumerate() {
         let partition = Partition(number as u32);
         let (_, Bounds { start, end }) = topics::partition(connection, topic, partition)?;
+        let committed = row.as_ref().and_then(|row| row.committed).map(Offset);
         let records = end.0 - committed.map_or(start.0, |offset| offset.0.clamp(start.0, end.0));
-        lags.push(Lag { partition, committed, end, records });
+        lags.push(Lag { partition, committed, end, records, deleted: row.map_or(0, |row| row.deleted) });
     }
     Ok(lags)
 }

@@ -28,11 +28,13 @@ mod inbox;
 mod readers;
 mod records;
 mod recovery;
+mod retention;
 mod schema;
 mod sink;
 mod source;
 mod topics;
 mod turnstile;
+mod upkeep;
 mod wake;
 
 pub use config::SqliteConfig;

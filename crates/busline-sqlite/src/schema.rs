@@ -9,7 +9,7 @@ use crate::error::from_sqlite;
 pub const APPLICATION_ID: i32 = 0x4275_736c;
 
 /// SQLite's `user_version` of our files.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// Bits of a record's position that hold its offset; those above hold the partition's id.
 const OFFSET_BITS: u32 = 40;
@@ -38,8 +38,11 @@ CREATE TABLE topics (
     name           TEXT NOT NULL UNIQUE,
     collision_form TEXT NOT NULL UNIQUE,
     incarnation    BLOB NOT NULL,
-    spec           TEXT NOT NULL
+    spec           TEXT NOT NULL,
+    is_limited     INTEGER NOT NULL DEFAULT 0  -- whether the spec has a limit of retention
 ) STRICT;
+
+CREATE INDEX limited_topics ON topics (topic_id) WHERE is_limited;
 
 -- One row for each partition, because the newest record cannot say where to go on once it is trimmed.
 CREATE TABLE partitions (
@@ -48,6 +51,7 @@ CREATE TABLE partitions (
     number       INTEGER NOT NULL,
     start_offset INTEGER NOT NULL DEFAULT 0,
     end_offset   INTEGER NOT NULL DEFAULT 0,
+    bytes        INTEGER NOT NULL DEFAULT 0,  -- keys, headers and bodies of its records
     UNIQUE (topic_id, number)
 ) STRICT;
 
@@ -80,8 +84,27 @@ CREATE TABLE progress (
     owner        TEXT,
     generation   INTEGER NOT NULL DEFAULT 0,
     committed    INTEGER,          -- the first offset that is not finished
+    deleted      INTEGER NOT NULL DEFAULT 0,  -- records deleted before they were finished
     PRIMARY KEY (group_name, partition_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX progress_of_partition ON progress (partition_id);
+";
+
+/// From version 1: retention needs the bytes of a partition and its limited topics, and counts what groups lose.
+const FROM_VERSION_1: &str = "
+ALTER TABLE topics ADD COLUMN is_limited INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE partitions ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX limited_topics ON topics (topic_id) WHERE is_limited;
+CREATE INDEX progress_of_partition ON progress (partition_id);
+UPDATE topics SET is_limited = 1
+    WHERE (SELECT count(value) FROM json_each(spec, '$.retention')) > 0;
+UPDATE partitions SET bytes = (
+    SELECT coalesce(sum(length(key) + coalesce(length(headers), 0) + length(body)), 0) FROM records
+    WHERE position >= partition_id << 40 AND position < (partition_id + 1) << 40
+);
+PRAGMA user_version = 2;
 ";
 
 /// What a connection finds in the file it has opened.
@@ -89,6 +112,8 @@ CREATE TABLE progress (
 pub(crate) enum Contents {
     Nothing,
     Ours,
+    /// Ours, at the schema of an earlier version.
+    Older,
 }
 
 /// Reads whose file this is; writes nothing.
@@ -113,7 +138,16 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Contents> {
             .cause(format!("the file has schema {version}, this version knows up to {SCHEMA_VERSION}"))
             .next("use the newer version of Busline; nothing was written"));
     }
-    Ok(Contents::Ours)
+    match version {
+        SCHEMA_VERSION => Ok(Contents::Ours),
+        1.. => Ok(Contents::Older),
+        _ => Err(crate::topics::damaged(format!("schema {version} never was"))),
+    }
+}
+
+/// Brings a file of an earlier version to this one, inside one transaction.
+pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(FROM_VERSION_1)
 }
 
 /// Makes the tables in an empty file, in one transaction.

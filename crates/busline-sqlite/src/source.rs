@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use busline_core::{
-    Assignment, BoxFuture, Commit, Error, ErrorKind, Offset, Partition, ReadRequest, Record, Result, Source,
+    Assignment, Bounds, BoxFuture, Commit, Error, ErrorKind, Offset, Partition, ReadRequest, Record, Result, Source,
     SourceEvent, SourceRequest, not_owner,
 };
 use rusqlite::Connection;
@@ -23,9 +23,9 @@ use crate::wake::Bell;
 use crate::{records, topics};
 
 /// Records read at once, and pieces read ahead of the subscription.
-const PIECE_RECORDS: usize = 512;
+const PIECE_RECORDS: usize = 128;
 const PIECE_BYTES: usize = 1 << 20;
-const PIECES_AHEAD: usize = 4;
+const PIECES_AHEAD: usize = 16;
 
 /// Beats in one lease: a member beats this often before others may take it for dead.
 const BEATS_PER_LEASE: u32 = 5;
@@ -262,6 +262,7 @@ impl MemberState {
                 read => read?,
             };
             if records.is_empty() {
+                self.skip_deleted(connection, partition, generation, from)?;
                 continue;
             }
             *last = partition;
@@ -287,6 +288,21 @@ impl MemberState {
         let after = to_read.partition_point(|(partition, ..)| *partition <= last);
         to_read.rotate_left(after);
         to_read
+    }
+
+    /// Where nothing is left to read, a gap is told as well.
+    fn skip_deleted(&self, connection: &Connection, partition: Partition, generation: u64, from: Offset) -> Result<()> {
+        let (_, Bounds { start, .. }) = topics::partition(connection, &self.request.topic.name, partition)?;
+        let mut state = self.state();
+        let Some(reading) = state.reading.get_mut(&partition) else { return Ok(()) };
+        if start <= from || reading.generation != generation || reading.next != from {
+            return Ok(());
+        }
+        reading.next = start;
+        state.events.push_back(SourceEvent::Gap { partition, from, to: start });
+        drop(state);
+        self.ready.notify_one();
+        Ok(())
     }
 
     /// Queues a piece, unless the partition was lost or moved while it was read.

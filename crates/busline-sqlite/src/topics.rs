@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::from_sqlite;
 use crate::groups;
-use crate::schema::{PARTITION_ID_MAX, offset_of, position};
+use crate::schema::PARTITION_ID_MAX;
 
 /// The ids of a topic's partitions, by number.
 pub(crate) type PartitionIds = Vec<i64>;
@@ -21,8 +21,14 @@ pub(crate) fn create(connection: &Connection, name: &TopicName, spec: &TopicSpec
     let incarnation = Uuid::from_bytes(rand::random());
     connection
         .execute(
-            "INSERT INTO topics (name, collision_form, incarnation, spec) VALUES (?1, ?2, ?3, ?4)",
-            params![name.as_str(), name.collision_form(), incarnation.as_bytes(), to_json(spec)?],
+            "INSERT INTO topics (name, collision_form, incarnation, spec, is_limited) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                name.as_str(),
+                name.collision_form(),
+                incarnation.as_bytes(),
+                to_json(spec)?,
+                spec.retention.is_limited()
+            ],
         )
         .map_err(from_sqlite)?;
     let topic_id = connection.last_insert_rowid();
@@ -57,7 +63,10 @@ pub(crate) fn update(connection: &Connection, name: &TopicName, spec: &TopicSpec
     spec.check_single_copy("sqlite").map_err(|error| error.at("update topic", name))?;
     found.spec.check_update(spec).map_err(|error| error.at("update topic", name))?;
     connection
-        .execute("UPDATE topics SET spec = ?1 WHERE name = ?2", params![to_json(spec)?, name.as_str()])
+        .execute(
+            "UPDATE topics SET spec = ?1, is_limited = ?2 WHERE name = ?3",
+            params![to_json(spec)?, spec.retention.is_limited(), name.as_str()],
+        )
         .map_err(from_sqlite)?;
     Ok(TopicInfo { spec: spec.clone(), ..found })
 }
@@ -90,10 +99,18 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<TopicRow> {
 
 impl TopicRow {
     fn into_info(self) -> Result<TopicInfo> {
-        let spec = serde_json::from_str(&self.spec)
-            .map_err(|error| damaged(format!("the spec of topic {} cannot be read", self.name)).because(error))?;
+        let spec = read_spec(&self.name, &self.spec)?;
         Ok(TopicInfo { name: TopicName::stored(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
     }
+}
+
+/// The spec of a topic as it is stored.
+///
+/// # Errors
+/// `Corrupt/Store`.
+pub(crate) fn read_spec(name: &str, spec: &str) -> Result<TopicSpec> {
+    serde_json::from_str(spec)
+        .map_err(|error| damaged(format!("the spec of topic {name} cannot be read")).because(error))
 }
 
 /// The file contradicts itself.
@@ -181,62 +198,4 @@ pub(crate) fn partition(connection: &Connection, topic: &TopicName, number: Part
             Err(partition_not_found(topic, number))
         }
     }
-}
-
-/// Most records deleted in one transaction: about 14 ms.
-pub(crate) const DELETE_CHUNK: u64 = 1_000;
-
-/// Deletes at most [`DELETE_CHUNK`] records below this offset; gives the start afterwards, and whether more are left.
-pub(crate) fn trim_chunk(
-    connection: &Connection,
-    topic: &TopicName,
-    number: Partition,
-    below: Offset,
-) -> Result<(Offset, bool)> {
-    let (id, bounds) = partition(connection, topic, number)?;
-    let below = below.0.clamp(bounds.start.0, bounds.end.0);
-    let to = below.min(bounds.start.0 + DELETE_CHUNK);
-    connection
-        .execute(
-            "DELETE FROM records WHERE position >= ?1 AND position < ?2",
-            [position(id, bounds.start.0), position(id, to)],
-        )
-        .map_err(from_sqlite)?;
-    connection
-        .execute("UPDATE partitions SET start_offset = ?1 WHERE partition_id = ?2", params![to, id])
-        .map_err(from_sqlite)?;
-    Ok((Offset(to), to < below))
-}
-
-/// Shortens the file by at most 256 pages. The statement gives a row for each page, so it must be read to its end.
-fn give_pages_back(connection: &Connection) -> rusqlite::Result<()> {
-    let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
-    let mut pages = vacuum.query([])?;
-    while pages.next()?.is_some() {}
-    Ok(())
-}
-
-/// Deletes at most [`DELETE_CHUNK`] records of deleted topics; gives whether more are left.
-pub(crate) fn sweep_chunk(connection: &Connection) -> Result<bool> {
-    let id: Option<i64> =
-        connection.query_row("SELECT min(partition_id) FROM dropped", [], |row| row.get(0)).map_err(from_sqlite)?;
-    let Some(id) = id else { return Ok(false) };
-    let first: Option<i64> = connection
-        .query_row(
-            "SELECT min(position) FROM records WHERE position >= ?1 AND position < ?2",
-            [position(id, 0), position(id + 1, 0)],
-            |row| row.get(0),
-        )
-        .map_err(from_sqlite)?;
-    match first {
-        None => connection.execute("DELETE FROM dropped WHERE partition_id = ?1", [id]).map_err(from_sqlite)?,
-        Some(first) => {
-            let end = position(id, offset_of(first) + DELETE_CHUNK).min(position(id + 1, 0));
-            connection
-                .execute("DELETE FROM records WHERE position >= ?1 AND position < ?2", [first, end])
-                .map_err(from_sqlite)?
-        }
-    };
-    give_pages_back(connection).map_err(from_sqlite)?;
-    Ok(true)
 }

@@ -35,14 +35,15 @@ mod connect;
 pub use connect::connect;
 
 pub use busline_core::{
-    Ack, AckPositions, Assignment, Attribute, Bounds, Bus, Capabilities, Clock, Closed, Delivery, Driver, Durability,
-    Envelope, Error, ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName, HEADER_BYTES_MAX, HEADERS_MAX,
-    Handler, HandlerError, Header, Headers, ID_BYTES_MAX, Integrity, JSON_CONTENT_TYPE, KEY_BYTES_MAX, Lag, Left,
-    Medium, Member, MemoryDriver, NAME_BYTES_MAX, OccurredAt, Offset, PARTITIONS_MAX, Partition, Payload, Positions,
-    Provision, Publisher, PublisherBuilder, PublisherSettings, PublisherStats, RECORD_BYTES_MAX, RawJson, ReadRequest,
-    Receipt, Record, Result, Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings,
+    Ack, AckPositions, Assignment, Attribute, BATCH_ITEMS_MAX, Bounds, Bus, Capabilities, Clock, Closed, Delivery,
+    Driver, Durability, Envelope, Error, ErrorKind, Failure, FailureHandler, Format, Gaps, GroupName,
+    HANDLER_BATCH_MAX, HEADER_BYTES_MAX, HEADERS_MAX, Handler, HandlerError, Header, Headers, Health, HealthState,
+    ID_BYTES_MAX, Integrity, JSON_CONTENT_TYPE, JSON_DEPTH_MAX, KEY_BYTES_MAX, Lag, Left, Medium, Member, MemoryDriver,
+    NAME_BYTES_MAX, OccurredAt, Offset, PARTITIONS_MAX, Partition, Payload, Positions, Provision, Publisher,
+    PublisherBuilder, PublisherSettings, PublisherStats, RECORD_BYTES_MAX, RawJson, ReadRequest, Reason, Receipt,
+    Record, Result, Retention, Retry, Start, Subscription, SubscriptionBuilder, SubscriptionSettings,
     SubscriptionStats, SystemClock, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, TopicSpec, TryPublishError,
-    Verdict, Wire, decode, escaped, topic_not_found,
+    Verdict, Wire, Work, decode, escaped, topic_not_found,
 };
 pub use busline_core::{
     Batch, Blocked, BoxFuture, Commit, RecordRef, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest,

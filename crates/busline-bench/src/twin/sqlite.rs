@@ -88,7 +88,7 @@ const PARTITIONS: &str = "SELECT partition_id FROM partitions JOIN topics USING 
 const INSERT: &str =
     "INSERT INTO records (position, time, key, headers, body, checksum) VALUES (?1, ?2, ?3, NULL, ?4, ?5)";
 
-const MOVE_END: &str = "UPDATE partitions SET end_offset = ?1 WHERE partition_id = ?2";
+const MOVE_END: &str = "UPDATE partitions SET end_offset = ?1, bytes = bytes + ?2 WHERE partition_id = ?3";
 
 /// The one loop.
 struct Writer<'c> {
@@ -105,6 +105,8 @@ struct Writer<'c> {
 struct End {
     partition_id: i64,
     offset: i64,
+    /// Appended since the last commit.
+    bytes: u64,
     moved: bool,
 }
 
@@ -122,7 +124,7 @@ impl<'c> Writer<'c> {
         let mut select = connection.prepare(PARTITIONS)?;
         let mut ends_of = |topic: &String| -> Result<Vec<End>> {
             let ids = select.query_map([topic], |row| row.get(0))?;
-            ids.map(|id| Ok(End { partition_id: id?, offset: 0, moved: false })).collect()
+            ids.map(|id| Ok(End { partition_id: id?, offset: 0, bytes: 0, moved: false })).collect()
         };
         Ok(Self {
             connection,
@@ -225,14 +227,16 @@ impl<'c> Writer<'c> {
         let position = (end.partition_id << 40) | end.offset;
         end.offset += 1;
         end.moved = true;
+        end.bytes += (key.len() + body.len()) as u64;
         self.insert.execute(params![position, time, key, body, checksum])?;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
         for end in self.ends.iter_mut().flatten().filter(|end| end.moved) {
-            self.move_end.execute(params![end.offset, end.partition_id])?;
+            self.move_end.execute(params![end.offset, end.bytes, end.partition_id])?;
             end.moved = false;
+            end.bytes = 0;
         }
         Ok(self.connection.execute_batch("COMMIT")?)
     }

@@ -485,7 +485,8 @@ mod tests {
 
     #[track_caller]
     fn ends(committed: Option<u64>, records: u64, expected: bool) {
-        let lag = Lag { partition: Partition(0), committed: committed.map(Offset), end: Offset(12), records };
+        let lag =
+            Lag { partition: Partition(0), committed: committed.map(Offset), end: Offset(12), records, deleted: 0 };
         assert_eq!(is_at_end(&[(Partition(0), Offset(10))], &[lag]), expected, "{committed:?} {records}");
     }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use busline::{
-    Bus, Capabilities, Driver, Error, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX,
-    Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest, Result, SqliteConfig, SubscriptionSettings,
-    TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicSpec,
+    BATCH_ITEMS_MAX, Bus, Capabilities, Driver, Error, HANDLER_BATCH_MAX, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX,
+    JSON_DEPTH_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest,
+    Result, SqliteConfig, SubscriptionSettings, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicSpec,
 };
 use serde::Serialize;
 
@@ -85,6 +85,10 @@ async fn bus_checks(bus: &Bus) -> Vec<Check> {
             }
         }
     }
+    match deleted_unread(driver).await {
+        Ok(losses) => checks.extend(losses.into_iter().map(|loss| Check::good("deleted unread", loss))),
+        Err(error) => checks.push(Check::bad("groups", &error)),
+    }
     if let Err(error) = close(bus, Ok(())).await {
         checks.push(Check::bad("close", &error));
     }
@@ -104,6 +108,22 @@ async fn ends(driver: &dyn Driver, topic: &TopicInfo) -> Result<u64> {
         positions += bounds.end.0 - bounds.start.0;
     }
     Ok(positions)
+}
+
+/// What each group has lost by limits of retention and trims. It is past, so it does not make the bus unwell.
+async fn deleted_unread(driver: &dyn Driver) -> Result<Vec<String>> {
+    let mut losses = Vec::new();
+    if driver.capabilities().groups {
+        for (group, topic) in driver.groups().await? {
+            let deleted: u64 = driver.lag(&group, &topic).await?.iter().map(|lag| lag.deleted).sum();
+            if deleted > 0 {
+                losses.push(format!(
+                    "group {group} on {topic}: {deleted} records were deleted before it had finished them"
+                ));
+            }
+        }
+    }
+    Ok(losses)
 }
 
 #[derive(Serialize)]
@@ -195,15 +215,18 @@ fn limits() -> Vec<Limit> {
         bytes("envelope", "id_bytes_max", ID_BYTES_MAX),
         count("envelope", "headers_max", HEADERS_MAX, "headers"),
         bytes("envelope", "header_bytes_max", HEADER_BYTES_MAX),
+        count("envelope", "json_depth_max", JSON_DEPTH_MAX as usize, "levels"),
         bytes("publisher", "record_bytes_max", publisher.record_bytes_max),
         count("publisher", "window_envelopes_max", publisher.window_envelopes_max, "envelopes"),
         bytes("publisher", "window_bytes_max", publisher.window_bytes_max),
+        count("publisher", "batch_items_max", BATCH_ITEMS_MAX, "envelopes"),
         time("publisher", "deadline", publisher.deadline),
         time("sqlite", "patience", sqlite.patience),
         count("sqlite", "batch_records_max", sqlite.batch_records_max, "records"),
         bytes("sqlite", "batch_bytes_max", sqlite.batch_bytes_max),
         count("sqlite", "checkpoint_pages", sqlite.checkpoint_pages as usize, "pages of 8 KiB"),
         none("sqlite", "file_bytes_max", sqlite.file_bytes_max, "bytes"),
+        time("sqlite", "retention_interval", sqlite.retention_interval),
         bytes("pub", "line_bytes_max", input::LINE_BYTES_MAX),
         count("pub", "lines_waiting_max", publish::LINES_WAITING_MAX, "lines"),
         count("pub", "notes_max", NOTES_MAX as usize, "lines"),
@@ -213,6 +236,9 @@ fn limits() -> Vec<Limit> {
         time("sub", "pause_max", subscribe::PAUSE_MAX),
         count("group", "concurrency", group.concurrency, "handlers"),
         count("group", "attempts_max", group.retry.attempts_max as usize, "attempts"),
+        count("group", "handler_batch_max", HANDLER_BATCH_MAX, "events"),
+        time("group", "backoff_min", group.retry.backoff_min),
+        time("group", "backoff_max", group.retry.backoff_max),
         time("group", "handler_timeout", group.handler_timeout),
         time("group", "lease", group.lease),
         time("group", "commit_interval", group.commit_interval),
@@ -226,7 +252,7 @@ fn limits() -> Vec<Limit> {
     ]
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

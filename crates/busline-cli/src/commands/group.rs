@@ -203,6 +203,8 @@ pub(super) struct GroupView {
     topic: String,
     /// Records that are there and not finished, in all.
     lag: u64,
+    /// Records that were deleted before the group had finished them, in all.
+    deleted_unread: u64,
     members: Vec<MemberView>,
     partitions: Vec<LagView>,
 }
@@ -215,6 +217,7 @@ impl GroupView {
             group: group.to_string(),
             topic: topic.to_string(),
             lag: lag.iter().map(|lag| lag.records).sum(),
+            deleted_unread: lag.iter().map(|lag| lag.deleted).sum(),
             partitions: lag.iter().map(|lag| LagView::of(lag, &members)).collect(),
             members: members.into_iter().map(MemberView::of).collect(),
         })
@@ -239,6 +242,7 @@ struct LagView {
     committed: Option<Offset>,
     end: Offset,
     lag: u64,
+    deleted_unread: u64,
     owner: Option<String>,
 }
 
@@ -250,6 +254,7 @@ impl LagView {
             committed: lag.committed,
             end: lag.end,
             lag: lag.records,
+            deleted_unread: lag.deleted,
             owner: owner.map(|owner| owner.name.clone()),
         }
     }
@@ -257,10 +262,20 @@ impl LagView {
 
 impl fmt::Display for LagView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, committed, end, lag, owner } = self;
-        write!(f, "partition {partition}  committed {} of {end}  lag {lag}", or_none(*committed))?;
+        let Self { partition, committed, end, lag, deleted_unread, owner } = self;
+        write!(
+            f,
+            "partition {partition}  committed {} of {end}  lag {lag}{}",
+            or_none(*committed),
+            unread(*deleted_unread)
+        )?;
         owner.as_ref().map_or(Ok(()), |owner| write!(f, "  held by {owner}"))
     }
+}
+
+/// What is said of records that were deleted before they were finished; nothing, if none were.
+fn unread(deleted: u64) -> String {
+    if deleted == 0 { String::new() } else { format!("  deleted unread {deleted}") }
 }
 
 fn or_none(offset: Option<Offset>) -> String {
@@ -270,7 +285,8 @@ fn or_none(offset: Option<Offset>) -> String {
 impl GroupView {
     fn headline(&self) -> String {
         let members = self.members.len();
-        format!("{}  topic {}  {members} members  lag {}", self.group, self.topic, self.lag)
+        let deleted = unread(self.deleted_unread);
+        format!("{}  topic {}  {members} members  lag {}{deleted}", self.group, self.topic, self.lag)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use busline::{Bounds, Driver, Partition, Result, TopicInfo, TopicName, TopicSpec, topic_not_found};
+use busline::{Bounds, Driver, Partition, Result, Retention, TopicInfo, TopicName, TopicSpec, topic_not_found};
 use serde::Serialize;
 
 use super::Ended;
+use super::doctor::millis;
 use super::group::GroupView;
 use super::job::close;
 use crate::args::Topic;
@@ -32,8 +33,13 @@ enum Mode {
 impl Request {
     pub(crate) fn new(args: Topic, bus: Target) -> Result<Self> {
         let action = match args {
-            Topic::Create { topic, partitions } => {
-                let spec = TopicSpec { partitions, ..TopicSpec::default() };
+            Topic::Create { topic, partitions, retention } => {
+                let retention = Retention {
+                    age_max: retention.retain_age,
+                    bytes_max: retention.retain_bytes,
+                    records_max: retention.retain_records,
+                };
+                let spec = TopicSpec { partitions, retention, ..TopicSpec::default() };
                 let topic = TopicName::new(&topic)?;
                 spec.validate().map_err(|error| error.at("create topic", &topic))?;
                 Action::Create(topic, spec)
@@ -113,6 +119,9 @@ struct TopicView {
     partitions: u32,
     replicas: u8,
     retention: String,
+    retain_age_ms: Option<u64>,
+    retain_bytes: Option<u64>,
+    retain_records: Option<u64>,
     incarnation: String,
 }
 
@@ -123,6 +132,9 @@ impl TopicView {
             partitions: info.spec.partitions,
             replicas: info.spec.replicas,
             retention: info.spec.retention.to_string(),
+            retain_age_ms: info.spec.retention.age_max.map(millis),
+            retain_bytes: info.spec.retention.bytes_max,
+            retain_records: info.spec.retention.records_max,
             incarnation: info.incarnation.to_string(),
         }
     }

@@ -35,6 +35,45 @@ fn topics_are_created_shown_listed_and_deleted() {
 }
 
 #[test]
+fn limits_of_retention_are_set_shown_and_kept() {
+    let shop = Shop::new();
+    let made =
+        shop.run("topic create clicks --partitions 1 --retain-age 3600 --retain-bytes 1000000 --retain-records 3");
+    let shown = "clicks  1 partitions, 1 replicas, retention age 3600s, 1000000 bytes, 3 records\n";
+    assert_eq!((made.code, made.stdout.as_str()), (Some(0), shown), "{}", made.stderr);
+    let limits = |line: &str| {
+        let topic = shop.run(line).json().remove(0);
+        ["retain_age_ms", "retain_bytes", "retain_records"].map(|limit| topic[limit].clone())
+    };
+    assert_eq!(limits("topic show clicks --json"), [json!(3_600_000), json!(1_000_000), json!(3)]);
+    assert_eq!(limits("topic create all --json"), [json!(null), json!(null), json!(null)]);
+    for number in 0..5 {
+        assert_eq!(shop.run("pub clicks --key a --type T").code, Some(0));
+        if number == 0 {
+            let read = shop.run("sub clicks --group slow --count 1");
+            assert_eq!(read.code, Some(0), "{}", read.stderr);
+        }
+    }
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let group = loop {
+        let topic = shop.run("topic show clicks --json").json().remove(0);
+        if topic["contents"] == json!([{"partition": 0, "start": 2, "end": 5}]) {
+            break topic["groups"][0].clone();
+        }
+        assert!(std::time::Instant::now() < end, "{topic}");
+    };
+    assert_eq!((&group["lag"], &group["deleted_unread"]), (&json!(3), &json!(1)));
+    let headline = "slow  topic clicks  0 members  lag 3  deleted unread 1";
+    for line in ["group show slow", "topic show clicks"] {
+        let ran = shop.run(line);
+        assert!(ran.stdout.contains(headline), "{line}: {}", ran.stdout);
+    }
+    let doctor = shop.run("doctor");
+    let loss = "group slow on clicks: 1 records were deleted before it had finished them";
+    assert!(doctor.code == Some(0) && doctor.stdout.contains(loss), "{}", doctor.stdout);
+}
+
+#[test]
 fn topics_that_cannot_be_are_named() {
     let shop = Shop::new();
     assert_eq!(shop.run("topic create a_b").code, Some(0));
@@ -43,6 +82,9 @@ fn topics_that_cannot_be_are_named() {
         ("topic create a.b", "AlreadyExists/CollidingName"),
         ("topic create x --partitions 0", "Invalid/Range"),
         ("topic create x --partitions 1025", "Invalid/Range"),
+        ("topic create x --retain-age 0", "Invalid/Range"),
+        ("topic create x --retain-bytes 0", "Invalid/Range"),
+        ("topic create x --retain-records 0", "Invalid/Range"),
         ("topic create __x", "Invalid/ReservedName"),
         ("topic delete x", "NotFound/Topic"),
     ] {

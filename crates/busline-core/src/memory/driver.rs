@@ -46,7 +46,9 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(crate::bus::bus_closed());
         }
-        Ok(self.store.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.let_go(&*self.clock);
+        Ok(store)
     }
 }
 

@@ -19,6 +19,8 @@ struct Owned {
     owner: Option<String>,
     generation: u64,
     committed: Option<Offset>,
+    /// Records deleted before they were finished.
+    deleted: u64,
 }
 
 impl Group {
@@ -83,6 +85,19 @@ impl Group {
 
     pub(super) fn committed(&self) -> Vec<Option<Offset>> {
         self.partitions.iter().map(|owned| owned.committed).collect()
+    }
+
+    /// Counts what is unfinished of the records from `start` up to, not including, `to`, which are deleted; gives how many.
+    pub(super) fn note_deleted(&mut self, partition: usize, start: u64, to: u64) -> u64 {
+        let owned = &mut self.partitions[partition];
+        let unfinished = owned.committed.map_or(0, |committed| to.saturating_sub(committed.0.max(start)));
+        owned.deleted += unfinished;
+        unfinished
+    }
+
+    /// Records of each partition that were deleted before they were finished.
+    pub(super) fn deleted(&self) -> Vec<u64> {
+        self.partitions.iter().map(|owned| owned.deleted).collect()
     }
 
     pub(super) fn move_committed(&mut self, to: &[(Partition, Offset)]) {

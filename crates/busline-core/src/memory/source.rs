@@ -114,13 +114,13 @@ impl MemorySource {
                 continue;
             }
             let request = ReadRequest { partition, from: reading.next, to: Offset(u64::MAX), records_max, bytes_max };
-            let records = store.read(&self.request.topic.name, &request)?;
-            let (Some(first), Some(newest)) = (records.first(), records.last()) else { continue };
-            if first.offset > reading.next {
-                let (from, to) = (reading.next, first.offset);
-                reading.next = to;
-                return Ok(Some(SourceEvent::Gap { partition, from, to }));
+            let start = store.bounds(&self.request.topic.name, partition)?.start;
+            if start > reading.next {
+                let from = std::mem::replace(&mut reading.next, start);
+                return Ok(Some(SourceEvent::Gap { partition, from, to: start }));
             }
+            let records = store.read(&self.request.topic.name, &request)?;
+            let Some(newest) = records.last() else { continue };
             reading.next = newest.offset.next();
             let generation = reading.generation;
             held.last = partition;

@@ -1,6 +1,6 @@
 //! Topics and records in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -9,13 +9,15 @@ use uuid::Uuid;
 use super::groups::Group;
 use crate::ack::{Ack, Durability, Medium};
 use crate::batch::RecordRef;
+use crate::clock::Clock;
 use crate::driver::{Lag, ReadRequest};
 use crate::error::Result;
 use crate::headers::Headers;
 use crate::record::Record;
+use crate::retention::{Kept, Retention};
 use crate::topic::{
     Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec, colliding_name, group_not_found,
-    partition_not_found, topic_exists, topic_not_found,
+    partition_not_found, topic_exists, topic_not_found, warn_deleted,
 };
 
 /// All topics by name.
@@ -35,7 +37,9 @@ struct Topic {
 #[derive(Debug, Default)]
 struct Log {
     start: u64,
-    records: Vec<Record>,
+    records: VecDeque<Record>,
+    /// Bytes of its records: keys, headers and bodies.
+    bytes: u64,
 }
 
 impl Store {
@@ -82,7 +86,7 @@ impl Store {
         let stored = self.topics.get_mut(&topic.name).filter(|stored| stored.info.incarnation == topic.incarnation);
         let log = &mut stored.ok_or_else(|| topic_not_found(&topic.name))?.partitions[record.partition.0 as usize];
         let offset = Offset(log.end());
-        log.records.push(Record {
+        log.push(Record {
             partition: record.partition,
             offset,
             time,
@@ -95,11 +99,23 @@ impl Store {
     }
 
     pub(super) fn trim(&mut self, topic: &TopicName, partition: Partition, below: Offset) -> Result<Offset> {
-        let log = self.log_mut(topic, partition)?;
-        let gone = (below.0.clamp(log.start, log.end()) - log.start) as usize;
-        log.records.drain(..gone);
-        log.start += gone as u64;
-        Ok(Offset(log.start))
+        let stored = self.topics.get_mut(topic).ok_or_else(|| topic_not_found(topic))?;
+        let number = partition.0 as usize;
+        let log = stored.partitions.get(number).ok_or_else(|| partition_not_found(topic, partition))?;
+        let below = below.0.clamp(log.start, log.end());
+        stored.delete_below(number, below);
+        Ok(Offset(stored.partitions[number].start))
+    }
+
+    /// Deletes what the topics' limits let go. Whoever looks at the store calls this first, so nobody sees more.
+    pub(super) fn let_go(&mut self, clock: &dyn Clock) {
+        for topic in self.topics.values_mut().filter(|topic| topic.info.spec.retention.is_limited()) {
+            let now = clock.now();
+            for number in 0..topic.partitions.len() {
+                let below = topic.partitions[number].kept_from(&topic.info.spec.retention, now);
+                topic.delete_below(number, below);
+            }
+        }
     }
 
     pub(super) fn read(&self, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
@@ -142,14 +158,17 @@ impl Store {
 
     pub(super) fn lag(&self, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
         let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
-        let committed = stored.groups.get(group).map_or_else(|| vec![None; stored.partitions.len()], Group::committed);
-        let of = |((number, log), committed): ((usize, &Log), Option<Offset>)| Lag {
+        let found = stored.groups.get(group);
+        let committed = found.map_or_else(|| vec![None; stored.partitions.len()], Group::committed);
+        let deleted = found.map_or_else(|| vec![0; stored.partitions.len()], Group::deleted);
+        let of = |((number, log), (committed, deleted)): ((usize, &Log), (Option<Offset>, u64))| Lag {
             partition: Partition(number as u32),
             committed,
             end: Offset(log.end()),
             records: log.end() - committed.map_or(log.start, |offset| offset.0.clamp(log.start, log.end())),
+            deleted,
         };
-        Ok(stored.partitions.iter().enumerate().zip(committed).map(of).collect())
+        Ok(stored.partitions.iter().enumerate().zip(committed.into_iter().zip(deleted)).map(of).collect())
     }
 
     pub(super) fn delete_group(&mut self, group: &GroupName, topic: &TopicName) -> Result<()> {
@@ -173,10 +192,23 @@ impl Store {
         let stored = self.topics.get(topic).ok_or_else(|| topic_not_found(topic))?;
         stored.partitions.get(partition.0 as usize).ok_or_else(|| partition_not_found(topic, partition))
     }
+}
 
-    fn log_mut(&mut self, topic: &TopicName, partition: Partition) -> Result<&mut Log> {
-        let stored = self.topics.get_mut(topic).ok_or_else(|| topic_not_found(topic))?;
-        stored.partitions.get_mut(partition.0 as usize).ok_or_else(|| partition_not_found(topic, partition))
+impl Topic {
+    /// Deletes the records of a partition below this offset, and says what groups lose by it.
+    fn delete_below(&mut self, partition: usize, below: u64) {
+        let log = &mut self.partitions[partition];
+        let start = log.start;
+        if below <= start {
+            return;
+        }
+        log.delete_below(below);
+        for (group, state) in &mut self.groups {
+            let lost = state.note_deleted(partition, start, below);
+            if lost > 0 {
+                warn_deleted(&self.info.name, group, lost);
+            }
+        }
     }
 }
 
@@ -185,8 +217,38 @@ impl Log {
         self.start + self.records.len() as u64
     }
 
+    fn push(&mut self, record: Record) {
+        self.bytes += bytes_of(&record);
+        self.records.push_back(record);
+    }
+
+    fn delete_below(&mut self, below: u64) {
+        let gone = self.records.drain(..(below - self.start) as usize);
+        self.bytes -= gone.map(|record| bytes_of(&record)).sum::<u64>();
+        self.start = below;
+    }
+
+    /// The first offset that these limits keep.
+    fn kept_from(&self, limits: &Retention, now: Timestamp) -> u64 {
+        let (mut kept_from, mut bytes) = (self.start, self.bytes);
+        for record in &self.records {
+            let kept = Kept { records: self.end() - kept_from, bytes, oldest: record.time };
+            if !limits.lets_go(&kept, now) {
+                break;
+            }
+            kept_from += 1;
+            bytes -= bytes_of(record);
+        }
+        kept_from
+    }
+
     fn from(&self, offset: u64) -> impl Iterator<Item = &Record> {
         let skipped = offset.clamp(self.start, self.end()) - self.start;
-        self.records[skipped as usize..].iter()
+        self.records.range(skipped as usize..)
     }
+}
+
+fn bytes_of(record: &Record) -> u64 {
+    let headers = record.headers.iter().map(|header| header.name.len() + header.value.len()).sum::<usize>();
+    (record.key.len() + headers + record.body.len()) as u64
 }

@@ -139,6 +139,11 @@ impl Line {
         self.lock().stats
     }
 
+    /// What keeps the sink from moving.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.sink.trouble()
+    }
+
     /// Takes room in the window if there is some and nobody waits for it.
     pub(crate) fn try_take_room(&self, records: usize, bytes: usize) -> Result<bool> {
         use tokio::sync::TryAcquireError::{Closed, NoPermits};

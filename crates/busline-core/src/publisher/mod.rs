@@ -22,6 +22,6 @@ pub(crate) use publish::Inner as PublisherCore;
 pub use builder::PublisherBuilder;
 pub use keeper::{Failure, FailureHandler};
 pub use line::PublisherStats;
-pub use publish::{Closed, Publisher, TryPublishError};
+pub use publish::{BATCH_ITEMS_MAX, Closed, Publisher, TryPublishError};
 pub use receipt::Receipt;
 pub use settings::PublisherSettings;

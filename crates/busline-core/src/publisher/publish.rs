@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use crate::ack::Ack;
 use crate::driver::SinkOffer;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::topic::TopicInfo;
+use crate::topic::{TopicInfo, TopicName};
 
 /// Most envelopes of one call of [`Publisher::publish_batch`].
-const BATCH_ITEMS_MAX: usize = 1_000_000;
+pub const BATCH_ITEMS_MAX: usize = 1_000_000;
 
 /// Publishes envelopes to one topic, in order per key.
 ///
@@ -51,6 +52,7 @@ impl Drop for LastHandle {
 
 /// What all handles of one publisher share.
 pub(crate) struct Inner {
+    number: u64,
     line: Arc<Line>,
     encoder: Encoder,
     topic: TopicInfo,
@@ -61,6 +63,9 @@ pub(crate) struct Inner {
     runtime: Handle,
     closed: OnceCell<Closed>,
 }
+
+/// Publishers that the process has opened, to tell them from each other.
+static PUBLISHERS: AtomicU64 = AtomicU64::new(0);
 
 /// Limits of an atomic batch: what backend and window both hold.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +115,9 @@ impl Publisher {
     ) -> Self {
         let keeper = Mutex::new(Some(keeper));
         let handles = Arc::new(LastHandle(Arc::clone(&line)));
-        let inner = Arc::new(Inner { line, encoder, topic, offer, atomic, keeper, runtime, closed: OnceCell::new() });
+        let number = PUBLISHERS.fetch_add(1, Ordering::Relaxed);
+        let inner =
+            Arc::new(Inner { number, line, encoder, topic, offer, atomic, keeper, runtime, closed: OnceCell::new() });
         Self { inner, _handles: handles }
     }
 
@@ -325,6 +332,23 @@ impl Publisher {
 }
 
 impl Inner {
+    /// Tells it from the others of the process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn topic_name(&self) -> &TopicName {
+        &self.topic.name
+    }
+
+    pub(crate) fn stats(&self) -> PublisherStats {
+        self.line.stats()
+    }
+
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.line.trouble()
+    }
+
     async fn flush(&self) {
         for receipt in self.line.unsettled() {
             drop(receipt.await);

@@ -118,7 +118,7 @@ impl SubscriptionBuilder {
     /// # Errors
     /// As [`handle`](Self::handle).
     pub async fn handle_batch<H: BatchHandler>(self, size_max: usize, handler: H) -> Result<Subscription> {
-        if !(1..=BATCH_SIZE_MAX).contains(&size_max) {
+        if !(1..=HANDLER_BATCH_MAX).contains(&size_max) {
             let error = Error::invalid("Range").cause(format!("a batch of {size_max} events"));
             let error = error.next("use 1 to 4,096 events");
             return Err(error.at("subscribe", format!("{} of group {}", self.topic, self.group)));
@@ -205,7 +205,7 @@ async fn open_parking(
 }
 
 /// Most events of one batch.
-const BATCH_SIZE_MAX: usize = 4_096;
+pub const HANDLER_BATCH_MAX: usize = 4_096;
 
 fn check_start(start: &Start, topic: &TopicInfo) -> Result<()> {
     let Start::Offsets(offsets) = start else { return Ok(()) };

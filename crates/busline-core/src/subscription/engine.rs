@@ -213,7 +213,11 @@ impl Engine {
     /// Tells the source which partitions are to pause or go on.
     pub(crate) fn apply_pauses(&self) {
         let _in_order = self.pausing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (pause, resume) = self.with_lanes(Lanes::pauses);
+        let (pause, resume) = {
+            let mut state = self.lock();
+            let starving = state.is_starving();
+            state.lanes.pauses(starving)
+        };
         if !pause.is_empty() {
             self.source.pause(&pause);
             // A partition that is full of finished records goes on as soon as they are committed.
@@ -410,6 +414,11 @@ impl State {
     fn may_read(&self) -> bool {
         let (records, bytes) = self.lanes.room();
         records > 0 && bytes > 0 && (records >= self.read_min || self.lanes.ready_count() == 0)
+    }
+
+    /// Whether workers have nothing to do although the window is about full.
+    fn is_starving(&self) -> bool {
+        !self.idle.is_empty() && self.lanes.ready_count() == 0 && self.lanes.room().0 < self.read_min
     }
 
     /// Whether the reader waits for room and there is some; then it is to be woken.

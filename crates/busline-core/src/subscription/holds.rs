@@ -31,13 +31,16 @@ impl Lanes {
 
     /// Partitions whose source has to pause, and those whose source may go on, since the last call.
     ///
-    /// A partition pauses because its user says so, because a record cannot be decoded, because of its parking, or
-    /// because a further piece would go past `ahead_max`.
-    pub(crate) fn pauses(&mut self) -> (Shares, Shares) {
+    /// A partition pauses because its user says so, because a record cannot be decoded, because of its parking, because a
+    /// further piece would go past `ahead_max`, or because workers starve while it has more than its share of the window: then it has few keys,
+    /// and what is read of it only keeps the others out.
+    pub(crate) fn pauses(&mut self, starving: bool) -> (Shares, Shares) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        let share = self.bounds.records_max / self.partitions.len().max(1);
         for (partition, held) in &mut self.partitions {
             let is_full = held.progress.ahead() + self.bounds.piece() > self.bounds.ahead_max;
-            let pauses = is_full || held.is_paused();
+            held.greedy = if held.greedy { held.records > share / 2 } else { starving && held.records > share };
+            let pauses = is_full || held.greedy || held.is_paused();
             if pauses != held.source_paused {
                 held.source_paused = pauses;
                 let list = if pauses { &mut pause } else { &mut resume };
@@ -166,12 +169,19 @@ impl Lanes {
         Some(held)
     }
 
+    /// Partitions whose work goes on, as far as the user decides.
+    pub(crate) fn moving(&self) -> Vec<Partition> {
+        let moving = self.partitions.iter().filter(|(_, held)| !held.paused && !held.revoking);
+        moving.map(|(partition, _)| *partition).collect()
+    }
+
     /// Forgets what a lane keeps.
     fn empty(&mut self, lane_ref: super::lanes::LaneRef) {
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
-        self.load.take(lane.load());
+        let (partition, gone) = (lane.partition, lane.load());
         self.waiting.take(std::mem::take(&mut lane.counted));
         (lane.held, lane.further) = (VecDeque::new(), VecDeque::new());
+        self.take_load(partition, gone);
     }
 
     pub(crate) fn generation(&self, partition: Partition) -> Option<u64> {

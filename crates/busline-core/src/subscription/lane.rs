@@ -96,6 +96,10 @@ pub(super) struct Held {
     pub(super) progress: Progress,
     pub(super) by_key: HashMap<Bytes, LaneRef>,
     pub(super) running: usize,
+    /// Its records that are handed over and unfinished, without what is kept as offsets.
+    pub(super) records: usize,
+    /// It has more than its share of the window, and workers had nothing to do.
+    pub(super) greedy: bool,
     /// Being given up: nothing more is started.
     pub(super) revoking: bool,
     /// Paused by the user.
@@ -118,6 +122,8 @@ impl Held {
             progress,
             by_key: HashMap::new(),
             running: 0,
+            records: 0,
+            greedy: false,
             revoking: false,
             paused: false,
             awaits_parking: false,
@@ -159,6 +165,11 @@ impl Load {
     pub(super) fn take(&mut self, other: Self) {
         self.records -= other.records;
         self.bytes -= other.bytes;
+    }
+
+    #[must_use]
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self { records: self.records - other.records, bytes: self.bytes - other.bytes }
     }
 
     pub(super) fn one(bytes: usize) -> Self {

@@ -264,6 +264,9 @@ impl Lanes {
             return;
         }
         self.load.add(Load::one(bytes));
+        if let Some(held) = self.partitions.get_mut(&lane.partition) {
+            held.records += 1;
+        }
         if lane.rests {
             self.waiting.add(Load::one(bytes));
             lane.counted.add(Load::one(bytes));
@@ -290,6 +293,7 @@ impl Lanes {
                 None => {
                     let Some(Further { ordinal, offset, bytes }) = lane.further.pop_front() else { continue };
                     self.load.add(Load::one(bytes));
+                    held.records += 1;
                     (ordinal, bytes, Subject::Offset(offset))
                 }
             };
@@ -336,6 +340,7 @@ impl Lanes {
         match end {
             End::Done | End::Gone => {
                 self.load.take(Load::one(bytes));
+                held.records -= 1;
                 held.progress.finish(ordinal);
                 lane.failed = 0;
                 lane.phase = Phase::Ready;
@@ -362,6 +367,7 @@ impl Lanes {
             }
             End::ReadLater(offset, due) => {
                 self.load.take(Load::one(bytes));
+                held.records -= 1;
                 self.let_go(lane_ref);
                 let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
                 lane.further.push_front(Further { ordinal, offset, bytes });
@@ -412,7 +418,7 @@ impl Lanes {
     pub(super) fn remove(&mut self, lane_ref: LaneRef) -> Option<Lane> {
         let lane = self.lanes.get_mut(lane_ref.place as usize)?.take_if(|lane| lane.id == lane_ref.id)?;
         self.free.push(lane_ref.place);
-        self.load.take(lane.load());
+        self.take_load(lane.partition, lane.load());
         self.waiting.take(lane.counted);
         Some(lane)
     }
@@ -427,24 +433,34 @@ impl Lanes {
             return;
         }
         let mut kept = lane.load();
+        let (partition, before) = (lane.partition, kept);
         while kept.records > 0
             && (kept.records > WAITING_RECORDS_MAX
                 || self.waiting.records + kept.records > max.records
                 || self.waiting.bytes + kept.bytes > max.bytes)
         {
-            let gone = Load::one(lane.let_go_of_newest());
-            self.load.take(gone);
-            kept.take(gone);
+            kept.take(Load::one(lane.let_go_of_newest()));
         }
         self.waiting.add(kept);
         lane.counted = kept;
+        self.take_load(partition, before.minus(kept));
     }
 
     /// Keeps all records of a lane as places only.
     pub(super) fn let_go(&mut self, lane_ref: LaneRef) {
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
+        let (partition, gone) = (lane.partition, lane.load());
         while !lane.held.is_empty() {
-            self.load.take(Load::one(lane.let_go_of_newest()));
+            lane.let_go_of_newest();
+        }
+        self.take_load(partition, gone);
+    }
+
+    /// No longer held in memory.
+    pub(super) fn take_load(&mut self, partition: Partition, gone: Load) {
+        self.load.take(gone);
+        if let Some(held) = self.partitions.get_mut(&partition) {
+            held.records -= gone.records;
         }
     }
 

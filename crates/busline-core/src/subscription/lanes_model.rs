@@ -331,7 +331,8 @@ impl Course {
     }
 
     fn apply_pauses(&mut self) {
-        let (pause, resume) = self.lanes.pauses();
+        let starving = self.random.random_bool(0.5);
+        let (pause, resume) = self.lanes.pauses(starving);
         for (list, pauses) in [(pause, true), (resume, false)] {
             for (partition, generation) in list {
                 let plain = self.plain.get_mut(&partition).expect("a partition that is held");
@@ -351,6 +352,12 @@ impl Course {
         let mut load = running;
         lanes.iter().for_each(|lane| load.add(lane.load()));
         assert_eq!(self.lanes.load(), load, "what is held is counted exactly");
+        let is_current = |running: &Running| {
+            self.plain.get(&running.work.ticket.partition).is_some_and(|plain| plain.epoch == running.epoch)
+        };
+        let held_records: usize = self.lanes.partitions.values().map(|held| held.records).sum();
+        let orphans = self.running.iter().filter(|running| !is_current(running)).count();
+        assert_eq!(held_records + orphans, load.records, "and counted for its partition");
         let mut waiting = Load::default();
         for lane in lanes.iter().filter(|lane| lane.rests && lane.phase != Phase::Orphan) {
             assert_eq!(lane.counted, lane.load());
@@ -416,3 +423,30 @@ fn lanes_agree_with_a_plain_model() {
 }
 
 const COURSES: u64 = 1_000;
+
+#[test]
+fn a_partition_of_few_keys_leaves_the_window_to_the_others() {
+    let bounds = Bounds { records_max: 64, bytes_max: 1 << 20, ahead_max: 10_000 };
+    let mut lanes = Lanes::new(bounds);
+    for number in 0..4 {
+        lanes.assign(&Assignment { partition: Partition(number), generation: 1, committed: Offset(0) });
+    }
+    // All of one key, and more than a quarter of the window.
+    lanes.deliver(1, (0..17).map(|offset| record_of(0, offset)));
+    lanes.deliver(1, (0..16).map(|offset| record_of(1, offset)));
+    assert_eq!(lanes.pauses(false), (vec![], vec![]), "nobody starves");
+    assert_eq!(lanes.pauses(true), (vec![(Partition(0), 1)], vec![]));
+    let mut handle = |count| {
+        for _ in 0..count {
+            let work = std::iter::from_fn(|| lanes.take()).find(|work| work.ticket.partition == Partition(0));
+            lanes.finish(&work.expect("its key has more").ticket, End::Done);
+        }
+        lanes.pauses(true)
+    };
+    assert_eq!(handle(8), (vec![], vec![]), "it has more than half of its share");
+    assert_eq!(handle(1), (vec![], vec![(Partition(0), 1)]));
+}
+
+fn record_of(partition: u32, offset: u64) -> Record {
+    Course::record(Partition(partition), Offset(offset))
+}

@@ -31,7 +31,7 @@ mod worker;
 pub(crate) use handler::Place;
 pub(crate) use subscribe::{SubscriptionCore, close_in_handler};
 
-pub use builder::SubscriptionBuilder;
+pub use builder::{HANDLER_BATCH_MAX, SubscriptionBuilder};
 pub use handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
 pub use outcome::{ParkingHealth, SubscriptionStats};
 pub use parking::{

@@ -23,6 +23,11 @@ pub struct SubscriptionStats {
     pub blocked_handlers: u64,
     /// Stretches of positions that were skipped and that nothing explains.
     pub gaps: u64,
+    /// Positions in those stretches: as many records as were lost, where [`Capabilities::gaps`](crate::Capabilities::gaps)
+    /// is exact.
+    pub gap_positions: u64,
+    /// Records that were handed over, kept as offsets behind a waiting key, and deleted before their turn came.
+    pub gone: u64,
     /// Partitions that were lost to another member before their work had ended.
     pub lost_partitions: u64,
     /// Records handed over and unfinished at the moment, without those that are kept as offsets behind a waiting key.
@@ -76,5 +81,6 @@ impl Ended {
             Note::Failed => stats.failed_attempts += 1,
             Note::Nothing => {}
         }
+        stats.gone += u64::from(matches!(self.end, End::Gone));
     }
 }

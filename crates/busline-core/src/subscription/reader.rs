@@ -94,7 +94,10 @@ fn take(engine: &Engine, event: SourceEvent) {
         }
         SourceEvent::Lost(partitions) => engine.lose(&partitions),
         SourceEvent::Gap { partition, from, to } => {
-            engine.count(|stats| stats.gaps += 1);
+            engine.count(|stats| {
+                stats.gaps += 1;
+                stats.gap_positions += to.0.saturating_sub(from.0);
+            });
             tracing::warn!("{}/{partition}: offsets {from} to {to} are missing", engine.place.topic);
         }
     }

@@ -17,7 +17,7 @@ use super::tender;
 use super::watchdog::Watchdog;
 use crate::bus::Claim;
 use crate::error::{Error, ErrorKind, Result, escaped};
-use crate::topic::{Offset, Partition, TopicName};
+use crate::topic::{GroupName, Offset, Partition, TopicName};
 
 /// One member of a group, at work on a topic.
 ///
@@ -54,6 +54,9 @@ struct LastHandle {
     core: Arc<SubscriptionCore>,
     runtime: Handle,
 }
+
+/// Time that a commit may take without being said to stand still.
+const COMMIT_GRACE: Duration = Duration::from_secs(5);
 
 /// Time that a subscription has to end whose handles were dropped.
 const DROPPED_CLOSE: Duration = Duration::from_secs(1);
@@ -134,15 +137,7 @@ impl Subscription {
 
     /// What holds partitions back: keys whose attempts are used up, records that cannot be decoded.
     pub fn blocked(&self) -> Vec<Blocked> {
-        let topic = &self.inner.engine.place.topic;
-        let named = |super::lanes::Blocked { partition, offset, key, why }| Blocked {
-            topic: topic.clone(),
-            partition,
-            offset,
-            key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
-            why,
-        };
-        self.inner.engine.blocked().into_iter().map(named).collect()
+        self.inner.blocked()
     }
 
     /// What is parked in the partitions that this member holds, and how parking goes.
@@ -216,6 +211,45 @@ impl Subscription {
 }
 
 impl SubscriptionCore {
+    /// Tells it from the others of the process.
+    pub(crate) fn number(&self) -> u64 {
+        self.engine.number
+    }
+
+    pub(crate) fn place(&self) -> (GroupName, TopicName) {
+        (self.engine.place.group.clone(), self.engine.place.topic.clone())
+    }
+
+    pub(crate) fn stats(&self) -> SubscriptionStats {
+        self.engine.stats()
+    }
+
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.engine.trouble()
+    }
+
+    /// The partitions that it holds and that its user has not paused.
+    pub(crate) fn moving(&self) -> Vec<Partition> {
+        self.engine.with_lanes(|lanes| lanes.moving())
+    }
+
+    /// Longest time for which a commit may stand still while its handlers do what they may.
+    pub(crate) fn patience(&self) -> Duration {
+        self.engine.settings.handler_timeout + self.engine.settings.commit_interval + COMMIT_GRACE
+    }
+
+    pub(crate) fn blocked(&self) -> Vec<Blocked> {
+        let topic = &self.engine.place.topic;
+        let named = |super::lanes::Blocked { partition, offset, key, why }| Blocked {
+            topic: topic.clone(),
+            partition,
+            offset,
+            key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
+            why,
+        };
+        self.engine.blocked().into_iter().map(named).collect()
+    }
+
     /// Whether this thread is inside one of its handlers.
     pub(crate) fn is_in_handler(&self) -> bool {
         is_inside(self.engine.number)

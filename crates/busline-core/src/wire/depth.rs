@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most levels of arrays and objects in the value of an attribute.
-const DEPTH_MAX: u32 = 64;
+pub const JSON_DEPTH_MAX: u32 = 64;
 
 /// Checks that arrays and objects lie in each other at most 64 deep.
 ///
@@ -20,9 +20,9 @@ pub(super) fn check_depth(raw: &str) -> Result<()> {
             b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > DEPTH_MAX {
+        if depth > JSON_DEPTH_MAX {
             return Err(Error::new(ErrorKind::TooLarge, "JsonDepth")
-                .cause(format!("more than {DEPTH_MAX} levels in the envelope"))
+                .cause(format!("more than {JSON_DEPTH_MAX} levels in the envelope"))
                 .next("carry deep JSON in the payload"));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use busline_core::{Result, TopicName, TopicSpec};
+use busline_core::{HealthState, Result, TopicName, TopicSpec};
 
 use crate::ledger::{Ledger, Told, dump, envelope};
 use crate::stage::{Stage, TOPIC, close, publisher};
@@ -114,5 +114,37 @@ async fn a_long_read_lets_the_log_grow_and_holds_nobody_up() -> Result<()> {
     assert!(after < 2 * grown + 32 * 8_192, "{grown} bytes, then {after}");
     close(&bus).await;
     ledger.judge(&dump(&stage.plain(), TOPIC)).unwrap_or_else(|broken| panic!("{broken}"));
+    Ok(())
+}
+
+/// A file that stays locked is trouble, although it can be read, and the bus is well again as soon as an ack has come.
+#[tokio::test]
+async fn health_tells_a_lock_that_stays() -> Result<()> {
+    let stage = Stage::new();
+    let bus = stage.open().await?;
+    let orders = publisher(&bus, Duration::from_secs(60)).await?;
+    orders.publish_sync(envelope("p", "key", 0, 10)).await?;
+    assert_eq!(bus.health().await.state, HealthState::Healthy);
+    let foreign = stage.plain();
+    foreign.busy_timeout(Duration::from_secs(20)).expect("a timeout");
+    foreign.execute_batch("BEGIN IMMEDIATE").expect("nobody writes for long");
+    let receipt = orders.publish(envelope("p", "key", 1, 10)).await?;
+    let becomes = async |state: HealthState| {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let health = bus.health().await;
+            if health.state == state {
+                return health;
+            }
+            assert!(Instant::now() < end, "wanted {state}, is {health}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let health = becomes(HealthState::Down).await;
+    assert!(health.to_string().contains("publisher of orders: ") && health.to_string().contains("Locked"), "{health}");
+    foreign.execute_batch("COMMIT").expect("the lock is ours");
+    receipt.await?;
+    becomes(HealthState::Healthy).await;
+    close(&bus).await;
     Ok(())
 }
