@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use busline::{Format, OccurredAt, Offset, Partition, Start, Wire};
+use busline::{Format, OccurredAt, Offset, ParkingPolicy, Partition, Start, Wire};
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
+use jiff::Timestamp;
 
 use crate::exec::CommandLine;
 
@@ -35,6 +36,7 @@ Examples:
   busline sub orders --from earliest --until-end --json
   busline sub orders --until-end --json | busline pub orders-copy --file -
   busline topic list
+  busline parked list --group billing
   busline bench
   busline doctor";
 
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     /// List, show, move and delete groups
     #[command(subcommand, after_help = GROUP_EXAMPLES)]
     Group(Group),
+    /// List, show, replay and discard what groups have parked
+    #[command(subcommand, after_help = PARKED_EXAMPLES)]
+    Parked(Parked),
     /// Show the backend, what it can do, every limit, and whether the file is well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -178,6 +183,17 @@ Examples:
   busline group delete billing orders --dry-run
 
 A group is moved and deleted only while it has no members.";
+
+const PARKED_EXAMPLES: &str = "\
+Examples:
+  busline parked list --group billing
+  busline parked show --group billing --key order-42 --json
+  busline parked replay --group billing --key order-42 --exec './charge --currency EUR'
+  busline parked discard --group billing --key order-42 --first --reason 'sent twice' --dry-run
+
+An event is parked when its attempts are used up; later events of its key queue behind it. A replay runs them in order,
+beside the members of the group, and then the key flows again. What is parked is chosen by key, type, error and time of
+the first parked event of each key, and keys are taken whole.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -332,9 +348,19 @@ pub(crate) struct Membership {
     /// them together, and no shell is involved. An exit status other than 0 is a failed attempt [default: only print]
     #[arg(long, value_name = "CMD", value_parser = CommandLine::parse, requires = "group")]
     pub(crate) exec: Option<CommandLine>,
-    /// Attempts for an event in all, the first included: 1 to 1000; then its key waits
+    /// Attempts for an event in all, the first included: 1 to 1000; then it is parked
     #[arg(long, value_name = "N", default_value_t = 5, requires = "exec")]
     pub(crate) attempts: u32,
+    /// What becomes of an event whose attempts are used up: key parks it with its key, whose later events queue behind;
+    /// record parks it alone; off lets its key wait
+    #[arg(
+        long,
+        value_name = "POLICY",
+        value_parser = PossibleValuesParser::new(["key", "record", "off"]).map(|name| policy(&name)),
+        default_value = "key",
+        requires = "group"
+    )]
+    pub(crate) parking: ParkingPolicy,
     /// Longest run of the program, in seconds: 0.001 to 3600; then it is killed, and the attempt has failed
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30", requires = "exec")]
     pub(crate) timeout: Duration,
@@ -367,9 +393,10 @@ In a group:
   crash some lines come again, and none is missing. Keys keep their order, partitions do not.
   --until-end waits for the whole group: until every partition is finished up to the end it had at the start, also
   those of other members, and those that a dead member leaves.
-  A key whose attempts are used up waits, and holds its partition's progress back; other keys go on. With --until-end
-  or --count the command ends with status 1 once nothing else is left to do, and names topic, partition, offset and
-  key.
+  An event whose attempts are used up is parked, with those of its key behind it, and progress goes on: see 'busline
+  parked'. What cannot be decoded is parked by itself. With --parking off its key waits instead, and holds its
+  partition's progress back; with --until-end or --count the command then ends with status 1 once nothing else is left
+  to do, and names topic, partition, offset and key.
   --exec gets the envelope as one line of CloudEvents JSON, and BUSLINE_TOPIC, BUSLINE_GROUP, BUSLINE_PARTITION,
   BUSLINE_OFFSET and BUSLINE_ATTEMPT in its environment. What it prints goes to stderr.
   Ctrl-C lets what runs end, commits and leaves the group; a second one kills the programs.";
@@ -472,6 +499,107 @@ pub(crate) enum Group {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// What parked events are meant.
+#[derive(Debug, Args)]
+pub(crate) struct Choice {
+    /// The group
+    #[arg(long)]
+    pub(crate) group: String,
+    /// The topic [default: all topics of the group]
+    #[arg(long)]
+    pub(crate) topic: Option<String>,
+    /// Only this key
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Only keys whose first parked event has this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// Only keys whose first parked event failed with an error that contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) error: Option<String>,
+    /// Only keys parked at or after this RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only keys parked before this RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Parked {
+    /// List parked keys, with counts, times and errors
+    #[command(after_help = "Examples:\n  busline parked list --group billing --json")]
+    List {
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Print parked events with what is known of their failure
+    #[command(after_help = "Examples:\n  busline parked show --group billing --key order-42 --json")]
+    Show {
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Run a program for parked events, those of a key in order; what it handles is parked no more
+    #[command(after_help = "Examples:\n  busline parked replay --group billing --exec ./charge --rate 50\n  \
+                            busline parked replay --group billing --type OrderPlaced --dry-run")]
+    Replay {
+        #[command(flatten)]
+        choice: Choice,
+        /// The program, as for 'sub --exec'; a key whose event fails is left, and stays parked
+        #[arg(long, value_name = "CMD", value_parser = CommandLine::parse, required_unless_present = "dry_run")]
+        exec: Option<CommandLine>,
+        /// Attempts for an event in all, 1 to 1000
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        attempts: u32,
+        /// Longest run of the program, in seconds: 0.001 to 3600
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+        timeout: Duration,
+        /// Keys at work at once, 1 to 1024; a crash repeats at most one event of each
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        concurrency: usize,
+        /// Most events a second [default: no limit]
+        #[arg(long, value_name = "N")]
+        rate: Option<f64>,
+        /// Most events [default: no limit]
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+        /// Time without a sign of life after which another replay takes over, in seconds: 1 to 300
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
+        lease: Duration,
+        /// Only say what would run [default: run it]
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Give parked events up for good
+    #[command(after_help = "Examples:\n  busline parked discard --group billing --key order-42 --reason 'sent twice' \
+                            --dry-run")]
+    Discard {
+        #[command(flatten)]
+        choice: Choice,
+        /// Why; it stays in the parking topic until that is trimmed
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Only the first event of each key [default: all]
+        #[arg(long)]
+        first: bool,
+        /// Only say what would be given up [default: give it up]
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn policy(name: &str) -> ParkingPolicy {
+    match name {
+        "off" => ParkingPolicy::Off,
+        "record" => ParkingPolicy::Record,
+        _ => ParkingPolicy::Key,
+    }
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    OccurredAt::parse(text).map(|time| time.instant).map_err(|_| "use a time such as 2026-11-25T08:00:00Z".into())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

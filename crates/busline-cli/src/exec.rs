@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use busline::{Delivery, Error, ErrorKind, escaped};
+use busline::{Delivery, Error, ErrorKind, HandlerError, escaped};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
@@ -72,8 +72,20 @@ pub(crate) enum Failure {
     Unable(Error),
 }
 
+impl Failure {
+    /// What is to happen to the event.
+    pub(crate) fn verdict(self) -> HandlerError {
+        match self {
+            Self::Exit(status) => status.to_string().into(),
+            Self::TimedOut => "Timeout/Program: killed, it ran too long".into(),
+            // That it could not be started says nothing about the event.
+            Self::Unable(error) => HandlerError::defer(error),
+        }
+    }
+}
+
 /// What runs a program for each event.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Exec {
     pub(crate) command: CommandLine,
     /// Longest run.

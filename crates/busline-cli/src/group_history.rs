@@ -6,11 +6,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use busline::{Commit, Delivery, Envelope, ErrorKind, GroupName, Partition, Result, TopicName};
+use busline::{Commit, Delivery, Diagnosis, Envelope, ErrorKind, GroupName, Partition, Record, Result, TopicName};
 use busline_history::{Action, Assignment, ContentHash, Delivered, Handler, Progress, Recorder, Settle, Settlement};
 
 use crate::history::{VARIABLE, incomplete};
-use crate::watched::Step;
+use crate::watched::{Step, StoredAt};
 
 /// The history of one member, if one is asked for.
 #[derive(Debug)]
@@ -51,9 +51,7 @@ impl GroupHistory {
         let Delivery { envelope, partition, offset, attempt, .. } = delivery;
         let of = recording.delivery(envelope, *partition, offset.0, *attempt);
         if (step, *attempt) == (Step::Begun, 1) {
-            let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
-            let hash = ContentHash::of(envelope.payload.bytes(), headers);
-            recording.recorder.deliver(Delivered { delivery: of.clone(), hash }).map_err(incomplete)?;
+            recording.deliver(of.clone(), envelope).map_err(incomplete)?;
         }
         recording
             .recorder
@@ -70,6 +68,37 @@ impl GroupHistory {
             recording.recorder.settle(done).map_err(incomplete)?;
         }
         Ok(())
+    }
+
+    /// A record is about to be written to the parking topic: a process that is killed cannot tell whether it was.
+    pub(crate) fn parking(&self, record: &Record, diagnosis: &Diagnosis) -> Result<()> {
+        self.record(|recording| {
+            // What queues behind its key comes to no handler, and has come all the same.
+            if let (0, Ok(envelope)) = (diagnosis.attempts, record.envelope(&recording.topic)) {
+                recording.deliver(recording.delivery(&envelope, record.partition, record.offset.0, 1), &envelope)?;
+            }
+            recording.recorder.settle(Settle::Invoke(recording.parking(record, diagnosis, None)))
+        })
+    }
+
+    /// How that ended: acked at this place, or not known.
+    pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: Option<&StoredAt>) -> Result<()> {
+        self.record(|recording| {
+            let settlement = recording.parking(record, diagnosis, at);
+            recording.recorder.settle(if at.is_some() { Settle::Ok(settlement) } else { Settle::Info(settlement) })
+        })
+    }
+
+    /// A parked record is about to run again.
+    pub(crate) fn replaying(&self, delivery: &Delivery) -> Result<()> {
+        self.record(|recording| {
+            let settlement = recording.settlement(&delivery.envelope, delivery.partition, delivery.offset.0);
+            recording.recorder.settle(Settle::Ok(Settlement {
+                action: Action::Replay,
+                reason: "replayed".into(),
+                ..settlement
+            }))
+        })
     }
 
     pub(crate) fn assigned(&self, partition: Partition, generation: u64) -> Result<()> {
@@ -117,6 +146,12 @@ impl Recording {
         self.member.get().cloned().unwrap_or_default()
     }
 
+    fn deliver(&self, delivery: busline_history::Delivery, envelope: &Envelope) -> io::Result<()> {
+        let headers = envelope.headers.iter().map(|header| (header.name.as_str(), &*header.value));
+        let hash = ContentHash::of(envelope.payload.bytes(), headers);
+        self.recorder.deliver(Delivered { delivery, hash })
+    }
+
     fn delivery(
         &self,
         envelope: &Envelope,
@@ -147,6 +182,26 @@ impl Recording {
             action: Action::Done,
             reason: "handled".into(),
             parked_at: None,
+        }
+    }
+
+    fn parking(&self, record: &Record, diagnosis: &Diagnosis, at: Option<&StoredAt>) -> Settlement {
+        Settlement {
+            group: self.group.clone(),
+            member: self.member(),
+            id: diagnosis.id.clone(),
+            topic: self.topic.to_string(),
+            partition: record.partition.0,
+            offset: record.offset.0,
+            action: Action::Park,
+            reason: diagnosis.error.clone(),
+            parked_at: at.and_then(|at| {
+                Some(busline_history::StoredAt {
+                    topic: at.topic.to_string(),
+                    partition: at.partition.0,
+                    offset: at.offset?.0,
+                })
+            }),
         }
     }
 

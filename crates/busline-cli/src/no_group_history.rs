@@ -1,8 +1,8 @@
 //! Stands in for the history of a member where the feature is off.
 
-use busline::{Commit, Delivery, GroupName, Partition, Result, TopicName};
+use busline::{Commit, Delivery, Diagnosis, GroupName, Partition, Record, Result, TopicName};
 
-use crate::watched::Step;
+use crate::watched::{Step, StoredAt};
 
 /// No history.
 #[derive(Debug)]
@@ -16,6 +16,18 @@ impl GroupHistory {
     pub(crate) fn joining(&self, _member: &str) {}
 
     pub(crate) fn step(&self, _delivery: &Delivery, _step: Step) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn parking(&self, _record: &Record, _diagnosis: &Diagnosis) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn parked(&self, _record: &Record, _diagnosis: &Diagnosis, _at: Option<&StoredAt>) -> Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn replaying(&self, _delivery: &Delivery) -> Result<()> {
         Ok(())
     }
 

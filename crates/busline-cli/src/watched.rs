@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline::{
-    Bounds, BoxFuture, Capabilities, Commit, Delivery, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset,
-    Partition, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceEvent, SourceRequest, TopicInfo,
-    TopicName, TopicSpec,
+    Batch, Bounds, BoxFuture, Capabilities, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, GroupName, Headers,
+    Lag, Member, Offset, Partition, ReadRequest, Record, RecordRef, Result, Sink, SinkOffer, SinkRequest, Source,
+    SourceEvent, SourceRequest, TopicInfo, TopicName, TopicSpec, parked_record,
 };
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -202,6 +203,19 @@ impl Watch {
         }
     }
 
+    /// A record is acked in the parking topic: no line comes for it.
+    fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: &StoredAt) -> Result<()> {
+        self.history.parked(record, diagnosis, Some(at))?;
+        let mut seen = self.seen();
+        if let Some(held) = seen.held.get_mut(&record.partition) {
+            held.unfinished = held.unfinished.saturating_sub(1);
+        }
+        seen.left = seen.left.map(|left| left + 1);
+        drop(seen);
+        self.room.notify_one();
+        Ok(())
+    }
+
     fn note(&self, note: String) {
         let mut seen = self.seen();
         if seen.notes.len() < NOTES_WAITING_MAX {
@@ -217,6 +231,75 @@ impl Watch {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where a parked record went.
+#[derive(Debug)]
+pub(crate) struct StoredAt {
+    pub(crate) topic: TopicName,
+    pub(crate) partition: Partition,
+    pub(crate) offset: Option<Offset>,
+}
+
+/// The sink of a parking topic: the only one that a member has.
+#[derive(Debug)]
+struct WatchedSink {
+    inner: Arc<dyn Sink>,
+    topic: TopicName,
+    watch: Arc<Watch>,
+}
+
+impl Sink for WatchedSink {
+    fn offer(&self) -> SinkOffer {
+        self.inner.offer()
+    }
+
+    fn publish(&self, batch: Batch) {
+        let parked: Vec<_> =
+            batch.records().map(|record| record_of(&record).as_ref().and_then(parked_record)).collect();
+        let (watch, topic) = (Arc::clone(&self.watch), self.topic.clone());
+        for (record, diagnosis) in parked.iter().flatten() {
+            if let Err(error) = watch.history.parking(record, diagnosis) {
+                watch.end(&error);
+            }
+        }
+        // Told before progress can move.
+        self.inner.publish(batch.map_outcomes(move |outcomes| {
+            for (parked, outcome) in parked.iter().zip(&outcomes) {
+                let Some((record, diagnosis)) = parked else { continue };
+                let told = match outcome {
+                    Ok(ack) => {
+                        let at = StoredAt { topic: topic.clone(), partition: ack.partition, offset: ack.offset };
+                        watch.parked(record, diagnosis, &at)
+                    }
+                    Err(_) => watch.history.parked(record, diagnosis, None),
+                };
+                if let Err(error) = told {
+                    watch.end(&error);
+                }
+            }
+            outcomes
+        }));
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.inner.trouble()
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        self.inner.close(deadline)
+    }
+}
+
+fn record_of(record: &RecordRef<'_>) -> Option<Record> {
+    Some(Record {
+        partition: record.partition,
+        offset: Offset(0),
+        time: Timestamp::UNIX_EPOCH,
+        key: Bytes::copy_from_slice(record.key),
+        headers: Headers::decode(Bytes::copy_from_slice(record.header_block)).ok()?,
+        body: Bytes::copy_from_slice(record.body),
+    })
 }
 
 #[derive(Debug)]
@@ -336,7 +419,11 @@ impl Driver for Watched {
     }
 
     fn sink(&self, request: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
-        self.inner.sink(request)
+        Box::pin(async move {
+            let topic = request.topic.name.clone();
+            let inner = self.inner.sink(request).await?;
+            Ok(Arc::new(WatchedSink { inner, topic, watch: Arc::clone(&self.watch) }) as Arc<dyn Sink>)
+        })
     }
 
     fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {

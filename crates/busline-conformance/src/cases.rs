@@ -172,6 +172,32 @@ macro_rules! case_list {
             } alone {
                 nothing_is_left_after_close,
             }
+            consume_parking {
+                a_key_out_of_attempts_is_parked_and_later_records_queue_behind,
+                a_handler_parks_at_once,
+                a_parked_record_is_whole_and_has_its_diagnosis,
+                progress_waits_for_the_parking_ack,
+                a_failed_parking_is_told_and_made_again,
+                the_parked_set_outlives_its_member,
+                the_parked_set_moves_with_its_partition,
+                the_record_policy_parks_the_record_alone,
+                a_bad_record_is_parked_alone,
+                a_full_partition_waits_for_room,
+                parking_can_be_turned_off,
+                a_seek_keeps_what_is_parked,
+            } alone {}
+            consume_replay {
+                a_replayed_key_runs_in_order_and_flows_again,
+                a_replay_beside_live_events_keeps_the_order,
+                a_replay_that_fails_leaves_its_key,
+                a_filter_chooses_keys,
+                a_rate_bounds_a_replay,
+                what_is_discarded_never_runs,
+                a_replay_that_is_broken_off_loses_nothing,
+                two_replays_share_the_work,
+                a_group_that_is_moved_back_runs_what_was_replayed,
+                what_is_replayed_is_trimmed,
+            } alone {}
             topics {
                 bad_names_are_refused_with_their_reason,
                 legal_names_are_topics_of_their_own,
@@ -312,12 +338,14 @@ mod tests {
         names.map(str::to_owned).collect()
     }
 
-    const GROUPS: [&str; 17] = [
+    const GROUPS: [&str; 19] = [
         "consume_close",
         "consume_handlers",
         "consume_order",
+        "consume_parking",
         "consume_positions",
         "consume_progress",
+        "consume_replay",
         "health",
         "meaning",
         "publish_batch",

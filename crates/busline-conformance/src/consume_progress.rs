@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busline_core::{Delivery, Partition, SubscriptionSettings};
+use busline_core::{Delivery, ParkingPolicy, Partition, SubscriptionSettings};
 
 use crate::consume_judged::{ConsumeLoad, Consumed};
 use crate::consume_stage::{GROUP, Gate, Log, Step, easy, keys_of, scripted, until};
@@ -109,6 +109,7 @@ pub async fn the_bytes_in_flight_are_bounded(harness: impl Harness) {
         }
     }
     let settings = SubscriptionSettings {
+        parking: ParkingPolicy::Off,
         in_flight_bytes_max: 1 << 20,
         retry: crate::consume_stage::quick_retry(1),
         ..SubscriptionSettings::default()
@@ -139,6 +140,7 @@ pub async fn a_waiting_key_stops_its_partition_at_ahead_max(harness: impl Harnes
     stage.publish(&keys, 100).await;
     let bad = of_first[0].clone();
     let settings = SubscriptionSettings {
+        parking: ParkingPolicy::Off,
         ahead_max: 32,
         in_flight_records_max: 16,
         retry: crate::consume_stage::quick_retry(1),
@@ -175,7 +177,7 @@ pub async fn a_waiting_key_stops_its_partition_at_ahead_max(harness: impl Harnes
     stage.close().await;
 }
 
-/// An undecodable record holds its partition alone, and is named without its bytes.
+/// Where nothing is parked, an undecodable record holds its partition alone, and is named without its bytes.
 pub async fn an_undecodable_record_holds_its_partition(harness: impl Harness) {
     let ((stage, faults), log) = (Stage::faulty(&harness).await, Log::default());
     let (of_first, of_second) = (keys_of(Partition(0), 2), keys_of(Partition(1), 2));
@@ -183,7 +185,8 @@ pub async fn an_undecodable_record_holds_its_partition(harness: impl Harness) {
     stage.publish(&[&of_first[0], &of_second[0]], 1).await;
     stage.publish(&[&of_first[1]], 1).await;
     stage.publish_from(&[&of_first[0], &of_second[0]], 2, 60).await;
-    let settings = SubscriptionSettings { in_flight_records_max: 8, ..SubscriptionSettings::default() };
+    let parking = ParkingPolicy::Off;
+    let settings = SubscriptionSettings { parking, in_flight_records_max: 8, ..SubscriptionSettings::default() };
     let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
     until("the other partition", || log.handled(&of_second[0]).len() == 60).await;
     until("the name", || !subscription.blocked().is_empty()).await;

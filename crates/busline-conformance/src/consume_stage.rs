@@ -204,6 +204,10 @@ impl Gate {
         self.0.send_replace(true);
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.borrow()
+    }
+
     async fn passed(&self) {
         self.0.subscribe().wait_for(|open| *open).await.expect("the gate is there");
     }

@@ -12,7 +12,8 @@ use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{Facts, Health, Memory, gather};
 use crate::publisher::{Closed, Publisher, PublisherBuilder, PublisherCore};
-use crate::subscription::{Place, Subscription, SubscriptionBuilder, SubscriptionCore, close_in_handler};
+use crate::subscription::{Parked, Place, Subscription, SubscriptionBuilder, SubscriptionCore, close_in_handler};
+use crate::topic::{GroupName, TopicName};
 
 /// One backend, opened.
 ///
@@ -56,6 +57,17 @@ impl Bus {
     /// Prepares a subscription of this group to this topic.
     pub fn subscribe(&self, topic: &str, group: &str) -> SubscriptionBuilder {
         SubscriptionBuilder::new(Arc::downgrade(&self.0), topic, group)
+    }
+
+    /// What this group has parked of this topic.
+    ///
+    /// # Errors
+    /// `Invalid/…` for a bad name; `NotFound/Topic`; `NotFound/Parking` if the group has no parking topic; `Closed/Bus`.
+    pub async fn parked(&self, topic: &str, group: &str) -> Result<Parked> {
+        let (topic, group) = (TopicName::new(topic)?, GroupName::new(group)?);
+        let driver = self.0.driver()?;
+        let topic = driver.topic(&topic).await?;
+        Parked::open(driver, topic, group).await
     }
 
     /// Looks at how the bus is, by acks and commits that moved since the looks before; asks the backend for a sign of life

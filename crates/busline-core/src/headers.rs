@@ -42,6 +42,10 @@ impl Headers {
         self.0.iter()
     }
 
+    pub(crate) fn as_slice(&self) -> &[Header] {
+        &self.0
+    }
+
     /// Checks what a user may set.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ mod batch;
 mod bus;
 mod capabilities;
 mod clock;
+#[cfg(test)]
+mod counting;
 mod driver;
 mod envelope;
 mod error;
@@ -42,8 +44,9 @@ pub use publisher::{
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
 pub use retention::{Kept, Retention};
 pub use subscription::{
-    BatchHandler, Blocked, Delivery, HANDLER_BATCH_MAX, Handler, HandlerError, Left, Retry, Subscription,
-    SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict,
+    BatchHandler, Blocked, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left, Parked,
+    ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy, ReplayOptions, ReplayReport,
+    Retry, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict, parked_record,
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,

@@ -2,7 +2,8 @@
 
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
-use crate::topic::{Provision, TopicInfo, TopicName, TopicSpec};
+use crate::retention::Retention;
+use crate::topic::{GroupName, Provision, TopicInfo, TopicName, TopicSpec};
 
 /// Finds or makes the topic as the provision says.
 ///
@@ -21,6 +22,22 @@ pub(crate) async fn provision(driver: &dyn Driver, name: &TopicName, provision: 
             if found.spec == *spec { Ok(found) } else { driver.update_topic(name, spec).await }
         }
     }
+}
+
+/// Finds or makes the topic in which a group parks the records of this topic.
+///
+/// # Errors
+/// `Invalid/PartitionCount` if it is there for another count: the topic was made anew.
+pub(crate) async fn provision_parking(driver: &dyn Driver, topic: &TopicInfo, group: &GroupName) -> Result<TopicInfo> {
+    let name = topic.name.parking(group);
+    let spec = TopicSpec { retention: Retention::default(), ..topic.spec.clone() };
+    let found = find_or_create(driver, &name, &spec).await?;
+    found.spec.check_update(&spec).map_err(|error| {
+        error
+            .next("the topic was made anew with another count: delete its old parking topic")
+            .at("parking topic", &name)
+    })?;
+    Ok(found)
 }
 
 async fn find_or_create(driver: &dyn Driver, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {

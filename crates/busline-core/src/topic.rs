@@ -40,6 +40,22 @@ macro_rules! checked_name {
                 Ok(Self(name.into()))
             }
 
+            /// A name that a backend holds: a user's, or one of the bus's own, which users cannot choose.
+            ///
+            /// # Errors
+            /// As [`new`](Self::new).
+            pub fn stored(name: &str) -> Result<Self> {
+                match is_own(name) {
+                    true => Ok(Self(name.into())),
+                    false => Self::new(name),
+                }
+            }
+
+            /// Whether the name is one of the bus's own.
+            pub fn is_own(&self) -> bool {
+                is_own(&self.0)
+            }
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -71,7 +87,42 @@ macro_rules! checked_name {
 checked_name!(TopicName);
 checked_name!(GroupName);
 
+/// Marks names of the bus: no user's name holds an empty token.
+const OWN: &str = "..";
+
+/// The parking topic of a group.
+const PARKING: &str = "__parked.";
+
+/// Whether a name is legal but for what only the bus may use.
+fn is_own(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    plain
+        && name.len() <= PARKING.len() + OWN.len() + TOPIC_AND_GROUP_BYTES_MAX
+        && name.contains(OWN)
+        && name.split(OWN).all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.'))
+}
+
+impl GroupName {
+    /// The group of those who replay what this group has parked.
+    #[must_use]
+    pub(crate) fn replayers(&self) -> Self {
+        Self(format!("{self}{OWN}replay").into())
+    }
+}
+
 impl TopicName {
+    /// The topic in which this group parks the records of this topic.
+    #[must_use]
+    pub fn parking(&self, group: &GroupName) -> Self {
+        Self(format!("{PARKING}{self}{OWN}{group}").into())
+    }
+
+    /// Topic and group of a parking topic's name.
+    pub fn parked_for(&self) -> Option<(Self, GroupName)> {
+        let (topic, group) = self.0.strip_prefix(PARKING)?.split_once(OWN)?;
+        Some((Self(topic.into()), GroupName(group.into())))
+    }
+
     /// The other spelling that metrics and broker names cannot tell from this one: dots and underscores are one.
     pub fn collision_form(&self) -> String {
         self.0.replace('.', "_")
@@ -393,6 +444,19 @@ mod tests {
         }
         for length in [201, 250, 5_000] {
             check(&"x".repeat(length), Some("NameTooLong"));
+        }
+    }
+
+    #[test]
+    fn only_the_bus_makes_its_own_names_and_backends_may_hold_them() {
+        let (topic, group) = (TopicName::new("a.b").expect("legal"), GroupName::new("g_1").expect("legal"));
+        let parking = topic.parking(&group);
+        assert_eq!(parking.as_str(), "__parked.a.b..g_1");
+        assert_eq!(parking.parked_for(), Some((topic, group.clone())));
+        assert!(parking.is_own() && TopicName::stored(parking.as_str()).is_ok());
+        assert!(TopicName::new(parking.as_str()).is_err() && GroupName::new(group.replayers().as_str()).is_err());
+        for name in ["..", "a..", "..a", "a...b", "a b..c", "", "__x"] {
+            assert!(TopicName::stored(name).is_err(), "{name:?}");
         }
     }
 

@@ -103,7 +103,7 @@ pub use entry::{
 };
 pub use history::History;
 pub use judges::{JUDGES, Judge, judge};
-pub use plan::{Deduplication, Effects, Gaps, GroupPlan, Order, Plan};
+pub use plan::{Deduplication, Effects, Gaps, GroupPlan, Order, Parked, Plan};
 pub use reader::{ReadError, read_file};
 pub use recorder::Recorder;
 pub use report::{Report, Verdict};

@@ -19,6 +19,8 @@ pub struct Plan {
     pub deduplication: Deduplication,
     /// Order that the groups promise. Default: by key.
     pub order: Order,
+    /// What a parked record means for its key. Default: the key flows.
+    pub parked: Parked,
     /// Effects that the handlers promise. Default: at least once.
     pub effects: Effects,
     /// Whether a group may pass over positions. Default: never.
@@ -57,6 +59,7 @@ impl Default for Plan {
             groups: Vec::new(),
             deduplication: Deduplication::None,
             order: Order::ByKey,
+            parked: Parked::KeyFlows,
             effects: Effects::AtLeastOnce,
             gaps: Gaps::Never,
             attempts_max: None,
@@ -110,6 +113,16 @@ pub enum Order {
     ByKey,
     /// None.
     None,
+}
+
+/// What a parked record means for its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Parked {
+    /// Later records run on once it is acked in the parking topic.
+    KeyFlows,
+    /// Later records wait until it was replayed or given up, also those that are parked behind it.
+    KeyWaits,
 }
 
 /// How often a record may take effect.

@@ -78,7 +78,7 @@ pub(crate) fn parse(key: &str) -> Option<(Key, GroupName, TopicName)> {
         "offset" => Key::Offset(partition()?),
         _ => return None,
     };
-    let names = (GroupName::new(&name(group)).ok()?, TopicName::new(&name(topic)).ok()?);
+    let names = (GroupName::stored(&name(group)).ok()?, TopicName::stored(&name(topic)).ok()?);
     tokens.next().is_none().then_some((key, names.0, names.1))
 }
 

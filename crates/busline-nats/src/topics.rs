@@ -211,7 +211,7 @@ fn topic_of(config: &StreamConfig) -> Result<Option<TopicInfo>> {
             .cause(format!("the {what} of stream {} cannot be read", config.name))
             .next("restore the stream's metadata")
     };
-    let name = TopicName::new(name)?;
+    let name = TopicName::stored(name)?;
     let spec: TopicSpec = serde_json::from_str(spec).map_err(|error| damaged("spec").because(error))?;
     let incarnation = Uuid::parse_str(incarnation).map_err(|error| damaged("incarnation").because(error))?;
     if config.name != names::stream(&name, spec.streams, 0) {

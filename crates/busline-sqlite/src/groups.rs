@@ -343,7 +343,7 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<(GroupName, TopicName)>
         select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).map_err(from_sqlite)?;
     rows.map(|row| {
         let (group, topic) = row.map_err(from_sqlite)?;
-        Ok((GroupName::new(&group)?, TopicName::new(&topic)?))
+        Ok((GroupName::stored(&group)?, TopicName::stored(&topic)?))
     })
     .collect()
 }

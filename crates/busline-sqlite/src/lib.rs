@@ -24,6 +24,7 @@ mod group;
 mod groups;
 mod holds;
 mod identity;
+mod inbox;
 mod readers;
 mod records;
 mod recovery;
@@ -38,4 +39,7 @@ mod wake;
 
 pub use config::SqliteConfig;
 pub use driver::SqliteDriver;
+pub use inbox::Inbox;
+/// The client that [`Inbox`] takes transactions of.
+pub use rusqlite;
 pub use schema::{APPLICATION_ID, SCHEMA_VERSION};

@@ -89,7 +89,7 @@ impl Limited {
             .map_err(from_sqlite)?;
         let Some((name, spec, (start, end, bytes))) = row else { return Ok(None) };
         let limits = topics::read_spec(&name, &spec)?.retention;
-        Ok(Some(Self { topic: TopicName::new(&name)?, limits, start, end, bytes }))
+        Ok(Some(Self { topic: TopicName::stored(&name)?, limits, start, end, bytes }))
     }
 }
 
@@ -206,7 +206,7 @@ impl Head {
             .map_err(from_sqlite)?;
         rows.map(|row| {
             let (group, records) = row.map_err(from_sqlite)?;
-            Ok(Lost { topic: topic.clone(), group: GroupName::new(&group)?, records })
+            Ok(Lost { topic: topic.clone(), group: GroupName::stored(&group)?, records })
         })
         .collect()
     }

@@ -53,7 +53,7 @@ fn refuse_taken(connection: &Connection, name: &TopicName) -> Result<()> {
     match taken {
         None => Ok(()),
         Some(existing) if existing == name.as_str() => Err(topic_exists(name)),
-        Some(existing) => Err(colliding_name(name, &TopicName::new(&existing)?)),
+        Some(existing) => Err(colliding_name(name, &TopicName::stored(&existing)?)),
     }
 }
 
@@ -100,7 +100,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<TopicRow> {
 impl TopicRow {
     fn into_info(self) -> Result<TopicInfo> {
         let spec = read_spec(&self.name, &self.spec)?;
-        Ok(TopicInfo { name: TopicName::new(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
+        Ok(TopicInfo { name: TopicName::stored(&self.name)?, spec, incarnation: Uuid::from_bytes(self.incarnation) })
     }
 }
 
@@ -126,7 +126,7 @@ fn to_json(spec: &TopicSpec) -> Result<String> {
 pub(crate) fn delete(connection: &Connection, name: &TopicName) -> Result<()> {
     info(connection, name)?;
     if let Some(group) = groups::active_group(connection, name)? {
-        groups::check_idle(connection, &GroupName::new(&group)?, name)?;
+        groups::check_idle(connection, &GroupName::stored(&group)?, name)?;
     }
     for sql in [
         "DELETE FROM progress WHERE partition_id IN

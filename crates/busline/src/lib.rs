@@ -46,7 +46,12 @@ pub use busline_core::{
     Verdict, Wire, Work, decode, escaped, topic_not_found,
 };
 pub use busline_core::{
-    Blocked, BoxFuture, Commit, Sink, SinkRequest, Source, SourceEvent, SourceRequest, group_active, group_not_found,
+    Batch, Blocked, BoxFuture, Commit, RecordRef, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest,
+    group_active, group_not_found,
+};
+pub use busline_core::{
+    Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,
+    ReplayOptions, ReplayReport, parked_record,
 };
 #[cfg(feature = "nats")]
 pub use busline_nats::{NatsConfig, NatsDriver};

@@ -60,6 +60,7 @@ impl Request {
         let settings = SubscriptionSettings {
             concurrency: member.concurrency,
             retry: Retry::exponential(member.attempts),
+            parking: member.parking,
             lease: member.lease,
             start: args.from,
             handler_timeout: member.timeout,
@@ -159,7 +160,7 @@ impl Handler for Deliver {
             Err(Failure::TimedOut) => Step::TimedOut,
             Err(_) => Step::Failed,
         })?;
-        outcome.map_err(|failure| format!("{failure:?}").into())
+        outcome.map_err(|failure| failure.verdict())
     }
 }
 
@@ -451,7 +452,7 @@ impl Member<'_> {
         in_the_way.map_or(Ok(()), |blocked| {
             Err(Error::new(ErrorKind::Unavailable, "Blocked")
                 .cause(blocked.to_string())
-                .next("mend what makes it fail and run this again, or pass over it with 'busline group seek'")
+                .next("mend what makes it fail and run this again, or let it be parked")
                 .at("sub", format!("{} of group {}", self.topic, self.group)))
         })
     }

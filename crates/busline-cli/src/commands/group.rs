@@ -3,7 +3,7 @@
 use std::fmt;
 
 use busline::{
-    Driver, Error, ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, Start, TopicName, group_active,
+    Bus, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, Start, TopicName, group_active,
     group_not_found,
 };
 use serde::Serialize;
@@ -69,14 +69,15 @@ pub(crate) async fn run(request: Request, output: &mut Output) -> Result<Ended> 
             Action::Seek { topic, .. } | Action::Delete { topic, .. } => Err(busline::topic_not_found(&topic)),
         };
     };
-    let outcome = act(&**bus.driver(), request.action, output).await;
+    let outcome = act(&bus, request.action, output).await;
     close(&bus, outcome).await
 }
 
-async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result<Ended> {
+async fn act(bus: &Bus, action: Action, output: &mut Output) -> Result<Ended> {
+    let driver = &**bus.driver();
     match action {
         Action::List => {
-            for (group, topic) in driver.groups().await? {
+            for (group, topic) in driver.groups().await?.into_iter().filter(|(_, topic)| !topic.is_own()) {
                 output.data(&GroupLine::of(&GroupView::look(driver, &group, &topic).await?))?;
             }
         }
@@ -86,11 +87,13 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
                 output.data(&GroupView::look(driver, &group, &topic).await?)?;
             }
         }
-        Action::Seek { group, topic, to, mode } => seek(driver, &group, &topic, &to, mode, output).await?,
+        Action::Seek { group, topic, to, mode } => seek(bus, &group, &topic, &to, mode, output).await?,
         Action::Delete { group, topic, mode } => {
             let found = idle(driver, &group, &topic).await?;
             let deleted = mode == Mode::ForGood;
             if deleted {
+                let all: Vec<_> = found.partitions.iter().map(|lag| (lag.partition, Offset(0))).collect();
+                forget_closed(bus, &group, &topic, &all).await?;
                 driver.delete_group(&group, &topic).await?;
             }
             output.data(&Deletion { deleted, group: found })?;
@@ -131,19 +134,30 @@ async fn idle(driver: &dyn Driver, group: &GroupName, topic: &TopicName) -> Resu
     Err(group_active(group, &found.members.into_iter().map(|member| member.name).collect::<Vec<_>>()))
 }
 
+/// What had been parked and replayed runs again from here on.
+async fn forget_closed(bus: &Bus, group: &GroupName, topic: &TopicName, from: &[(Partition, Offset)]) -> Result<()> {
+    match bus.parked(topic.as_str(), group.as_str()).await {
+        Ok(parked) => parked.forget_closed(from).await,
+        Err(error) if error.code() == "NotFound/Parking" => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 async fn seek(
-    driver: &dyn Driver,
+    bus: &Bus,
     group: &GroupName,
     topic: &TopicName,
     to: &Start,
     mode: Mode,
     output: &mut Output,
 ) -> Result<()> {
+    let driver = &**bus.driver();
     let found = idle(driver, group, topic).await?;
     let moves = moves(driver, topic, &found, to).await?;
     let moved = mode == Mode::ForGood;
     if moved {
         let offsets: Vec<_> = moves.iter().map(|Move { partition, to, .. }| (*partition, *to)).collect();
+        forget_closed(bus, group, topic, &offsets).await?;
         driver.move_committed(group, topic, &offsets).await?;
     }
     output.data(&Seek { group: found.group, topic: found.topic, moved, partitions: moves })

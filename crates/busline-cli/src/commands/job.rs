@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busline::{Bus, Result};
 
-use super::{bench, deliver, doctor, group, manual, publish, subscribe, topic};
+use super::{bench, deliver, doctor, group, manual, parked, publish, subscribe, topic};
 use crate::args::Command;
 use crate::interrupt::Stop;
 use crate::output::Output;
@@ -17,6 +17,7 @@ pub(crate) enum Job {
     Deliver(Box<deliver::Request>),
     Group(group::Request),
     Topic(topic::Request),
+    Parked(Box<parked::Request>),
     Bench(bench::Request),
     Doctor(doctor::Request),
     Manual(manual::Request),
@@ -45,6 +46,7 @@ impl Job {
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
             Command::Bench(args) => Self::Bench(bench::Request::new(args, bus)?),
+            Command::Parked(args) => Self::Parked(Box::new(parked::Request::new(args, bus)?)),
             Command::Group(args) => Self::Group(group::Request::new(args, bus)?),
             Command::Doctor => Self::Doctor(doctor::Request { bus }),
             Command::Completions { shell } => Self::Manual(manual::Request::Completions(shell)),
@@ -58,6 +60,7 @@ impl Job {
             Self::Subscribe(request) => subscribe::run(request, output, stop).await,
             Self::Deliver(request) => deliver::run(*request, output, stop).await,
             Self::Group(request) => group::run(request, output).await,
+            Self::Parked(request) => parked::run(*request, output, stop).await,
             Self::Topic(request) => topic::run(request, output).await,
             Self::Bench(request) => bench::run(request, output, stop).await,
             Self::Doctor(request) => doctor::run(request, output).await,

@@ -7,6 +7,7 @@ mod group;
 mod job;
 mod manual;
 mod outcome;
+mod parked;
 mod publish;
 mod subscribe;
 mod topic;

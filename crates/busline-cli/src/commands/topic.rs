@@ -76,8 +76,8 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
             output.data(&TopicContents { topic: TopicView::of(&info), partitions, groups })?;
         }
         Action::List => {
-            for info in driver.topics().await? {
-                output.data(&TopicView::of(&info))?;
+            for info in driver.topics().await?.iter().filter(|info| !info.name.is_own()) {
+                output.data(&TopicView::of(info))?;
             }
         }
         Action::Delete(name, mode) => {

@@ -8,3 +8,4 @@ mod harness;
 mod lines;
 mod lock;
 mod members;
+mod parked;

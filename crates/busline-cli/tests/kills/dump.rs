@@ -43,7 +43,9 @@ pub(crate) fn read(file: &Path) -> Outcome<Dump> {
 fn read_rows(connection: &Connection, rows: &mut Vec<Row>) -> Outcome {
     let mut select = connection.prepare(
         "SELECT partitions.number, records.position & 1099511627775, records.key, records.body, records.time
-         FROM partitions JOIN records ON records.position >> 40 = partitions.partition_id
+         FROM topics JOIN partitions USING (topic_id)
+         JOIN records ON records.position >> 40 = partitions.partition_id
+         WHERE topics.name = 'kills'
          ORDER BY records.position",
     )?;
     let mut found = select.query([])?;

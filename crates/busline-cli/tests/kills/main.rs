@@ -6,6 +6,7 @@
 mod consumer;
 mod consumers;
 mod dump;
+mod parking;
 mod publisher;
 mod publishers;
 

@@ -4,17 +4,19 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::handler::{BatchHandler, Handler, Place};
+use super::parking::{ParkedScope, Parking, Writer, keep};
 use super::retry::Retry;
-use super::settings::SubscriptionSettings;
+use super::settings::{ParkingPolicy, SubscriptionSettings};
 use super::subscribe::{Running, Subscription};
 use super::watchdog::Watchdog;
 use super::worker::{InBatches, OneByOne, Runner};
 use super::{reader, tender, worker};
 use crate::bus::BusCore;
-use crate::driver::{SourceRequest, Start};
+use crate::driver::{Driver, SourceRequest, Start};
 use crate::error::{Error, Result};
 use crate::topic::{GroupName, Provision, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, partition_not_found};
 
@@ -83,6 +85,13 @@ impl SubscriptionBuilder {
         self
     }
 
+    /// What becomes of a record that has used its attempts up or cannot be decoded. Default: it is parked with its key.
+    #[must_use]
+    pub fn parking(mut self, policy: ParkingPolicy) -> Self {
+        self.settings.parking = policy;
+        self
+    }
+
     /// Joins as one more member, also if this bus has a subscription of this group to this topic already.
     ///
     /// Two members in one process share its fate, so they make nothing safer; they are for tests, and for handlers that
@@ -137,15 +146,25 @@ impl SubscriptionBuilder {
         let claim = BusCore::claim(&bus, &place, self.is_another)?;
         let topic = crate::provision::provision(&*driver, &place.topic, &self.provision).await?;
         check_start(&self.settings.start, &topic)?;
+        let member = member_name();
+        let parking = open_parking(&*driver, &place, &topic, &member, &self.settings).await?;
         let request = SourceRequest {
             group: place.group.clone(),
             topic,
-            member: member_name(),
+            member,
             start: self.settings.start.clone(),
             lease: self.settings.lease,
         };
-        let source = driver.source(request).await?;
-        let engine = Arc::new(Engine::new(driver, source, self.settings, place));
+        let source = match driver.source(request).await {
+            Ok(source) => source,
+            Err(error) => {
+                if let Some(parking) = &parking {
+                    parking.writer.close(Instant::now() + driver.patience()).await?;
+                }
+                return Err(error);
+            }
+        };
+        let engine = Arc::new(Engine::new(driver, source, self.settings, place, parking));
         let watchdog = Some(Watchdog::start(&engine)?);
         let tasks = vec![
             runtime.spawn(reader::read(Arc::clone(&engine))),
@@ -155,7 +174,8 @@ impl SubscriptionBuilder {
         let runner = Arc::new(runner);
         let start = |number| runtime.spawn(worker::work(Arc::clone(&engine), Arc::clone(&runner), number));
         let workers = (0..engine.slots.len()).map(start).collect();
-        let running = Running { watchdog, tasks, workers };
+        let keeper = engine.parking.iter().map(|_| runtime.spawn(keep(Arc::clone(&engine)))).collect();
+        let running = Running { watchdog, tasks, workers, keeper };
         let subscription = Subscription::new(engine, running, claim, runtime);
         if !bus.register_subscription(&subscription) {
             // The bus was closed meanwhile; the end of the only handle closes the subscription.
@@ -163,6 +183,25 @@ impl SubscriptionBuilder {
         }
         Ok(subscription)
     }
+}
+
+/// Finds or makes the group's parking topic, unless nothing is to be parked.
+async fn open_parking(
+    driver: &dyn Driver,
+    place: &Place,
+    topic: &TopicInfo,
+    member: &str,
+    settings: &SubscriptionSettings,
+) -> Result<Option<Parking>> {
+    let scope = match settings.parking {
+        ParkingPolicy::Key => ParkedScope::Key,
+        ParkingPolicy::Record => ParkedScope::Record,
+        ParkingPolicy::Off => return Ok(None),
+    };
+    let parking = crate::provision::provision_parking(driver, topic, &place.group).await?;
+    let writer = Writer::open(driver, &parking, topic.incarnation).await?;
+    let policy = (scope, settings.parked_keys_max);
+    Ok(Some(Parking::new(policy, topic.clone(), parking, member.to_owned(), writer)))
 }
 
 /// Most events of one batch.
@@ -177,6 +216,6 @@ fn check_start(start: &Start, topic: &TopicInfo) -> Result<()> {
 }
 
 /// The member's name: process and a random part, unique in its group.
-fn member_name() -> String {
+pub(crate) fn member_name() -> String {
     format!("{}-{:08x}", std::process::id(), rand::random::<u32>())
 }

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::guarded::{Slot, next_subscription};
 use super::hand::{HAND_MAX, Hand};
 use super::handler::Place;
-use super::lanes::{Blocked, Bounds, End, Lanes, Subject, Work};
+use super::lanes::{Blocked, Bounds, End, Lanes, Subject, Ticket, Work};
 use super::outcome::{Ended, SubscriptionStats};
+use super::parking::{Item, Parking};
 use super::settings::SubscriptionSettings;
 use crate::driver::{Driver, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,8 @@ pub(crate) struct Engine {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) settings: SubscriptionSettings,
     pub(crate) place: Arc<Place>,
+    /// Where records go whose attempts are used up; without it their keys wait.
+    pub(crate) parking: Option<Parking>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) hands: Vec<Hand>,
     /// Tells this subscription's handlers from those of others.
@@ -75,6 +78,7 @@ impl Engine {
         source: Arc<dyn Source>,
         settings: SubscriptionSettings,
         place: Arc<Place>,
+        parking: Option<Parking>,
     ) -> Self {
         let bounds = Bounds {
             records_max: settings.in_flight_records_max,
@@ -96,6 +100,7 @@ impl Engine {
             driver,
             source,
             place,
+            parking,
             slots: (0..settings.concurrency).map(|_| Slot::new(number)).collect(),
             hands: (0..settings.concurrency).map(|_| Hand::default()).collect(),
             settings,
@@ -146,7 +151,7 @@ impl Engine {
     /// Why nothing more comes, or what keeps the source from moving.
     pub(crate) fn trouble(&self) -> Option<Error> {
         let ended = self.lock().ended.clone();
-        ended.or_else(|| self.source.trouble())
+        ended.or_else(|| self.source.trouble()).or_else(|| self.parking.as_ref().and_then(Parking::trouble))
     }
 
     /// Records and bytes that may be read now; nothing means that the reader will be woken.
@@ -290,6 +295,29 @@ impl Engine {
                 task.notify_one();
             }
         }
+        if let Some(parking) = &self.parking {
+            parking.park(wakes.items);
+        }
+    }
+
+    /// Ends attempts whose records were parked, or that were queued for it in vain; `parked` of them are.
+    pub(crate) fn end_parking(&self, ends: Vec<(Ticket, End)>, parked: u64) {
+        if ends.is_empty() {
+            return;
+        }
+        let has_drained = self.with_lanes_and_stats(|lanes, stats| {
+            stats.parked += parked;
+            ends.into_iter().for_each(|(ticket, end)| lanes.finish(&ticket, end));
+            lanes.has_drained()
+        });
+        if has_drained {
+            self.tender.notify_one();
+        }
+    }
+
+    /// Whether the assignment certainly stands.
+    pub(crate) fn is_held(&self) -> bool {
+        self.source.holds_until().is_none_or(|until| Instant::now() < until)
     }
 
     /// Asks the reader for a seek.
@@ -336,26 +364,32 @@ struct Wakes {
     tender: bool,
     reader: bool,
     alarm: bool,
+    /// Records that are to be parked.
+    items: Vec<Item>,
 }
 
 impl State {
-    /// Ends attempts.
+    /// Ends attempts, or takes out what is to be parked.
     fn finish(&mut self, ended: &mut Vec<Ended>, commit_records: usize) -> Wakes {
         if ended.is_empty() {
             return Wakes::default();
         }
         let due = self.lanes.next_due();
         self.finished += ended.len();
+        let mut items = Vec::new();
         for ended in ended.drain(..) {
             ended.count(&mut self.stats);
-            self.lanes.finish(&ended.ticket, ended.end);
+            match ended.end {
+                End::Park(record, cause) => items.push(Item { ticket: ended.ticket, record, cause }),
+                end => self.lanes.finish(&ended.ticket, end),
+            }
         }
         let is_much = self.finished >= commit_records;
         if is_much {
             self.finished = 0;
         }
         let (tender, alarm) = (is_much || self.lanes.has_drained(), self.lanes.next_due() != due);
-        Wakes { tender, alarm, ..Wakes::default() }
+        Wakes { tender, alarm, items, ..Wakes::default() }
     }
 
     /// Takes attempts back that have not begun.

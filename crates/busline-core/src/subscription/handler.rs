@@ -55,10 +55,12 @@ impl Delivery {
 pub enum Verdict {
     /// Run it again after a pause, as often as the subscription's [`Retry`](super::Retry) allows.
     Retry,
-    /// Give up on it at once.
+    /// Park it at once.
     Park,
     /// Pass over it: progress goes on, and the error is logged.
     Skip,
+    /// Run it again after the longest pause, as if it had not been attempted.
+    Defer,
 }
 
 /// Why a handler did not succeed, and what is to happen then.
@@ -70,7 +72,7 @@ pub struct HandlerError {
 }
 
 impl HandlerError {
-    /// Give up on the event at once: another attempt would fail too.
+    /// Give up on the event at once, since another attempt would fail too: it is parked.
     pub fn park(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { verdict: Verdict::Park, error: error.into() }
     }
@@ -78,6 +80,16 @@ impl HandlerError {
     /// Pass over the event.
     pub fn skip(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { verdict: Verdict::Skip, error: error.into() }
+    }
+
+    /// The event could not be attempted at all, for a reason that has nothing to do with it. It runs again after the
+    /// longest pause of the subscription's [`Retry`](super::Retry), as often as it takes, and is never parked for that.
+    pub fn defer(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { verdict: Verdict::Defer, error: error.into() }
+    }
+
+    pub(super) fn cause(&self) -> &(dyn std::error::Error + 'static) {
+        &*self.error
     }
 
     /// What is to happen.

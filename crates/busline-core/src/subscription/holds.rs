@@ -31,8 +31,8 @@ impl Lanes {
 
     /// Partitions whose source has to pause, and those whose source may go on, since the last call.
     ///
-    /// A partition pauses because its user says so, because a record cannot be decoded, because a further piece would go
-    /// past `ahead_max`, or because workers starve while it has more than its share of the window: then it has few keys,
+    /// A partition pauses because its user says so, because a record cannot be decoded, because of its parking, because a
+    /// further piece would go past `ahead_max`, or because workers starve while it has more than its share of the window: then it has few keys,
     /// and what is read of it only keeps the others out.
     pub(crate) fn pauses(&mut self, starving: bool) -> (Shares, Shares) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
@@ -40,7 +40,7 @@ impl Lanes {
         for (partition, held) in &mut self.partitions {
             let is_full = held.progress.ahead() + self.bounds.piece() > self.bounds.ahead_max;
             held.greedy = if held.greedy { held.records > share / 2 } else { starving && held.records > share };
-            let pauses = is_full || held.greedy || held.paused || held.undecodable;
+            let pauses = is_full || held.greedy || held.is_paused();
             if pauses != held.source_paused {
                 held.source_paused = pauses;
                 let list = if pauses { &mut pause } else { &mut resume };
@@ -65,11 +65,16 @@ impl Lanes {
         for partition in partitions {
             if let Some(held) = self.partitions.get_mut(partition) {
                 held.paused = false;
-                if !held.is_stopped() {
-                    self.ready.extend(held.set_aside.drain(..));
-                    self.rest_all(*partition);
-                }
+                self.go_on_with(*partition);
             }
+        }
+    }
+
+    /// Lets what was set aside run, unless the partition is stopped for another reason.
+    pub(super) fn go_on_with(&mut self, partition: Partition) {
+        if let Some(held) = self.partitions.get_mut(&partition).filter(|held| !held.is_stopped()) {
+            self.ready.extend(held.set_aside.drain(..));
+            self.rest_all(partition);
         }
     }
 
@@ -130,8 +135,13 @@ impl Lanes {
             return false;
         };
         let progress = Progress::moved(offset, before.progress.stored());
-        let held =
-            Held { paused: before.paused, source_paused: before.source_paused, ..Held::new(generation, progress) };
+        let held = Held {
+            paused: before.paused,
+            awaits_parking: before.awaits_parking,
+            parking_full: before.parking_full,
+            source_paused: before.source_paused,
+            ..Held::new(generation, progress)
+        };
         self.partitions.insert(partition, held);
         true
     }

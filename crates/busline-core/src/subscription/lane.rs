@@ -104,6 +104,10 @@ pub(super) struct Held {
     pub(super) revoking: bool,
     /// Paused by the user.
     pub(super) paused: bool,
+    /// What was parked here is not known yet.
+    pub(super) awaits_parking: bool,
+    /// No further key may be parked.
+    pub(super) parking_full: bool,
     /// A record that cannot be decoded has no key, so all behind it wait.
     pub(super) undecodable: bool,
     /// Ready lanes that were met while the partition was stopped.
@@ -122,6 +126,8 @@ impl Held {
             greedy: false,
             revoking: false,
             paused: false,
+            awaits_parking: false,
+            parking_full: false,
             undecodable: false,
             set_aside: Vec::new(),
             source_paused: false,
@@ -129,7 +135,12 @@ impl Held {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.revoking || self.paused || self.undecodable
+        self.revoking || self.is_paused()
+    }
+
+    /// Nothing more is to be read.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused || self.undecodable || self.awaits_parking || self.parking_full
     }
 }
 

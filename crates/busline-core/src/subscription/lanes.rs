@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::lane::{Further, Held, Lane, Phase};
 pub(crate) use super::lane::{LaneRef, Load, size_of};
+use super::parking::Cause;
 use super::progress::Progress;
 use crate::driver::Assignment;
 use crate::record::Record;
@@ -106,6 +107,8 @@ pub(crate) enum End {
     Stuck(Record),
     /// Cannot be decoded: the partition waits.
     Undecodable(Record),
+    /// To be parked: its lane waits for that, without a worker.
+    Park(Record, Box<Cause>),
     /// Broken off; it comes again if the partition is still held.
     Cancelled(Record),
     /// The record is no longer in the topic.
@@ -358,7 +361,7 @@ impl Lanes {
                 lane.phase = Phase::Undecodable;
                 held.undecodable = true;
             }
-            End::Cancelled(record) => {
+            End::Cancelled(record) | End::Park(record, _) => {
                 lane.held.push_front((ordinal, record));
                 lane.phase = Phase::Ready;
             }

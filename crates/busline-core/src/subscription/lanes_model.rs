@@ -291,7 +291,7 @@ impl Course {
                     plain.undecodable = true;
                 }
                 End::ReadLater(_, due) => drop(plain.waits.insert(offset, Some(*due))),
-                End::Cancelled(_) => {}
+                End::Cancelled(_) | End::Park(..) => {}
             }
         }
         self.lanes.finish(&work.ticket, end);

@@ -17,8 +17,10 @@ mod lanes;
 #[cfg(test)]
 mod lanes_model;
 mod outcome;
+mod parking;
 mod progress;
 mod reader;
+mod refused;
 mod retry;
 mod settings;
 mod subscribe;
@@ -31,7 +33,11 @@ pub(crate) use subscribe::{SubscriptionCore, close_in_handler};
 
 pub use builder::{HANDLER_BATCH_MAX, SubscriptionBuilder};
 pub use handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
-pub use outcome::SubscriptionStats;
+pub use outcome::{ParkingHealth, SubscriptionStats};
+pub use parking::{
+    Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ReplayOptions, ReplayReport,
+    parked_record,
+};
 pub use retry::Retry;
-pub use settings::SubscriptionSettings;
+pub use settings::{ParkingPolicy, SubscriptionSettings};
 pub use subscribe::{Blocked, Left, Subscription};

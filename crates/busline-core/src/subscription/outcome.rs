@@ -1,6 +1,10 @@
 //! How attempts end, counted.
 
+use jiff::Timestamp;
+
 use super::lanes::{End, Ticket};
+use crate::error::Error;
+use crate::topic::Partition;
 
 /// Counts of a subscription since it was opened, and what it holds at the moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -9,6 +13,8 @@ pub struct SubscriptionStats {
     pub delivered: u64,
     /// Events whose handler ended well.
     pub handled: u64,
+    /// Records parked: after their last attempt, behind their parked key, or because they cannot be decoded.
+    pub parked: u64,
     /// Events passed over because their handler said so.
     pub skipped: u64,
     /// Attempts that failed.
@@ -29,6 +35,25 @@ pub struct SubscriptionStats {
     pub in_flight_records: u64,
     /// Their bytes: keys, headers and bodies. Above the setting by less than one record.
     pub in_flight_bytes: u64,
+}
+
+/// What is parked in the partitions that a member holds, and how parking goes.
+#[derive(Debug, Clone, Default)]
+pub struct ParkingHealth {
+    /// Keys that are parked.
+    pub keys: usize,
+    /// Records that are parked alone.
+    pub records: usize,
+    /// When the oldest of them was parked.
+    pub oldest: Option<Timestamp>,
+    /// Records that are to be parked and are not yet; their keys wait.
+    pub waiting: usize,
+    /// Partitions that wait because they hold as many parked keys as they may.
+    pub full: Vec<Partition>,
+    /// Writes to the parking topic that failed, since the subscription was opened.
+    pub write_errors: u64,
+    /// What keeps records from being parked at the moment.
+    pub trouble: Option<Error>,
 }
 
 /// An attempt that has ended.

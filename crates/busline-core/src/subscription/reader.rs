@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::engine::{Engine, SeekOrder};
+use super::lanes::Lanes;
 use crate::driver::SourceEvent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Partition, not_owner};
@@ -62,7 +63,12 @@ async fn seek(engine: &Engine) {
 }
 
 fn sought(engine: &Engine, order: &SeekOrder, generation: u64) -> bool {
-    engine.with_lanes_of(&[order.partition], |lanes| lanes.seek(order.partition, generation, order.offset))
+    let seek = |lanes: &mut Lanes| lanes.seek(order.partition, generation, order.offset);
+    let sought = engine.with_lanes_of(&[order.partition], seek);
+    if let Some(parking) = engine.parking.as_ref().filter(|_| sought) {
+        parking.seek(order.partition, order.offset);
+    }
+    sought
 }
 
 fn take(engine: &Engine, event: SourceEvent) {
@@ -70,8 +76,17 @@ fn take(engine: &Engine, event: SourceEvent) {
         SourceEvent::Records { generation, records } => engine.deliver(generation, records),
         SourceEvent::Assigned(assignments) => {
             let partitions: Vec<Partition> = assignments.iter().map(|assignment| assignment.partition).collect();
-            engine
-                .with_lanes_of(&partitions, |lanes| assignments.iter().for_each(|assignment| lanes.assign(assignment)));
+            engine.with_lanes_of(&partitions, |lanes| {
+                for assignment in &assignments {
+                    lanes.assign(assignment);
+                    if engine.parking.is_some() {
+                        lanes.await_parking(assignment.partition);
+                    }
+                }
+            });
+            if let Some(parking) = &engine.parking {
+                parking.wake.notify_one();
+            }
         }
         SourceEvent::Revoking(partitions) => {
             engine.with_lanes_of(&partitions, |lanes| lanes.revoke(&partitions));

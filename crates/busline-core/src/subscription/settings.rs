@@ -28,8 +28,28 @@ pub struct SubscriptionSettings {
     pub commit_interval: Duration,
     /// Time without a sign of life after which others take this member's partitions. Range 1 s to 5 min, default 5 s.
     pub lease: Duration,
+    /// What becomes of a record that has used its attempts up or cannot be decoded. Default: it is parked with its key.
+    pub parking: ParkingPolicy,
+    /// Keys parked at once in a partition, and records parked alone with them; then the partition waits. Range 1 to
+    /// 1,000,000, default 100,000. A parked key costs less than 200 bytes.
+    pub parked_keys_max: usize,
     /// Where the group begins if it has no committed offset. Default: the earliest record.
     pub start: Start,
+}
+
+/// What becomes of a record that has used its attempts up.
+///
+/// # Source
+/// Promises C7 and C10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ParkingPolicy {
+    /// It is parked with its key: later records of the key queue behind it, and run when it has been replayed.
+    #[default]
+    Key,
+    /// It is parked alone: later records of its key run on.
+    Record,
+    /// Nothing is parked: the record holds its key, and one that cannot be decoded its partition.
+    Off,
 }
 
 impl Default for SubscriptionSettings {
@@ -44,6 +64,8 @@ impl Default for SubscriptionSettings {
             commit_records: 1_024,
             commit_interval: Duration::from_millis(100),
             lease: Duration::from_secs(5),
+            parking: ParkingPolicy::Key,
+            parked_keys_max: 100_000,
             start: Start::Earliest,
         }
     }
@@ -72,6 +94,7 @@ impl SubscriptionSettings {
         check((1..=65_536).contains(&self.commit_records), "commit_records", "1 to 65,536");
         check(between(self.commit_interval, 1, 60), "commit_interval", "1 ms to 1 min");
         check(between(self.lease, 1_000, 300), "lease", "1 s to 5 min");
+        check((1..=1_000_000).contains(&self.parked_keys_max), "parked_keys_max", "1 to 1,000,000");
         self.retry.validate()?;
         if wrong.is_empty() {
             return Ok(());

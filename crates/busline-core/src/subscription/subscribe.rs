@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::engine::{Engine, SeekOrder};
 use super::guarded::is_inside;
-use super::outcome::SubscriptionStats;
+use super::outcome::{ParkingHealth, SubscriptionStats};
+use super::parking::Parking;
 use super::tender;
 use super::watchdog::Watchdog;
 use crate::bus::Claim;
@@ -44,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) tasks: Vec<JoinHandle<()>>,
     /// Workers, which end with their handlers.
     pub(crate) workers: Vec<JoinHandle<()>>,
+    /// The task that parks, which ends after the workers.
+    pub(crate) keeper: Vec<JoinHandle<()>>,
 }
 
 /// The end of the last handle closes the subscription, on its runtime if that still runs.
@@ -135,6 +138,11 @@ impl Subscription {
     /// What holds partitions back: keys whose attempts are used up, records that cannot be decoded.
     pub fn blocked(&self) -> Vec<Blocked> {
         self.inner.blocked()
+    }
+
+    /// What is parked in the partitions that this member holds, and how parking goes.
+    pub fn parking(&self) -> ParkingHealth {
+        self.inner.engine.parking.as_ref().map_or_else(ParkingHealth::default, Parking::health)
     }
 
     /// Why nothing more is read (the topic was deleted, a record is damaged), or what keeps the backend from giving more
@@ -273,6 +281,7 @@ impl SubscriptionCore {
             }
         }
         running.watchdog = None;
+        self.end_parking(&mut running, start, deadline, &mut left).await;
         // The group is left even if the last commit hangs: a member that stays would keep its partitions from the others.
         if timeout_at(start + deadline.mul_f32(0.97), tender::commit(engine)).await.is_err() {
             tracing::warn!("commit {}: no answer by the deadline", engine.place.topic);
@@ -284,6 +293,21 @@ impl SubscriptionCore {
         }
         drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
         Left { stats: engine.stats(), left }
+    }
+}
+
+impl SubscriptionCore {
+    /// What is queued is parked, so that progress may pass it, and the parking topic is let go.
+    async fn end_parking(&self, running: &mut Running, start: Instant, deadline: Duration, left: &mut Vec<String>) {
+        let Some(parking) = &self.engine.parking else { return };
+        parking.end();
+        if timeout_at(start + deadline.mul_f32(0.95), join_all(&mut running.keeper)).await.is_err() {
+            running.keeper.drain(..).for_each(|keeper| keeper.abort());
+        }
+        let until = start + deadline.mul_f32(0.96);
+        if !matches!(timeout_at(until, parking.writer.close(until)).await, Ok(Ok(()))) {
+            left.push(format!("the sink of {}", parking.topic.name));
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use super::hand::Pace;
 use super::handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
 use super::lanes::{End, Subject, Ticket, Work};
 use super::outcome::{Ended, Note};
+use super::parking::Way;
+use super::refused;
 use crate::driver::ReadRequest;
 use crate::envelope::Envelope;
 use crate::error::Result;
@@ -80,11 +82,11 @@ impl<H: Handler> OneByOne<H> {
                 Err(end) => return ticket.ends(end, Note::Nothing),
             },
         };
-        let envelope = match decode(engine, &record) {
-            Ok(envelope) => envelope,
-            Err(Undecodable) => return ticket.ends(End::Undecodable(record), Note::Failed),
+        let (record, envelope) = match open(engine, record) {
+            Ok(opened) => opened,
+            Err(ended) => return ticket.ends(ended.0, ended.1),
         };
-        if !is_held(engine) && !hold(engine, worker).await {
+        if !engine.is_held() && !hold(engine, worker).await {
             return ticket.ends(End::Cancelled(record), Note::Nothing);
         }
         let delivery = ticket.delivery(engine, envelope, record.offset);
@@ -121,15 +123,15 @@ impl<H: BatchHandler> Runner for InBatches<H> {
                     }
                 },
             };
-            match decode(engine, &record) {
-                Ok(envelope) => {
+            match open(engine, record) {
+                Ok((record, envelope)) => {
                     deliveries.push(ticket.delivery(engine, envelope, record.offset));
                     attempts.push((ticket, record));
                 }
-                Err(Undecodable) => ended.push(ticket.ends(End::Undecodable(record), Note::Failed)),
+                Err(refused) => ended.push(ticket.ends(refused.0, refused.1)),
             }
         }
-        if !attempts.is_empty() && !is_held(engine) && !hold(engine, worker).await {
+        if !attempts.is_empty() && !engine.is_held() && !hold(engine, worker).await {
             let cancelled =
                 attempts.drain(..).map(|(ticket, record)| ticket.ends(End::Cancelled(record), Note::Nothing));
             ended.extend(cancelled);
@@ -187,14 +189,17 @@ async fn fetch(
     }
 }
 
-/// The record holds no envelope; it was said why.
-struct Undecodable;
-
-fn decode(engine: &Engine, record: &Record) -> std::result::Result<Envelope, Undecodable> {
-    record.envelope(&engine.place.topic).map_err(|error| {
-        tracing::error!("{error}");
-        Undecodable
-    })
+/// The record with its envelope, if its handler is to run; else how the attempt ends.
+fn open(engine: &Engine, record: Record) -> std::result::Result<(Record, Envelope), Box<(End, Note)>> {
+    let way = engine.parking.as_ref().map_or(Way::Live, |parking| parking.way(&record));
+    if way == Way::Finished {
+        return Err(Box::new((End::Done, Note::Nothing)));
+    }
+    match record.envelope(&engine.place.topic) {
+        Err(error) => Err(Box::new((refused::undecodable(engine, record, &error), Note::Failed))),
+        Ok(_) if way == Way::Behind => Err(Box::new((refused::behind(record), Note::Nothing))),
+        Ok(envelope) => Ok((record, envelope)),
+    }
 }
 
 impl Ticket {
@@ -216,7 +221,7 @@ impl Ticket {
 /// Promise C2.
 async fn hold(engine: &Engine, worker: usize) -> bool {
     let look = async {
-        while !is_held(engine) {
+        while !engine.is_held() {
             if engine.is_closing() {
                 return false;
             }
@@ -225,10 +230,6 @@ async fn hold(engine: &Engine, worker: usize) -> bool {
         true
     };
     matches!(engine.slots[worker].run(&engine.tick, None, || look).await, Ran::Returned(true))
-}
-
-fn is_held(engine: &Engine) -> bool {
-    engine.source.holds_until().is_none_or(|until| Instant::now() < until)
 }
 
 /// Pause between two looks at whether the assignment still stands.
@@ -240,7 +241,10 @@ const HOLD_LOOK: Duration = Duration::from_millis(20);
 /// Promises C6, C9.
 fn judge(engine: &Engine, ticket: Ticket, record: Record, ran: Ran<Handled>) -> Ended {
     let (verdict, why) = match ran {
-        Ran::Returned(Ok(())) => return ticket.ends(End::Done, Note::Handled),
+        Ran::Returned(Ok(())) => {
+            end_failing(engine, &record, ticket.attempt);
+            return ticket.ends(End::Done, Note::Handled);
+        }
         Ran::Cancelled => return ticket.ends(End::Cancelled(record), Note::Nothing),
         Ran::Returned(Err(error)) => (error.verdict(), error),
         Ran::Panicked(text) => (Verdict::Retry, HandlerError::from(format!("panicked: {text}"))),
@@ -251,17 +255,32 @@ fn judge(engine: &Engine, ticket: Ticket, record: Record, ran: Ran<Handled>) -> 
     match verdict {
         Verdict::Skip => {
             tracing::warn!("skip {topic}/{partition}/{offset}: {why}");
+            end_failing(engine, &record, attempt);
             ticket.ends(End::Done, Note::Skipped)
+        }
+        Verdict::Defer => {
+            tracing::warn!("{topic}/{partition}/{offset} cannot be attempted: {why}");
+            ticket.ends(End::ReadLater(offset, Instant::now() + engine.settings.retry.backoff_max), Note::Nothing)
         }
         Verdict::Retry if attempt < engine.settings.retry.attempts_max => {
             tracing::debug!("attempt {attempt} of {topic}/{partition}/{offset}: {why}");
+            if let Some(parking) = engine.parking.as_ref().filter(|_| attempt == 1) {
+                parking.note_failing(&record);
+            }
             let due = Instant::now() + engine.settings.retry.pause_after(attempt);
             ticket.ends(End::Retry(record, due), Note::Failed)
         }
         Verdict::Retry | Verdict::Park => {
-            tracing::error!("attempt {attempt} of {topic}/{partition}/{offset} was the last, its key waits: {why}");
-            ticket.ends(End::Stuck(record), Note::Failed)
+            let end = refused::used_up(engine, record, attempt, &why);
+            ticket.ends(end, Note::Failed)
         }
+    }
+}
+
+/// An event that had failed before is finished.
+fn end_failing(engine: &Engine, record: &Record, attempt: u32) {
+    if let Some(parking) = engine.parking.as_ref().filter(|_| attempt > 1) {
+        parking.end_failing(record);
     }
 }
 

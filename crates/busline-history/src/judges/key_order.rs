@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::entry::Process;
-use crate::plan::Order;
+use crate::entry::{Action, Process};
+use crate::plan::{Order, Parked};
 use crate::position::Partition;
 use crate::run::{Course, Run, Running};
 use crate::violation::{Anomaly, Violation};
@@ -32,7 +32,7 @@ fn reorders_in(run: &Run<'_>, mut courses: Vec<&Course<'_>>) -> Vec<Violation> {
         {
             found.push(started_early(run, before, course));
         }
-        let end = run.released(course.group, course.position).unwrap_or(u64::MAX);
+        let end = end_of(run, course).unwrap_or(u64::MAX);
         if latest.is_none_or(|(other, _)| other < end) {
             latest = Some((end, course));
         }
@@ -40,9 +40,19 @@ fn reorders_in(run: &Run<'_>, mut courses: Vec<&Course<'_>>) -> Vec<Violation> {
     found
 }
 
+/// When a record holds its key back no more.
+fn end_of(run: &Run<'_>, course: &Course<'_>) -> Option<u64> {
+    let was_parked = course.id.is_some() && course.done(Action::Park).next().is_some();
+    if run.plan.parked == Parked::KeyFlows || !was_parked {
+        return run.released(course.group, course.position);
+    }
+    let handled = course.handled().map(|(at, _)| at);
+    handled.chain(course.done(Action::Skip).map(|skipped| skipped.at)).min()
+}
+
 fn started_early(run: &Run<'_>, before: &Course<'_>, early: &Course<'_>) -> Violation {
     let started = run.moment(early.first_start().unwrap_or_default());
-    let ended = match run.released(before.group, before.position) {
+    let ended = match end_of(run, before) {
         None => "never ended".to_owned(),
         Some(at) => format!("ended at {}", run.moment(at)),
     };

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::index::nanos;
@@ -99,6 +99,16 @@ impl<'a> Course<'a> {
         self.settled.iter().filter(move |settled| settled.stage == Stage::Done && settled.settlement.action == action)
     }
 
+    /// Parkings that were begun by a process that was killed before it could tell their end: perhaps done.
+    fn cut_off(&self, killed: &BTreeSet<Process>) -> impl Iterator<Item = &Settled<'a>> {
+        let parkings = self.settled.iter().filter(|settled| settled.settlement.action == Action::Park);
+        let begun = parkings.filter(|settled| settled.stage == Stage::Begun && killed.contains(&settled.process));
+        begun.filter(|begun| {
+            let told = |later: &&Settled<'_>| later.process == begun.process && later.stage != Stage::Begun;
+            !self.settled.iter().any(|later| told(&later) && later.at >= begun.at)
+        })
+    }
+
     /// The runs that handled it.
     pub(crate) fn handled(&self) -> impl Iterator<Item = (u64, &Running<'a>)> {
         self.runs.iter().filter_map(|run| match run.end {
@@ -117,7 +127,7 @@ impl<'a> Course<'a> {
 }
 
 impl<'a> Courses<'a> {
-    pub(crate) fn gather(history: &'a History, report_lag: Duration) -> Self {
+    pub(crate) fn gather(history: &'a History, report_lag: Duration, killed: &BTreeSet<Process>) -> Self {
         let mut courses = Self { courses: Vec::new(), at: HashMap::new(), finished: HashMap::new() };
         for entry in history.entries() {
             match &entry.op {
@@ -127,7 +137,7 @@ impl<'a> Courses<'a> {
                 _ => {}
             }
         }
-        courses.finish(nanos(report_lag));
+        courses.finish(nanos(report_lag), killed);
         courses
     }
 
@@ -199,11 +209,11 @@ impl<'a> Courses<'a> {
         course.settled.push(settled);
     }
 
-    fn finish(&mut self, report_lag: u64) {
+    fn finish(&mut self, report_lag: u64, killed: &BTreeSet<Process>) {
         for course in &mut self.courses {
             // A decision is seen from outside after it was taken; a handler reports its end itself.
             let handled = course.handled().map(|(at, _)| at);
-            let decided = course.done(Action::Park).chain(course.done(Action::Skip));
+            let decided = course.done(Action::Park).chain(course.done(Action::Skip)).chain(course.cut_off(killed));
             course.terminal = handled.chain(decided.map(|settled| settled.at.saturating_sub(report_lag))).min();
             if let (Some(id), Some(at)) = (course.id, course.terminal) {
                 let finished = self.finished.entry((course.group, id)).or_insert(at);

@@ -41,7 +41,7 @@ impl<'a> Run<'a> {
     /// Gathers what the judges look up.
     pub fn new(history: &'a History, dump: &'a Dump, plan: &'a Plan) -> Self {
         let processes = Processes::gather(history, plan);
-        let courses = Courses::gather(history, plan.report_lag);
+        let courses = Courses::gather(history, plan.report_lag, &plan.killed);
         Self {
             publishes: Publishes::gather(history),
             stored: Stored::gather(dump),

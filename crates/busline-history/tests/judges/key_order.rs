@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use busline_history::{Action, Order};
+use busline_history::{Action, Order, Parked};
 
 use crate::story::{Story, story};
 
@@ -51,6 +51,22 @@ fn a9_looks_alike_other_keys_and_a_group_without_order() {
 fn a9_looks_alike_the_first_was_parked_alone_and_the_key_went_on() {
     let story = two().deliver("a").start("a").err("a").settle("a", Action::Park);
     story.handle("b").is_clean();
+}
+
+#[test]
+fn a9_a_key_went_on_although_its_parked_record_had_not_been_replayed() {
+    let waits = || two().plan(|plan| plan.parked = Parked::KeyWaits).deliver("a").start("a").err("a");
+    waits().settle("a", Action::Park).handle("b").shows(&["A9"]);
+    let behind = waits().settle("a", Action::Park).settle("b", Action::Park).settle("b", Action::Replay).handle("b");
+    behind.settle("a", Action::Replay).handle("a").shows(&["A9"]);
+}
+
+#[test]
+fn a9_looks_alike_the_parked_record_was_replayed_before_what_is_behind_it() {
+    let waits = || two().plan(|plan| plan.parked = Parked::KeyWaits).deliver("a").start("a").err("a");
+    let story = waits().settle("a", Action::Park).settle("b", Action::Park).settle("a", Action::Replay).handle("a");
+    story.settle("b", Action::Replay).handle("b").is_clean();
+    waits().settle("a", Action::Park).settle("a", Action::Skip).handle("b").is_clean();
 }
 
 #[test]

@@ -127,3 +127,21 @@ fn a21_looks_alike_complete_and_undecodable() {
 fn a20_looks_alike_the_group_stands_at_the_record_that_is_to_be_parked() {
     used_up().commit(0).is_clean();
 }
+
+/// A process begins to park `a`, which failed, and the next one finds it parked and goes on.
+fn cut_off(is_killed: bool) -> Story {
+    let story = story().billing_from(0).publish("a", "k", 0).assign(1).deliver("a").start("a").err("a");
+    let story = story.begin_parking("a");
+    let story = if is_killed { story.killed() } else { story };
+    story.process(2).member("n").assign(2).commit(1)
+}
+
+#[test]
+fn a15_looks_alike_a_killed_process_parked_it_and_could_not_tell() {
+    cut_off(true).is_clean();
+}
+
+#[test]
+fn a15_a_parking_was_begun_and_nobody_knows_its_end() {
+    cut_off(false).shows(&["A15"]);
+}

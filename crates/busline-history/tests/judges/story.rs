@@ -274,6 +274,16 @@ impl Story {
         self.settle_as(id, action, |_| {})
     }
 
+    pub(crate) fn begin_parking(self, id: &str) -> Self {
+        let mut story = self.settle(id, Action::Park);
+        if let Some(Op::Settle(settle)) = story.entries.last_mut().map(|entry| &mut entry.op)
+            && let Settle::Ok(settlement) = settle
+        {
+            *settle = Settle::Invoke(settlement.clone());
+        }
+        story
+    }
+
     pub(crate) fn settle_as(self, id: &str, action: Action, change: impl FnOnce(&mut Settlement)) -> Self {
         let Delivery { group, member, id, topic, partition, offset, .. } = self.delivery(id);
         let mut settlement = Settlement {

@@ -1,0 +1,238 @@
+//! What a group has parked, to be looked at, replayed and discarded.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::entry::{ParkedScope, Token};
+use super::filter::ParkedFilter;
+use super::follower::{Follower, ParkedRecord, QueueId, Selection};
+use super::replay::{Act, ReplayOptions, ReplayReport, replay};
+use super::writer::{Outgoing, Writer};
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind, Result};
+use crate::headers::Headers;
+use crate::subscription::handler::{Delivery, Handler, HandlerError};
+use crate::topic::{GroupName, Offset, Partition, TopicInfo, not_owner};
+
+/// What a group has parked of a topic.
+///
+/// Looking changes nothing, and needs no member of the group. A replay runs beside the group's members: they go on with all
+/// other keys, and with this one once nothing of it is parked any more.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    pub(super) driver: Arc<dyn Driver>,
+    /// The topic whose records are parked.
+    pub(super) topic: TopicInfo,
+    /// The topic that holds them.
+    pub(super) parking: TopicInfo,
+    pub(super) group: GroupName,
+}
+
+/// A parked key with all that queues behind, or a record that is parked alone.
+#[derive(Debug, Clone)]
+pub struct ParkedQueue {
+    /// Which of the two.
+    pub scope: ParkedScope,
+    /// Its partition.
+    pub partition: Partition,
+    /// Its key; bytes that are not UTF-8 are replaced.
+    pub key: String,
+    /// Parked records that wait.
+    pub records: u64,
+    /// The first of them, without its body.
+    pub first: ParkedRecord,
+    /// When it was parked.
+    pub since: Timestamp,
+}
+
+/// Longest error kept of each queue in a list.
+const LISTED_ERROR_BYTES_MAX: usize = 256;
+
+impl Parked {
+    pub(crate) async fn open(driver: Arc<dyn Driver>, topic: TopicInfo, group: GroupName) -> Result<Self> {
+        let parking = driver.topic(&topic.name.parking(&group)).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => not_found(&topic, &group),
+            _ => error,
+        })?;
+        Ok(Self { driver, topic, parking, group })
+    }
+
+    /// Parked keys, and records that are parked alone, in the order of their parking in each partition.
+    ///
+    /// Memory grows with the number of keys, not with that of records.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn queues(&self, filter: &ParkedFilter) -> Result<Vec<ParkedQueue>> {
+        let mut queues = Vec::new();
+        for partition in self.partitions() {
+            let mut selection = Selection::new(filter.clone());
+            let mut places: HashMap<QueueId, usize> = HashMap::new();
+            let (mut follower, errors) = self.follow(partition).await?;
+            while let Some((id, mut parked)) = follower.next_open().await? {
+                parked.replay_error = errors.get(&id).cloned();
+                if let Some(place) = places.get(&id) {
+                    let queue: &mut ParkedQueue = &mut queues[*place];
+                    queue.records += 1;
+                } else if selection.wants(&id, &parked) {
+                    places.insert(id, queues.len());
+                    queues.push(queue(partition, parked));
+                }
+            }
+        }
+        Ok(queues)
+    }
+
+    /// Hands each parked record that waits to `each`, in the order of their parking in each partition, until it gives
+    /// `false`. One page is in memory at a time.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn records(&self, filter: &ParkedFilter, mut each: impl FnMut(ParkedRecord) -> bool) -> Result<()> {
+        for partition in self.partitions() {
+            let mut selection = Selection::new(filter.clone());
+            let (mut follower, errors) = self.follow(partition).await?;
+            while let Some((id, mut parked)) = follower.next_open().await? {
+                parked.replay_error = errors.get(&id).cloned();
+                if selection.wants(&id, &parked) && !each(parked) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the handler for parked records, those of a key in order. What it handles is parked no more; a key whose record
+    /// fails again is left for this run. Nothing is published to the topic.
+    ///
+    /// Records that are parked meanwhile run too, so a key whose queue was emptied flows again. Several replays at once
+    /// share the partitions.
+    ///
+    /// # Errors
+    /// `Invalid/…` for a bad option; what the backend says. What was handled before stays handled.
+    ///
+    /// # Cancel safety
+    /// A replay that is dropped, or whose process dies, loses nothing; records in hand (one for each key at once, so one by
+    /// default) run again.
+    ///
+    /// # Source
+    /// Promise C8.
+    pub async fn replay<H: Handler>(&self, options: ReplayOptions, handler: H) -> Result<ReplayReport> {
+        options.validate().map_err(|error| error.at("replay", &self.parking.name))?;
+        let act = Act::Run(Arc::new(handler));
+        replay(self, options, act).await.map_err(|error| error.at("replay", &self.parking.name))
+    }
+
+    /// Gives parked records up, with a reason that stays in the parking topic until it is trimmed: all of the chosen keys,
+    /// or only the first of each.
+    ///
+    /// # Errors
+    /// `Invalid/NoReason`; what the backend says.
+    pub async fn discard(&self, filter: ParkedFilter, extent: Extent, reason: &str) -> Result<ReplayReport> {
+        if reason.trim().is_empty() {
+            let error = Error::invalid("NoReason").cause("a discarded record leaves a reason").next("give one");
+            return Err(error.at("discard", &self.parking.name));
+        }
+        let options = ReplayOptions { filter, ..ReplayOptions::default() };
+        let act: Act<NoHandler> = Act::Discard { reason: reason.into(), extent };
+        replay(self, options, act).await.map_err(|error| error.at("discard", &self.parking.name))
+    }
+
+    /// Lets records at or above these offsets run again that were parked and replayed or discarded: for a group that is
+    /// moved back. What is still parked stays so, and its records do not run when they come again. Call it before the
+    /// committed offsets are moved, while the group has no members.
+    ///
+    /// # Errors
+    /// `Fenced/NotOwner` if a member began meanwhile; what the backend says.
+    pub async fn forget_closed(&self, from: &[(Partition, Offset)]) -> Result<()> {
+        let writer = Writer::open(&*self.driver, &self.parking, self.topic.incarnation).await?;
+        let mut outcome = Ok(());
+        for (partition, offset) in from {
+            outcome = outcome.and(self.reset(&writer, *partition, *offset).await);
+        }
+        writer.close(Instant::now() + self.driver.patience() + Duration::from_secs(1)).await?;
+        outcome.map_err(|error| error.at("forget", &self.parking.name))
+    }
+
+    async fn reset(&self, writer: &Writer, partition: Partition, offset: Offset) -> Result<()> {
+        let mut follower = self.follower(partition);
+        follower.catch_up().await?;
+        if follower.head.is_empty() {
+            return Ok(());
+        }
+        let token = Token::random();
+        let reset = writer.entry(Headers::default(), "reset", token).with("busline-offset", offset).block();
+        let reset = Outgoing { partition, key: Bytes::new(), header_block: reset, body: Bytes::new() };
+        for entry in [writer.control(partition, "owner", token), reset] {
+            writer.write(&[entry]).await.into_iter().try_for_each(|outcome| outcome.map(drop))?;
+        }
+        follower.catch_up().await?;
+        if follower.head.owner() == Some(token) { Ok(()) } else { Err(not_owner(partition)) }
+    }
+
+    /// The parking topic's name.
+    pub fn topic(&self) -> &crate::topic::TopicName {
+        &self.parking.name
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.topic.spec.partitions).map(Partition)
+    }
+
+    pub(super) fn follower(&self, partition: Partition) -> Follower {
+        Follower::new(Arc::clone(&self.driver), self.parking.name.clone(), partition, self.topic.incarnation)
+    }
+
+    async fn follow(&self, partition: Partition) -> Result<(Follower, HashMap<QueueId, String>)> {
+        let mut follower = self.follower(partition);
+        follower.catch_up().await?;
+        let errors = follower.replay_errors().await?;
+        Ok((follower, errors))
+    }
+}
+
+/// Stands where a discard has no handler.
+struct NoHandler;
+
+impl Handler for NoHandler {
+    async fn handle(&self, _delivery: Delivery) -> std::result::Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+/// How much of a key is discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All its parked records.
+    All,
+    /// The first one.
+    First,
+}
+
+fn queue(partition: Partition, mut first: ParkedRecord) -> ParkedQueue {
+    first.record.body = bytes::Bytes::new();
+    for error in [Some(&mut first.diagnosis.error), first.replay_error.as_mut()].into_iter().flatten() {
+        error.truncate(error.floor_char_boundary(LISTED_ERROR_BYTES_MAX));
+    }
+    ParkedQueue {
+        scope: first.scope,
+        partition,
+        key: String::from_utf8_lossy(&first.record.key).into_owned(),
+        records: 1,
+        since: first.record.time,
+        first,
+    }
+}
+
+fn not_found(topic: &TopicInfo, group: &GroupName) -> Error {
+    Error::new(ErrorKind::NotFound, "Parking")
+        .cause(format!("group {group} has never parked anything of topic {}", topic.name))
+        .next("see the groups with 'busline group list'")
+        .at("parked", group)
+}
