@@ -50,6 +50,8 @@ struct State {
     idle: Vec<(usize, Waker)>,
     stats: SubscriptionStats,
     reader_waits: bool,
+    /// The tender has nothing to do until something moves.
+    tender_sleeps: bool,
     /// Room for this many records is worth reading while lanes are ready.
     read_min: usize,
     seeks: Vec<SeekOrder>,
@@ -90,6 +92,7 @@ impl Engine {
             idle: Vec::new(),
             stats: SubscriptionStats::default(),
             reader_waits: false,
+            tender_sleeps: false,
             read_min: settings.in_flight_records_max.div_ceil(4).min(READ_MIN),
             seeks: Vec::new(),
             ended: None,
@@ -127,6 +130,13 @@ impl Engine {
         self.reader.notify_one();
         self.tender.notify_one();
         self.alarm.notify_one();
+    }
+
+    /// Whether the tender may sleep until it is woken, because nothing is left to commit or to give up.
+    pub(crate) fn lets_tender_sleep(&self) -> bool {
+        let mut state = self.lock();
+        state.tender_sleeps = !state.lanes.is_moving();
+        state.tender_sleeps
     }
 
     /// Breaks off every handler that runs.
@@ -200,12 +210,15 @@ impl Engine {
         let mut guard = self.lock();
         let state = &mut *guard;
         let outcome = change(&mut state.lanes, &mut state.stats);
-        let wake_reader = state.takes_reader();
+        let (wake_reader, wake_tender) = (state.takes_reader(), state.wakes_tender());
         let woken = state.takes_idle(state.lanes.ready_count().div_ceil(HAND_MAX));
         drop(guard);
         woken.into_iter().for_each(|(_, waker)| waker.wake());
         if wake_reader {
             self.reader.notify_one();
+        }
+        if wake_tender {
+            self.tender.notify_one();
         }
         outcome
     }
@@ -388,8 +401,14 @@ impl State {
         if is_much {
             self.finished = 0;
         }
-        let (tender, alarm) = (is_much || self.lanes.has_drained(), self.lanes.next_due() != due);
+        let tender = self.wakes_tender() || is_much || self.lanes.has_drained();
+        let alarm = self.lanes.next_due() != due;
         Wakes { tender, alarm, items, ..Wakes::default() }
+    }
+
+    /// Whether the tender sleeps and there is something to commit or to give up; then it is to be woken.
+    fn wakes_tender(&mut self) -> bool {
+        self.tender_sleeps && self.lanes.is_moving() && std::mem::take(&mut self.tender_sleeps)
     }
 
     /// Takes attempts back that have not begun.

@@ -20,6 +20,11 @@ impl Lanes {
         self.partitions.iter_mut().filter_map(moved).collect()
     }
 
+    /// Whether some partition has moved beyond its stored offset, is being given up, or pauses until it has less.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.partitions.values().any(|held| held.revoking || held.greedy || held.progress.has_unstored())
+    }
+
     /// This commit is stored.
     pub(crate) fn committed(&mut self, commit: &Commit) {
         if let Some(held) = self.partitions.get_mut(&commit.partition)

@@ -111,11 +111,15 @@ impl Progress {
 
     /// The offset to store, if it is above the stored one.
     pub(crate) fn ask(&mut self) -> Option<Offset> {
-        let is_above = self.committed > self.stored.offset;
-        is_above.then(|| {
+        self.has_unstored().then(|| {
             self.asked = Mark { offset: self.committed, ordinal: self.first };
             self.committed
         })
+    }
+
+    /// Whether progress is above the stored offset.
+    pub(crate) fn has_unstored(&self) -> bool {
+        self.committed > self.stored.offset
     }
 
     /// What was asked is stored.

@@ -18,6 +18,10 @@ pub(crate) async fn tend(engine: Arc<Engine>) {
         commit(&engine).await;
         engine.apply_pauses();
         give_up_drained(&engine, &mut revoking).await;
+        if engine.lets_tender_sleep() {
+            engine.tender.notified().await;
+            continue;
+        }
         let look_again = revoking.values().copied().fold(next_commit, Instant::min);
         drop(timeout_at(look_again, engine.tender.notified()).await);
     }
