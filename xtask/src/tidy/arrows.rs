@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::tree::{Finding, Tree};
 
 /// A package, and those of ours it may depend on.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("busline-brokers", &[]),
     ("busline-core", &[]),
     ("busline-history", &[]),
     ("busline-conformance", &["busline-core", "busline-history"]),
@@ -15,14 +16,14 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("busline", &["busline-core", "busline-sqlite", "busline-nats", "busline-kafka"]),
     ("busline-bench", &["busline", "busline-history"]),
     ("busline-cli", &["busline", "busline-bench", "busline-history"]),
-    ("xtask", &[]),
+    ("xtask", &["busline-brokers"]),
 ];
 
 /// What tests of every package but those in `ALONE` may use as well.
-const FOR_TESTS: [&str; 2] = ["busline-conformance", "busline-history"];
+const FOR_TESTS: [&str; 3] = ["busline-brokers", "busline-conformance", "busline-history"];
 
-/// Packages that depend on nothing of ours, not even in tests.
-const ALONE: [&str; 2] = ["busline-history", "xtask"];
+/// Packages whose tests use nothing more than the packages themselves.
+const ALONE: [&str; 3] = ["busline-brokers", "busline-history", "xtask"];
 
 /// Packages whose dependencies on ours are each behind a feature, but for the core.
 const FACADE: &str = "busline";
@@ -86,6 +87,13 @@ mod tests {
         assert_eq!(says("busline-core", ours("busline-conformance", Value::Null)).len(), 1);
         let versioned = json!({ "name": "busline-conformance", "path": "somewhere", "kind": "dev", "req": "^0.1.0" });
         assert_eq!(says("busline-core", versioned).len(), 1);
+    }
+
+    #[test]
+    fn servers_are_for_tests_and_for_xtask() {
+        assert!(says("busline-nats", ours("busline-brokers", json!("dev"))).is_empty());
+        assert_eq!(says("busline-nats", ours("busline-brokers", Value::Null)).len(), 1);
+        assert!(says("xtask", ours("busline-brokers", Value::Null)).is_empty());
     }
 
     #[test]

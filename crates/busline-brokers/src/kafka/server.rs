@@ -1,0 +1,297 @@
+//! One broker, alone or as a node of a cluster.
+
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{Options, installed, wire};
+use crate::ground::Ground;
+use crate::node::{Node, Start};
+use crate::wait::{Look, until};
+use crate::{Error, Left, ports, tool};
+
+/// How long a broker may take until it serves, on a machine with much else to do.
+const READY_MAX: Duration = Duration::from_secs(180);
+
+/// How long a broker may take to end by itself: it hands its partitions over first.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// Starts with other ports, if another process took one of them.
+const STARTS: usize = 5;
+
+const HEAP_ALONE_MIB: u32 = 768;
+const HEAP_OF_THREE_MIB: u32 = 320;
+
+/// A Kafka broker that is its own controller, on free loopback ports and an empty log. Dropping it kills it and removes
+/// its log.
+#[derive(Debug)]
+pub struct Server {
+    node: Node,
+    number: usize,
+    peers: Peers,
+}
+
+/// The ports of all brokers of a cluster; a broker alone is a cluster of one.
+#[derive(Debug, Clone)]
+pub(super) struct Peers {
+    /// The cluster's id: 22 characters of base 64.
+    id: String,
+    clients: Vec<u16>,
+    controllers: Vec<u16>,
+}
+
+impl Peers {
+    pub(super) fn new(count: usize) -> Result<Self, Error> {
+        let ports = || (0..count).map(|_| ports::free()).collect::<Result<Vec<u16>, Error>>();
+        Ok(Self { id: random_id(), clients: ports()?, controllers: ports()? })
+    }
+
+    fn count(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn voters(&self) -> String {
+        let voters = self.controllers.iter().enumerate();
+        voters.map(|(number, port)| format!("{}@127.0.0.1:{port}", number + 1)).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Server {
+    /// Starts a broker and waits until it serves.
+    ///
+    /// # Errors
+    /// Java or `mvn` is missing, the archives cannot be had, the settings are wrong (the end of the broker's log is in
+    /// the line), or it was not ready within 180 s.
+    pub fn start(options: &Options) -> Result<Self, Error> {
+        let mut last = None;
+        for _ in 0..STARTS {
+            let server = Self::begin(options, Arc::new(Ground::new("kafka")?), 0, Peers::new(1)?)?;
+            match server.wait_until_ready() {
+                Ok(()) => return Ok(server),
+                Err(error) if server.lost_its_port() => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::failed("the broker was never started")))
+    }
+
+    /// A broker that runs and is perhaps not ready.
+    pub(super) fn begin(options: &Options, ground: Arc<Ground>, number: usize, peers: Peers) -> Result<Self, Error> {
+        let installed = installed::folder()?;
+        let name = format!("kafka-{}", number + 1);
+        let properties = ground.folder().join(format!("{name}.properties"));
+        fs::write(&properties, text(options, ground.folder(), &name, number, &peers))
+            .map_err(Error::about("write", &properties))?;
+        format(&peers.id, &properties)?;
+        let alone = if peers.count() == 1 { HEAP_ALONE_MIB } else { HEAP_OF_THREE_MIB };
+        let heap = options.heap_mib.unwrap_or(alone);
+        let java = [&format!("-Xms{heap}m"), &format!("-Xmx{heap}m"), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"];
+        let mut arguments: Vec<OsString> = installed::arguments(&installed, &java, "kafka.Kafka");
+        arguments.push(properties.into_os_string());
+        let start = Start { program: installed::java_program(), arguments, missing: installed::MISSING_JAVA };
+        let server = Self { node: Node::new(&name, start, ground), number, peers };
+        server.node.start()?;
+        Ok(server)
+    }
+
+    /// For clients: `kafka://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("kafka://{}", self.bootstrap())
+    }
+
+    /// For clients that want host and port: `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
+    /// The port for clients, the same after each start.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.peers.clients[self.number]
+    }
+
+    /// The numbers of the brokers that this one knows as alive, from 1.
+    ///
+    /// # Errors
+    /// It does not answer within 3 s.
+    pub fn brokers(&self) -> Result<Vec<i32>, Error> {
+        let brokers = wire::brokers(self.port());
+        brokers.map_err(|error| Error::failed(format!("no answer of {}: {error}", self.node.name())))
+    }
+
+    /// The process number, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.node.pid()
+    }
+
+    /// What the broker printed, in a file.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        self.node.log()
+    }
+
+    /// SIGKILL. The log stays.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub fn kill(&self) -> Result<(), Error> {
+        self.node.kill()
+    }
+
+    /// SIGTERM, and the wait for its end. The log stays.
+    ///
+    /// # Errors
+    /// It did not end within 60 s; it was killed then.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.node.stop(STOP_MAX)
+    }
+
+    /// Starts a killed or stopped broker on the same log and ports, and waits until it serves.
+    ///
+    /// # Errors
+    /// It runs already, or does not become ready.
+    pub fn start_again(&self) -> Result<(), Error> {
+        self.begin_again()?;
+        self.wait_until_alive()
+    }
+
+    /// As [`start_again`](Self::start_again), without the wait.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub fn begin_again(&self) -> Result<(), Error> {
+        self.node.start()
+    }
+
+    /// SIGSTOP: it answers nothing and its connections stay open.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.node.signal(Signal::STOP)
+    }
+
+    /// SIGCONT after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.node.signal(Signal::CONT)
+    }
+
+    /// Waits until it serves and knows itself as alive; others of its cluster may be down.
+    ///
+    /// # Errors
+    /// It ended, or was not ready within 180 s.
+    pub fn wait_until_alive(&self) -> Result<(), Error> {
+        let number = i32::try_from(self.number + 1).unwrap_or(i32::MAX);
+        self.wait(|brokers| brokers.contains(&number))
+    }
+
+    /// Waits until it serves and knows all brokers of its cluster as alive.
+    pub(super) fn wait_until_ready(&self) -> Result<(), Error> {
+        self.wait(|brokers| brokers.len() == self.peers.count())
+    }
+
+    fn wait(&self, ready: impl Fn(&[i32]) -> bool) -> Result<(), Error> {
+        until(&format!("the start of {}", self.node.name()), READY_MAX, || {
+            self.node.must_run()?;
+            Ok(match wire::brokers(self.port()) {
+                Ok(brokers) if ready(&brokers) => Look::Done(()),
+                Ok(brokers) => Look::NotYet(format!("it knows the brokers {brokers:?} as alive")),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+    }
+
+    /// Leaves the broker running after this program.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn leave(self) -> Result<Left, Error> {
+        self.node.leave()
+    }
+
+    /// Whether another process had taken one of its ports.
+    pub(super) fn lost_its_port(&self) -> bool {
+        fs::read_to_string(self.log()).is_ok_and(|log| log.contains("Address already in use"))
+    }
+}
+
+/// Writes the cluster's id into an empty log, as every broker needs it.
+fn format(id: &str, properties: &Path) -> Result<(), Error> {
+    // A JVM that lives for a second: the simplest compiler and collector start it soonest.
+    let java = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+    let mut format: Command = installed::java(&java, "kafka.tools.StorageTool")?;
+    tool::run(format.args(["format", "-t", id, "-c"]).arg(properties), installed::MISSING_JAVA)
+}
+
+fn text(options: &Options, folder: &Path, name: &str, number: usize, peers: &Peers) -> String {
+    let (id, logs) = (number + 1, folder.join(format!("{name}-log")).display().to_string());
+    let (clients, controllers, voters) = (peers.clients[number], peers.controllers[number], peers.voters());
+    let (copies, in_sync) = if peers.count() == 1 { (1, 1) } else { (3, 2) };
+    let extra = &options.properties;
+    format!(
+        "process.roles=broker,controller
+node.id={id}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controllers}
+advertised.listeners=PLAINTEXT://127.0.0.1:{clients}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
+log.dirs={logs}
+auto.create.topics.enable=false
+default.replication.factor={copies}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={copies}
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
+group.initial.rebalance.delay.ms=0
+group.consumer.min.session.timeout.ms=6000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=1000
+group.consumer.heartbeat.interval.ms=1500
+{extra}
+"
+    )
+}
+
+/// 22 characters of base 64, as a cluster's id has them.
+fn random_id() -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let random = RandomState::new();
+    // 16 bytes fill 21 characters and two bits of the last one, so that is one with four zero bits.
+    let digit = |at: usize| {
+        let six = usize::try_from(random.hash_one(at) % 64).unwrap_or_default();
+        char::from(DIGITS[if at == 21 { six & 0b11_0000 } else { six }])
+    };
+    // A leading dash would be taken for an option of the tool.
+    std::iter::once('B').chain((1..22).map(digit)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_form_of_a_uuid_and_differ() {
+        let (one, other) = (random_id(), random_id());
+        assert_eq!(one.len(), 22);
+        assert!("AQgw".contains(one.chars().last().expect("it has characters")));
+        assert_ne!(one, other);
+    }
+}

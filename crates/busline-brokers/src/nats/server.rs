@@ -1,0 +1,239 @@
+//! One server, alone or as a node of a cluster.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{Options, installed, monitor};
+use crate::ground::Ground;
+use crate::node::{Node, Start};
+use crate::wait::{Look, until};
+use crate::{Error, Left, ports};
+
+/// How long a server may take until it serves: a big store is read, three nodes choose a leader.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// How long a server may take to end by itself.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// Starts with other ports, if another process took one of them.
+const STARTS: usize = 5;
+
+/// A NATS server with JetStream on free loopback ports and an empty store. Dropping it kills it and removes its store.
+#[derive(Debug)]
+pub struct Server {
+    node: Node,
+    port: u16,
+    monitor_port: u16,
+    config: PathBuf,
+    place: Place,
+}
+
+/// Where a server stands in its cluster.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Alone,
+    /// Ports of all routes; this node listens on the one of its number.
+    Cluster {
+        number: usize,
+        routes: Vec<u16>,
+    },
+}
+
+impl Server {
+    /// Starts a server and waits until JetStream serves.
+    ///
+    /// # Errors
+    /// `pip` is missing, the package cannot be had, the settings are wrong (the end of the server's log is in the
+    /// line), or it was not ready within 60 s.
+    pub fn start(options: &Options) -> Result<Self, Error> {
+        let mut last = None;
+        for _ in 0..STARTS {
+            let server = Self::begin(options, Arc::new(Ground::new("nats")?), "nats", Place::Alone)?;
+            match server.wait_until_ready() {
+                Ok(()) => return Ok(server),
+                Err(error) if server.lost_its_port() => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::failed("the server was never started")))
+    }
+
+    /// A server that runs and is perhaps not ready.
+    pub(super) fn begin(options: &Options, ground: Arc<Ground>, name: &str, place: Place) -> Result<Self, Error> {
+        let program = installed::program(&options.version)?;
+        let config = ground.folder().join(format!("{name}.conf"));
+        let arguments = vec!["--config".into(), config.clone().into_os_string()];
+        let start = Start { program, arguments, missing: "the installed NATS server is gone: run it once more" };
+        let node = Node::new(name, start, ground);
+        let server = Self { node, port: ports::free()?, monitor_port: ports::free()?, config, place };
+        server.configure(options)?;
+        server.node.start()?;
+        Ok(server)
+    }
+
+    /// For clients: `nats://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The port for clients, the same after each start.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's own HTTP pages, as `/varz`: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.monitor_port)
+    }
+
+    /// The line `INFO {…}` that a client hears first.
+    ///
+    /// # Errors
+    /// Nobody answers within 2 s.
+    pub fn info(&self) -> Result<String, Error> {
+        monitor::info(self.port).map_err(|error| Error::failed(format!("no INFO of {}: {error}", self.node.name())))
+    }
+
+    /// The process number, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.node.pid()
+    }
+
+    /// What the server printed, in a file.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        self.node.log()
+    }
+
+    /// SIGKILL. The store stays.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub fn kill(&self) -> Result<(), Error> {
+        self.node.kill()
+    }
+
+    /// SIGTERM, and the wait for its end. The store stays.
+    ///
+    /// # Errors
+    /// It did not end within 30 s; it was killed then.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.node.stop(STOP_MAX)
+    }
+
+    /// Starts a killed or stopped server on the same store and ports, and waits until JetStream serves.
+    ///
+    /// # Errors
+    /// It runs already, or does not become ready.
+    pub fn start_again(&self) -> Result<(), Error> {
+        self.begin_again()?;
+        self.wait_until_ready()
+    }
+
+    /// As [`start_again`](Self::start_again), without the wait.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub fn begin_again(&self) -> Result<(), Error> {
+        self.node.start()
+    }
+
+    /// SIGSTOP: it answers nothing and its connections stay open.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.node.signal(Signal::STOP)
+    }
+
+    /// SIGCONT after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.node.signal(Signal::CONT)
+    }
+
+    /// Writes other settings for the next start or [`reload`](Self::reload); the version stays.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configure(&self, options: &Options) -> Result<(), Error> {
+        fs::write(&self.config, self.text(options)).map_err(Error::about("write", &self.config))
+    }
+
+    /// SIGHUP, and the wait until the server has read its settings again.
+    ///
+    /// # Errors
+    /// It refuses them (its log says why), or did not read them within 60 s.
+    pub fn reload(&self) -> Result<(), Error> {
+        let before = self.loaded_at().map_err(Error::failed)?;
+        self.node.signal(Signal::HUP)?;
+        until(&format!("the reload of {}, see {}", self.node.name(), self.log().display()), READY_MAX, || {
+            self.node.must_run()?;
+            Ok(match self.loaded_at() {
+                Ok(at) if at != before => Look::Done(()),
+                Ok(at) => Look::NotYet(format!("its settings are those of {at}")),
+                Err(why) => Look::NotYet(why),
+            })
+        })
+    }
+
+    /// Waits until it takes clients and JetStream serves; in a cluster also until there is a leader.
+    ///
+    /// # Errors
+    /// It ended, or was not ready within 60 s.
+    pub fn wait_until_ready(&self) -> Result<(), Error> {
+        until(&format!("the start of {}", self.node.name()), READY_MAX, || {
+            self.node.must_run()?;
+            let ready = monitor::get(self.monitor_port, "/healthz")
+                .and_then(|_| monitor::info(self.port).map_err(|error| error.to_string()));
+            Ok(match ready {
+                Ok(_) => Look::Done(()),
+                Err(why) => Look::NotYet(why),
+            })
+        })
+    }
+
+    /// Leaves the server running after this program.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn leave(self) -> Result<Left, Error> {
+        self.node.leave()
+    }
+
+    /// Whether another process had taken one of its ports.
+    pub(super) fn lost_its_port(&self) -> bool {
+        fs::read_to_string(self.log()).is_ok_and(|log| log.contains("address already in use"))
+    }
+
+    fn loaded_at(&self) -> Result<String, String> {
+        let varz = monitor::get(self.monitor_port, "/varz")?;
+        let behind = varz.split_once("\"config_load_time\":").map(|(_, behind)| behind);
+        let at = behind.and_then(|behind| behind.split('"').nth(1));
+        at.map(str::to_owned).ok_or_else(|| "/varz has no config_load_time".into())
+    }
+
+    fn text(&self, options: &Options) -> String {
+        let name = self.node.name();
+        let (port, monitor) = (self.port, self.monitor_port);
+        let mut text = format!("server_name: {name}\nhost: 127.0.0.1\nport: {port}\nhttp: 127.0.0.1:{monitor}\n");
+        let _ = writeln!(text, "jetstream {{\nstore_dir: \"{name}-store\"\n{}\n}}", options.jetstream);
+        if let Place::Cluster { number, routes } = &self.place {
+            let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+            let (own, all) = (routes[*number], all.join(", "));
+            let _ = writeln!(text, "cluster {{\nname: busline\nlisten: 127.0.0.1:{own}\nroutes: [{all}]\n}}");
+        }
+        text + &options.config + "\n"
+    }
+}
