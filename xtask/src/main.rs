@@ -1,7 +1,8 @@
-//! Development tasks of the Busline workspace: the whole pipeline, the house rules as tests, the mutations.
+//! Development tasks of the Busline workspace: the whole pipeline, the house rules as tests, the mutations, servers.
 //!
 //! `cargo xtask` prints what there is. Each task is one module; nothing here is used by the product.
 
+mod brokers;
 mod ci;
 mod duration;
 mod mutate;
@@ -23,6 +24,10 @@ cargo xtask mutate [NAME…] [--check] [--list]   break the code on purpose; eac
                                                 NAME: only these (xtask/mutations/NAME.patch); all when none is named
                                                 --check: only see that each patch applies and its header is complete
                                                 --list: only show what each breaks and which test must notice
+cargo xtask brokers start KIND                  a real server on free loopback ports, ready when its URL is printed
+                                                KIND: nats, nats@VERSION, nats-cluster, kafka, kafka-cluster
+cargo xtask brokers stop [KIND]                 ends it, or all of them, and removes what it stored
+cargo xtask brokers status                      what runs, and where
 
 Before a commit:  cargo xtask tidy
 Before a merge:   cargo xtask ci
@@ -54,6 +59,10 @@ fn main() -> ExitCode {
         ("tidy", []) => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
         ("mutate", rest) => match mutate::Request::parse(rest) {
             Ok(request) => Workspace::find().and_then(|workspace| mutate::run(&workspace, &request)),
+            Err(wrong) => return usage(&wrong),
+        },
+        ("brokers", rest) => match brokers::Request::parse(rest) {
+            Ok(request) => Workspace::find().and_then(|workspace| brokers::run(&workspace, &request)),
             Err(wrong) => return usage(&wrong),
         },
         _ => return usage(&format!("no task `{}`", words.join(" "))),

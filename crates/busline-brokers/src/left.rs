@@ -54,16 +54,24 @@ impl Left {
         began(self.pid) == Some(self.began)
     }
 
-    /// Ends the process, by SIGKILL if it does not end by itself within 15 s, and removes its folder.
+    /// Ends the process, by SIGKILL if it does not end by itself within 15 s. Its folder stays.
     ///
     /// # Errors
-    /// The folder cannot be removed.
+    /// Not even SIGKILL ended it.
     pub fn stop(&self) -> Result<(), Error> {
         self.signal(Signal::TERM);
         if self.wait().is_err() {
             self.signal(Signal::KILL);
             self.wait()?;
         }
+        Ok(())
+    }
+
+    /// Removes the folder, when all processes of it have been stopped: those of a cluster share one.
+    ///
+    /// # Errors
+    /// It cannot be removed. That it is not there is no error.
+    pub fn remove(&self) -> Result<(), Error> {
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::about("remove", &self.folder)(error))
