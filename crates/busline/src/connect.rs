@@ -5,11 +5,12 @@ use std::sync::Arc;
 use busline_core::{Bus, Error, ErrorKind, MemoryDriver, Result, escaped};
 
 /// What a URL may begin with, as errors list it.
-const SCHEMES: &str = "memory:, sqlite:PATH";
+const SCHEMES: &str = "memory:, sqlite:PATH, kafka://HOST:PORT";
 
 /// Opens the backend that the URL names.
 ///
-/// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`.
+/// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`;
+/// `kafka://HOST:PORT,HOST:PORT?setting=value` is a cluster of Kafka brokers, in a build with the feature `kafka`.
 ///
 /// # Errors
 /// `Invalid/UrlScheme` with the list of schemes; `Unsupported/Feature` for a backend that this build leaves out; what
@@ -27,7 +28,8 @@ pub async fn connect(url: &str) -> Result<Bus> {
             Err(Error::invalid("Url").cause("memory: takes no path").next("use memory:").at("connect", "memory:"))
         }
         "sqlite" => sqlite(rest).await,
-        "nats" | "tls" | "kafka" => Err(Error::new(ErrorKind::Unsupported, "Feature")
+        "kafka" => kafka(url).await,
+        "nats" | "tls" => Err(Error::new(ErrorKind::Unsupported, "Feature")
             .cause(format!("this version has no driver for {scheme}:"))
             .next(format!("use one of {SCHEMES}"))
             .at("connect", format!("{scheme}:"))),
@@ -58,4 +60,18 @@ async fn sqlite(_path: &str) -> Result<Bus> {
         .cause("this build leaves the sqlite driver out")
         .next("build with the feature 'sqlite'")
         .at("connect", "sqlite:"))
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(url: &str) -> Result<Bus> {
+    let driver = busline_kafka::KafkaDriver::open(busline_kafka::KafkaConfig::parse(url)?).await?;
+    Ok(Bus::new(Arc::new(driver)))
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka(_url: &str) -> Result<Bus> {
+    Err(Error::new(ErrorKind::Unsupported, "Feature")
+        .cause("this build leaves the kafka driver out")
+        .next("build with the feature 'kafka', which needs a C and a C++ compiler and make")
+        .at("connect", "kafka:"))
 }

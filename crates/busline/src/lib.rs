@@ -47,5 +47,7 @@ pub use busline_core::{
 pub use busline_core::{
     Blocked, BoxFuture, Commit, Sink, SinkRequest, Source, SourceEvent, SourceRequest, group_active, group_not_found,
 };
+#[cfg(feature = "kafka")]
+pub use busline_kafka::{GroupProtocol, KafkaConfig, KafkaDriver, Secret};
 #[cfg(feature = "sqlite")]
 pub use busline_sqlite::{SqliteConfig, SqliteDriver};
