@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use busline_core::{
     AckPositions, Bounds, BoxFuture, Capabilities, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag, Member,
-    Offset, Partition, Positions, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source,
+    Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source,
     SourceRequest, TopicInfo, TopicName, TopicSpec,
 };
 use jiff::Timestamp;
@@ -79,17 +79,12 @@ fn open_sink(clients: &Arc<Clients>, request: &SinkRequest) -> Result<KafkaSink>
             .cause("Kafka knows a producer's own resends only")
             .next("deduplicate where the events are handled"));
     }
-    if request.positions == Positions::Required {
-        return Err(Error::new(ErrorKind::Unsupported, "Positions")
-            .cause("a record that the broker knew already is acked without its offset")
-            .next("open the publisher without required positions"));
-    }
     let topic = topics::topic(clients, name)?;
     if topic.info.incarnation != request.topic.incarnation {
         return Err(identity::replaced());
     }
     let ends = clients.readers.ends(clients, name, topic.info.spec.partitions)?;
-    KafkaSink::open(Arc::clone(clients), SinkTopic::new(topic), ends)
+    KafkaSink::open(Arc::clone(clients), SinkTopic::new(topic, request.positions), ends)
 }
 
 impl Driver for KafkaDriver {

@@ -11,7 +11,7 @@ use busline_core::{Error, ErrorKind, Result};
 use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as c;
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
 use crate::error;
 
@@ -27,7 +27,7 @@ impl<C: ClientContext> Native for AdminClient<C> {
     }
 }
 
-impl<C: ProducerContext> Native for BaseProducer<C> {
+impl<C: ConsumerContext> Native for BaseConsumer<C> {
     fn pointer(&self) -> *mut c::rd_kafka_t {
         self.client().native_ptr()
     }
@@ -47,6 +47,18 @@ unsafe impl Send for Ask {}
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Ask {
+    /// A queue of the client for one answer.
+    pub(super) fn new(client: &Arc<dyn Native>) -> Result<Self> {
+        // SAFETY: the client lives as long as its `Arc`, which is kept with the queue.
+        let queue = NonNull::new(unsafe { c::rd_kafka_queue_new(client.pointer()) }).ok_or_else(no_memory)?;
+        Ok(Self { queue, _client: Arc::clone(client) })
+    }
+
+    /// The queue for the answer, for as long as this lives.
+    pub(super) fn queue(&self) -> *mut c::rd_kafka_queue_t {
+        self.queue.as_ptr()
+    }
+
     /// Sends a request: `send` gets the client, the options and the queue for the answer.
     pub(crate) fn send(
         client: &Arc<dyn Native>,
@@ -55,14 +67,13 @@ impl Ask {
         send: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
     ) -> Result<Self> {
         let pointer = client.pointer();
+        let ask = Self::new(client)?;
         // SAFETY: the client lives as long as its `Arc`, which the answer keeps; the options are freed once, below.
         unsafe {
-            let queue = NonNull::new(c::rd_kafka_queue_new(pointer)).ok_or_else(no_memory)?;
-            let ask = Self { queue, _client: Arc::clone(client) };
             let options = NonNull::new(c::rd_kafka_AdminOptions_new(pointer, operation)).ok_or_else(no_memory)?;
             let mut text: [c_char; 1] = [0];
             c::rd_kafka_AdminOptions_set_request_timeout(options.as_ptr(), millis(limit), text.as_mut_ptr(), 1);
-            send(pointer, options.as_ptr(), queue.as_ptr());
+            send(pointer, options.as_ptr(), ask.queue());
             c::rd_kafka_AdminOptions_destroy(options.as_ptr());
             Ok(ask)
         }

@@ -168,7 +168,7 @@ unsafe fn group_partitions<'a>(
 
 /// # Safety
 /// The list lives as long as what is given.
-unsafe fn elements<'a>(list: *const c::rd_kafka_topic_partition_list_t) -> &'a [c::rd_kafka_topic_partition_t] {
+pub(super) unsafe fn elements<'a>(list: *const c::rd_kafka_topic_partition_list_t) -> &'a [c::rd_kafka_topic_partition_t] {
     // SAFETY: by the condition of this function; an empty list may have no elements at all.
     unsafe {
         if list.is_null() || (*list).cnt <= 0 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Error, ErrorKind, Offset, Partition, Result};
+use busline_core::{Error, ErrorKind, Offset, Result};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer as _, PurgeConfig};
 use tokio::time::Instant;
@@ -37,7 +37,6 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     let keeper = Keeper {
         shared: Arc::clone(shared),
         identity: Identity::default(),
-        tails: HashMap::new(),
         looked: Instant::now(),
         is_careful: false,
     };
@@ -50,8 +49,6 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
 struct Keeper {
     shared: Arc<Shared>,
     identity: Identity,
-    /// Where to look for doubtful records of each partition.
-    tails: HashMap<Partition, Offset>,
     looked: Instant,
     /// The client sends one record in a request.
     is_careful: bool,
@@ -157,14 +154,14 @@ impl Keeper {
         let mut guard = self.shared.state();
         let state = &mut *guard;
         state.held.clear();
-        let mut tails = HashMap::new();
-        let State { table, held, anchors, .. } = state;
+        state.has_new_doubt = false;
+        let State { table, held, anchors, tails, .. } = state;
+        let known = std::mem::take(tails);
         table.each_doubtful(|_, partition, key| {
             held.insert(key.to_vec());
             let anchor = anchors.get(partition.0 as usize).copied().unwrap_or(Offset(0));
-            tails.entry(partition).or_insert_with(|| self.tails.get(&partition).copied().unwrap_or(anchor));
+            tails.entry(partition).or_insert_with(|| known.get(&partition).copied().unwrap_or(anchor));
         });
-        self.tails = tails;
         if state.table.has_waiting() {
             self.shared.send_waiting(state);
         }
@@ -172,8 +169,13 @@ impl Keeper {
 
     /// Looks for doubtful records in the log, about once a second, until their deadlines.
     fn look_for_doubtful(&mut self) {
-        if !self.tails.is_empty() && self.looked.elapsed() >= LOOK_AGAIN {
-            match tail::look(&self.shared, &self.tails) {
+        if self.shared.state().has_new_doubt {
+            self.hold_doubtful();
+            self.looked = Instant::now() - LOOK_AGAIN;
+        }
+        let tails = self.shared.state().tails.clone();
+        if !tails.is_empty() && self.looked.elapsed() >= LOOK_AGAIN {
+            match tail::look(&self.shared, &tails) {
                 Ok(found) => self.take_found(&found.into_iter().map(|(place, at)| ((place.slot, place.index), at)).collect()),
                 Err(error) => tracing::debug!("look for what is perhaps stored: {error}"),
             }

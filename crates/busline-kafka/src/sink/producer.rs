@@ -1,6 +1,7 @@
 //! One incarnation of the client that produces.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use busline_core::{Headers, Offset, Partition, RecordRef, Result, TopicName};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer 
 
 use super::table::{Place, Report};
 use super::writer::Shared;
-use crate::clients::{create, log};
+use crate::clients::{create, log, pause};
 use crate::config::KafkaConfig;
 use crate::native::{Stored, stored};
 
@@ -88,6 +89,20 @@ pub(super) fn open(
         .set("queue.buffering.max.messages", "10000000")
         .set("queue.buffering.max.kbytes", "2097151");
     create(&client, |client| client.create_with_context(Reports(Arc::clone(shared))))
+}
+
+/// The client asks for its producer id so long after it was made, and sends nothing before.
+///
+/// # Source
+/// `rd_kafka_idemp_start` of librdkafka 2.12.
+const PRODUCER_ID_AFTER: Duration = Duration::from_millis(510);
+
+/// Waits until the client can be expected to send at once. If it cannot, the first acks are only later.
+pub(super) fn warm(producer: &Producer, topic: &TopicName, patience: Duration) {
+    let made = Instant::now();
+    drop(producer.client().fetch_metadata(Some(topic.as_str()), patience));
+    pause(PRODUCER_ID_AFTER.saturating_sub(made.elapsed()));
+    drop(producer.client().fetch_metadata(Some(topic.as_str()), patience));
 }
 
 /// Hands a record to the client, which copies it.

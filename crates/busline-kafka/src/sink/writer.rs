@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline_core::{
-    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, RecordRef, Result, Sink,
+    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, Positions, RecordRef, Result, Sink,
     SinkOffer, TopicInfo,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -27,17 +27,20 @@ pub(crate) struct SinkTopic {
     pub(crate) info: TopicInfo,
     pub(crate) durability: Durability,
     pub(crate) message_bytes_max: usize,
+    /// Whether each ack must carry its offset.
+    pub(crate) positions: Positions,
 }
 
 impl SinkTopic {
     /// What the topic's settings attest.
-    pub(crate) fn new(topic: Topic) -> Self {
+    pub(crate) fn new(topic: Topic, positions: Positions) -> Self {
         let settings = &topic.settings;
         let medium = if settings.flush_messages == 1 { Medium::Synced } else { Medium::Written };
         // A lagging replica that may become leader takes acked records with it, whatever the others had.
         let in_sync = if settings.is_unclean { 1 } else { settings.min_in_sync };
         let copies = in_sync.min(topic.info.spec.replicas).max(1);
-        Self { durability: Durability { medium, copies }, message_bytes_max: settings.message_bytes_max, info: topic.info }
+        let durability = Durability { medium, copies };
+        Self { durability, message_bytes_max: settings.message_bytes_max, positions, info: topic.info }
     }
 }
 
@@ -77,6 +80,10 @@ pub(super) struct State {
     pub(super) refused: Vec<(Place, RDKafkaErrorCode)>,
     /// For each partition one after the newest record that was acked: what is not acked lies at it or behind it.
     pub(super) anchors: Vec<Offset>,
+    /// Where to look for the doubtful records of a partition.
+    pub(super) tails: HashMap<Partition, Offset>,
+    /// A record has become doubtful that the keeper has not seen.
+    pub(super) has_new_doubt: bool,
     pub(super) closing: Option<Instant>,
     pub(super) trouble: Option<Error>,
 }
@@ -110,6 +117,8 @@ impl KafkaSink {
                 held: HashSet::new(),
                 refused: Vec::new(),
                 anchors,
+                tails: HashMap::new(),
+                has_new_doubt: false,
                 closing: None,
                 trouble: None,
             }),
@@ -119,6 +128,7 @@ impl KafkaSink {
         });
         // Here, so that settings which the client refuses are an error of opening.
         let producer = producer::open(&shared.clients.config, &shared, shared.topic.message_bytes_max, false)?;
+        producer::warm(&producer, &shared.topic.info.name, shared.clients.patience());
         shared.go_on_with(Arc::new(producer));
         keeper::start(&shared)?;
         Ok(Self { shared })
@@ -133,8 +143,20 @@ impl Shared {
     /// Takes one report of the client, and settles the batch if it was the last.
     pub(super) fn take_report(&self, place: Place, partition: Partition, report: Report, is_failure: bool) {
         let mut state = self.state();
+        let report = match report {
+            // Stored, and where is found by reading.
+            Report::Acked(None) if self.topic.positions == Positions::Required => {
+                Report::Unknown(RDKafkaErrorCode::DuplicateSequenceNumber)
+            }
+            other => other,
+        };
         state.table.report(place, report);
         match report {
+            Report::Unknown(_) => {
+                let anchor = state.anchors.get(partition.0 as usize).copied().unwrap_or(Offset(0));
+                state.tails.entry(partition).or_insert(anchor);
+                state.has_new_doubt = true;
+            }
             Report::Acked(Some(offset)) => {
                 if let Some(anchor) = state.anchors.get_mut(partition.0 as usize) {
                     *anchor = offset.next();
@@ -298,7 +320,10 @@ impl Sink for KafkaSink {
     fn offer(&self) -> SinkOffer {
         SinkOffer {
             durability: self.shared.topic.durability,
-            positions: AckPositions::Sometimes,
+            positions: match self.shared.topic.positions {
+                Positions::Any => AckPositions::Sometimes,
+                Positions::Required => AckPositions::Always,
+            },
             batches_in_flight_max: BATCHES_IN_FLIGHT_MAX,
             batch_records_max: BATCH_RECORDS_MAX,
             batch_bytes_max: BATCH_BYTES_MAX,

@@ -8,7 +8,7 @@ use busline_core::{Result, SourceRequest};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -38,7 +38,6 @@ pub(super) struct Voice {
 pub(super) enum Said {
     Assign(TopicPartitionList),
     Revoke { list: TopicPartitionList, is_lost: bool },
-    Committed(KafkaResult<()>, TopicPartitionList),
 }
 
 impl Voice {
@@ -81,10 +80,6 @@ impl ConsumerContext for Voice {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Said::Assign(list.clone()),
             _ => Said::Revoke { list: list.clone(), is_lost: consumer.assignment_lost() },
         });
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.say(Said::Committed(result, offsets.clone()));
     }
 }
 

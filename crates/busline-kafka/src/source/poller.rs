@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busline_core::{Assignment, Commit, Error, ErrorKind, Offset, Partition, Result, not_owner};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -18,10 +18,14 @@ use super::start;
 use crate::clients::pause;
 use crate::config::GroupProtocol;
 use crate::identity::Identity;
+use crate::native::{self, Ask, Native};
 use crate::{error, groups, records};
 
 /// Longest time between two polls.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The same while a commit is under way.
+const ANSWER_TICK: Duration = Duration::from_millis(2);
 
 /// Records that one partition gives before the others have their turn.
 const TURN_RECORDS: usize = 256;
@@ -98,6 +102,7 @@ struct Wanted {
 
 /// The one request for commits that the group has not answered; without `wanted` it is a sign of life only.
 struct UnderWay {
+    ask: Ask,
     wanted: Option<Wanted>,
     sent: Instant,
 }
@@ -113,7 +118,8 @@ impl Poller {
 
     fn tick(&mut self) {
         if !std::mem::take(&mut self.has_more) {
-            self.shared.bell.wait(TICK);
+            // The answer of a commit rings no bell.
+            self.shared.bell.wait(if self.under_way.is_some() { ANSWER_TICK } else { TICK });
         }
         if self.consumer.is_none() && !self.join_again() {
             return;
@@ -124,6 +130,7 @@ impl Poller {
         self.obey();
         self.read();
         self.place_again();
+        self.answer_commit();
         self.commit_next();
         self.give_up_revoked();
         self.check_identity();
@@ -172,7 +179,6 @@ impl Poller {
             match said {
                 Said::Assign(list) => self.assigning = Some(partitions(&list)),
                 Said::Revoke { list, is_lost } => self.revoke(partitions(&list), is_lost),
-                Said::Committed(result, list) => self.answer_commit(result, &list),
             }
         }
         if consumer.assignment_lost() {
@@ -430,37 +436,34 @@ impl Poller {
         let topic = &self.shared.request.topic;
         let sent = Instant::now();
         self.beaten = sent;
-        let Some(consumer) = &self.consumer else { return };
-        let committing = groups::marked(&topic.name, topic.incarnation, offsets)
-            .and_then(|list| consumer.commit(&list, CommitMode::Async).map_err(|failed| error::of(&failed)));
+        let Some(consumer) = self.consumer.clone() else { return };
+        let client: Arc<dyn Native> = consumer;
+        let committing =
+            groups::marked(&topic.name, topic.incarnation, offsets).and_then(|list| native::commit(&client, &list));
         match (committing, wanted) {
-            (Ok(()), wanted) => self.under_way = Some(UnderWay { wanted, sent }),
+            (Ok(ask), wanted) => self.under_way = Some(UnderWay { ask, wanted, sent }),
             (Err(failed), Some(wanted)) => self.refuse_commit(wanted, failed),
             (Err(failed), None) => tracing::debug!("{failed}"),
         }
     }
 
-    fn answer_commit(&mut self, result: KafkaResult<()>, list: &TopicPartitionList) {
-        let Some(UnderWay { wanted, sent }) = self.under_way.take() else { return };
-        let elements = list.elements();
-        let failed = elements.iter().find_map(|element| element.error().err()).or(result.err());
-        match failed.map(|failed| error::of(&failed)) {
-            None => {
+    fn answer_commit(&mut self) {
+        let Some(answer) = self.under_way.as_ref().and_then(|under_way| under_way.ask.poll(Duration::ZERO)) else {
+            return;
+        };
+        let Some(UnderWay { wanted, sent, .. }) = self.under_way.take() else { return };
+        match native::committed(&answer) {
+            Ok(committed) => {
                 self.shared.change(|state| {
                     state.alive = state.alive.max(Some(sent));
                     state.trouble = None;
-                    for element in &elements {
-                        if let Some(offset) = element.offset().to_raw() {
-                            let partition = Partition(element.partition() as u32);
-                            state.ahead.note_committed(partition, Offset(offset.max(0) as u64));
-                        }
-                    }
+                    committed.iter().for_each(|(partition, offset)| state.ahead.note_committed(*partition, *offset));
                 });
                 if let Some(wanted) = wanted {
                     self.answer_wanted(wanted, Ok(()));
                 }
             }
-            Some(failed) => match wanted {
+            Err(failed) => match wanted {
                 Some(wanted) => self.refuse_commit(wanted, failed),
                 None => tracing::debug!("sign of life: {failed}"),
             },
