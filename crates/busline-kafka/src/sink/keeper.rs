@@ -25,6 +25,9 @@ const DRAIN_MAX: Duration = Duration::from_millis(1_500);
 /// The same, once everything was taken from it.
 const PURGE_MAX: Duration = Duration::from_millis(500);
 
+/// Pause between two purges of its queue.
+const PURGE_AGAIN: Duration = Duration::from_millis(10);
+
 /// Time before the deadline of a close at which the client is ended with what it holds.
 const CLOSE_MARGIN: Duration = Duration::from_millis(400);
 
@@ -123,6 +126,13 @@ impl Keeper {
         tracing::info!("publish {}: the client ends; a new one follows", self.shared.topic.info.name);
         // What is on its way is mostly answered in time, and then there is no doubt about it.
         drop(producer.flush(drain));
+        // A record that the broker refuses for the moment goes back and forth. Taken out of the queue it is certainly not
+        // stored, taken out of a request it perhaps is: so it is waited for in the queue.
+        let until = Instant::now() + PURGE_MAX;
+        while producer.in_flight_count() > 0 && Instant::now() < until {
+            producer.purge(PurgeConfig::default().queue());
+            drop(producer.flush(PURGE_AGAIN));
+        }
         producer.purge(PurgeConfig::default().queue());
         producer.purge(PurgeConfig::default().inflight());
         drop(producer.flush(PURGE_MAX));
@@ -223,7 +233,8 @@ impl Keeper {
 
     /// Ends the client for good, and fails everything.
     fn give_up(&mut self, error: &Error) {
-        self.end_client(DRAIN_MAX);
+        // A topic that is gone takes nothing more, however long it is waited for.
+        self.end_client(Duration::ZERO);
         self.fail_everything(error);
     }
 

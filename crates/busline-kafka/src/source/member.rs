@@ -16,7 +16,7 @@ use super::ahead::Ahead;
 use super::bell::Bell;
 use super::poller;
 use crate::clients::Clients;
-use crate::{identity, topics};
+use crate::{groups, identity, topics};
 
 /// The reading end of a topic.
 pub(crate) struct KafkaSource {
@@ -80,7 +80,28 @@ impl KafkaSource {
             end: Notify::new(),
         });
         poller::start(&shared)?;
-        Ok(Self { shared })
+        // From here on the end of the source ends the member.
+        let source = Self { shared };
+        source.wait_until_listed()?;
+        Ok(source)
+    }
+
+    /// Waits until the group lists the member, so that whoever asks for its members after subscribing finds it.
+    fn wait_until_listed(&self) -> Result<()> {
+        let Shared { request, clients, .. } = &*self.shared;
+        let is_listed = || match groups::member_names(clients, &request.group, &request.topic.name) {
+            Ok(names) => Ok(names.contains(&request.member)),
+            // Whoever may read with a group need not be allowed to list it.
+            Err(error) if error.kind() == ErrorKind::Denied => Ok(true),
+            Err(error) => Err(error),
+        };
+        if clients.await_that(is_listed)? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unavailable, "NoAnswer")
+            .cause("the group has not taken the member in time")
+            .next("check that the brokers run")
+            .at("subscribe", &request.topic.name))
     }
 
     /// Gives the thread an order; its answer, or the error of a member that has ended.
