@@ -1,5 +1,7 @@
 //! The broker of these tests: that of `BUSLINE_TEST_KAFKA`, or one that the first test starts for all of its process.
 
+pub(crate) mod proxy;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -30,4 +32,10 @@ pub(crate) fn server() -> &'static Server {
 /// Where a process notes the address of its broker for its children.
 fn noted(process: u32) -> PathBuf {
     std::env::temp_dir().join(format!("busline-kafka-of-{process}"))
+}
+
+/// The broker's port on the loopback.
+pub(crate) fn port() -> u16 {
+    let bootstrap = bootstrap();
+    bootstrap.rsplit(':').next().and_then(|port| port.parse().ok()).expect("host:port of a broker on this machine")
 }

@@ -1,21 +1,18 @@
 //! Opening waits for the client, so that the first ack is as quick as the others.
 
-#[path = "broker/mod.rs"]
-mod broker;
-
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use busline_core::{Bus, Envelope};
-use busline_kafka::{KafkaConfig, KafkaDriver};
+use busline_core::Envelope;
+
+use crate::broker;
+use crate::load::connect;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_ack_does_not_wait_for_the_client_to_be_ready() -> Outcome {
-    let driver = KafkaDriver::open(KafkaConfig::new([broker::bootstrap()])).await?;
-    let bus = Bus::new(Arc::new(driver));
-    let topic = format!("first-ack-{}", std::process::id());
+    let bus = connect(&broker::bootstrap()).await;
+    let topic = format!("conformance-first-ack-{}", std::process::id());
     for round in 0..3 {
         let opening = Instant::now();
         let publisher = bus.publisher(&topic).open().await?;
