@@ -61,7 +61,11 @@ impl Clients {
         // Nobody polls the queue of this client, so nothing may be put there.
         quiet.set_log_level(RDKafkaLogLevel::Emerg);
         let admin: Admin = create(&quiet, |client| client.create_with_context(Logging))?;
-        Ok(Self { readers: Readers::new(config.client("busline-reader")), admin: Mutex::new(Some(Arc::new(admin))), config })
+        Ok(Self {
+            readers: Readers::new(config.client("busline-reader")),
+            admin: Mutex::new(Some(Arc::new(admin))),
+            config,
+        })
     }
 
     /// The client for requests about topics and groups.
@@ -144,9 +148,9 @@ impl fmt::Debug for Clients {
 pub(crate) fn create<T>(config: &ClientConfig, create: impl FnOnce(&ClientConfig) -> KafkaResult<T>) -> Result<T> {
     create(config).map_err(|error| match error {
         // The value may be a secret, so only the name is shown.
-        KafkaError::ClientConfig(_, _, name, _) => {
-            Error::invalid("Value").cause(format!("the client refuses the value of {name}")).next("see the client's manual")
-        }
+        KafkaError::ClientConfig(_, _, name, _) => Error::invalid("Value")
+            .cause(format!("the client refuses the value of {name}"))
+            .next("see the client's manual"),
         other => Error::new(ErrorKind::Unavailable, "Client")
             .cause(other.to_string())
             .next("check the settings, certificates and limits of this process"),

@@ -216,9 +216,8 @@ fn parse(url: &str) -> Result<KafkaConfig> {
 
 fn set(config: &mut KafkaConfig, name: &str, value: &str) -> Result<()> {
     properties::check(name)?;
-    let bad_value = |accepted: &'static str| {
-        Error::invalid("Value").cause(format!("{name} = '{}'", escaped(value))).next(accepted)
-    };
+    let bad_value =
+        |accepted: &'static str| Error::invalid("Value").cause(format!("{name} = '{}'", escaped(value))).next(accepted);
     match name {
         properties::PASSWORD_FILE => config.password = Some(Secret::read(Path::new(value))?),
         properties::KEY_PASSWORD_FILE => config.key_password = Some(Secret::read(Path::new(value))?),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use busline_core::{
     AckPositions, Bounds, BoxFuture, Capabilities, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag, Member,
-    Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source,
-    SourceRequest, TopicInfo, TopicName, TopicSpec,
+    Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
+    TopicInfo, TopicName, TopicSpec,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;

@@ -33,7 +33,9 @@ fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, &'static str, &'static str) {
         }
         Code::TopicAlreadyExists => (AlreadyExists, "Topic", "use it, or choose another name"),
         Code::GroupIdNotFound | Code::UnknownGroup => (NotFound, "Group", "see the groups with 'busline group list'"),
-        Code::InvalidReplicationFactor => (Unsupported, "Replicas", "use as many replicas as there are brokers, or fewer"),
+        Code::InvalidReplicationFactor => {
+            (Unsupported, "Replicas", "use as many replicas as there are brokers, or fewer")
+        }
         Code::PolicyViolation => (Denied, "Policy", "ask who runs the brokers for their policy"),
         Code::TopicAuthorizationFailed => (Denied, "Topic", "grant this user access to the topic"),
         Code::GroupAuthorizationFailed => (Denied, "Group", "grant this user access to the group"),

@@ -81,8 +81,8 @@ pub(crate) fn move_committed(
     }
     let list = marked(topic, described.id, to)?;
     check_idle(clients, group, topic)?;
-    let moved = clients
-        .patiently(|| native::alter_offsets(&clients.native()?, &id(group, topic), &list, clients.patience()));
+    let moved =
+        clients.patiently(|| native::alter_offsets(&clients.native()?, &id(group, topic), &list, clients.patience()));
     match moved {
         // A member has joined since.
         Err(error) if error.kind() == ErrorKind::Fenced || error.reason() == "GroupActive" => {
@@ -94,11 +94,7 @@ pub(crate) fn move_committed(
 }
 
 /// Offsets to commit, with the topic's mark.
-pub(crate) fn marked(
-    topic: &TopicName,
-    incarnation: Uuid,
-    to: &[(Partition, Offset)],
-) -> Result<TopicPartitionList> {
+pub(crate) fn marked(topic: &TopicName, incarnation: Uuid, to: &[(Partition, Offset)]) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in to {
         let mut element = list.add_partition(topic.as_str(), partition.0 as i32);

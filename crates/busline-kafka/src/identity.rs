@@ -56,7 +56,5 @@ fn stranger(topic: &TopicInfo, found: Result<Described>) -> Option<Error> {
 
 /// The error of a topic that was deleted and made again.
 pub(crate) fn replaced() -> Error {
-    Error::new(ErrorKind::NotFound, "TopicReplaced")
-        .cause("the topic was deleted and made again")
-        .next("open it again")
+    Error::new(ErrorKind::NotFound, "TopicReplaced").cause("the topic was deleted and made again").next("open it again")
 }

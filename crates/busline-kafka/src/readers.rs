@@ -6,7 +6,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busline_core::{
-    Bounds, Error, ErrorKind, Offset, Partition, ReadRequest, Record, Result, TopicName, bus_closed, partition_not_found,
+    Bounds, Error, ErrorKind, Offset, Partition, ReadRequest, Record, Result, TopicName, bus_closed,
+    partition_not_found,
 };
 use jiff::Timestamp;
 use rdkafka::config::ClientConfig;
@@ -118,8 +119,7 @@ impl Readers {
         let mut to = stable;
         while to > start {
             let from = Offset(to.0.saturating_sub(step)).max(start);
-            let request =
-                ReadRequest { partition, from, to, records_max: step as usize, bytes_max: usize::MAX };
+            let request = ReadRequest { partition, from, to, records_max: step as usize, bytes_max: usize::MAX };
             let found = self.with(Some((described.id, partition, from.0)), |reader| {
                 reader.read(topic, described, &request, clients.patience())
             })?;

@@ -285,9 +285,8 @@ fn retention_of(retention: &Retention) -> Vec<(&'static str, String)> {
 
 fn check(spec: &TopicSpec) -> Result<()> {
     spec.validate()?;
-    let unsupported = |cause: &str, next: &'static str| {
-        Err(Error::new(ErrorKind::Unsupported, "Retention").cause(cause).next(next))
-    };
+    let unsupported =
+        |cause: &str, next: &'static str| Err(Error::new(ErrorKind::Unsupported, "Retention").cause(cause).next(next));
     if spec.retention.records_max.is_some() {
         return unsupported("Kafka does not count records", "limit the bytes of a partition");
     }

@@ -15,9 +15,8 @@ use super::groups::elements;
 pub(crate) fn commit(client: &Arc<dyn Native>, offsets: &TopicPartitionList) -> Result<Ask> {
     let ask = Ask::new(client)?;
     // SAFETY: the request copies the list; without a callback the answer goes to the queue alone.
-    let code = unsafe {
-        c::rd_kafka_commit_queue(client.pointer(), offsets.ptr(), ask.queue(), None, std::ptr::null_mut())
-    };
+    let code =
+        unsafe { c::rd_kafka_commit_queue(client.pointer(), offsets.ptr(), ask.queue(), None, std::ptr::null_mut()) };
     check(code).map(|()| ask)
 }
 

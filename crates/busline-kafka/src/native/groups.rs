@@ -117,7 +117,7 @@ pub(crate) fn offsets(
         let Some(partitions) = (count > 0).then(|| group_partitions(*groups)).transpose()? else {
             return Ok(Vec::new());
         };
-        partitions.iter().filter(|partition| partition.offset >= 0).map(|partition| committed(partition)).collect()
+        partitions.iter().filter(|partition| partition.offset >= 0).map(committed).collect()
     }
 }
 
@@ -168,7 +168,9 @@ unsafe fn group_partitions<'a>(
 
 /// # Safety
 /// The list lives as long as what is given.
-pub(super) unsafe fn elements<'a>(list: *const c::rd_kafka_topic_partition_list_t) -> &'a [c::rd_kafka_topic_partition_t] {
+pub(super) unsafe fn elements<'a>(
+    list: *const c::rd_kafka_topic_partition_list_t,
+) -> &'a [c::rd_kafka_topic_partition_t] {
     // SAFETY: by the condition of this function; an empty list may have no elements at all.
     unsafe {
         if list.is_null() || (*list).cnt <= 0 {

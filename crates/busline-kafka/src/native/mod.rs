@@ -13,4 +13,4 @@ pub(crate) use ask::{Ask, Native};
 pub(crate) use commit::{commit, committed};
 pub(crate) use groups::{GroupMember, alter_offsets, group_names, members, offsets};
 pub(crate) use status::{Stored, stored};
-pub(crate) use topics::{Described, ask_topics, described, describe_topics};
+pub(crate) use topics::{Described, ask_topics, describe_topics, described};

@@ -37,16 +37,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
-    let keeper = Keeper {
-        shared: Arc::clone(shared),
-        identity: Identity::default(),
-        looked: Instant::now(),
-        is_careful: false,
-    };
+    let keeper =
+        Keeper { shared: Arc::clone(shared), identity: Identity::default(), looked: Instant::now(), is_careful: false };
     let thread = std::thread::Builder::new().name("busline-sink".into()).spawn(move || keeper.run());
-    thread.map(drop).map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads")
-    })
+    thread
+        .map(drop)
+        .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))
 }
 
 struct Keeper {
@@ -186,7 +182,9 @@ impl Keeper {
         let tails = self.shared.state().tails.clone();
         if !tails.is_empty() && self.looked.elapsed() >= LOOK_AGAIN {
             match tail::look(&self.shared, &tails) {
-                Ok(found) => self.take_found(&found.into_iter().map(|(place, at)| ((place.slot, place.index), at)).collect()),
+                Ok(found) => {
+                    self.take_found(&found.into_iter().map(|(place, at)| ((place.slot, place.index), at)).collect())
+                }
                 Err(error) => tracing::debug!("look for what is perhaps stored: {error}"),
             }
             self.looked = Instant::now();

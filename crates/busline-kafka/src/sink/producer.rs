@@ -126,9 +126,7 @@ fn headers(block: &[u8]) -> OwnedHeaders {
     // The publisher wrote the block itself.
     let headers = Headers::decode(Bytes::copy_from_slice(block)).unwrap_or_default();
     let list = OwnedHeaders::new_with_capacity(headers.iter().len());
-    headers.iter().fold(list, |list, header| {
-        list.insert(Header { key: &header.name, value: Some(&header.value[..]) })
-    })
+    headers.iter().fold(list, |list, header| list.insert(Header { key: &header.name, value: Some(&header.value[..]) }))
 }
 
 /// Whether the client will never send again.

@@ -175,8 +175,11 @@ impl<B: Load> Table<B> {
         let flight = self.flights.get_mut(slot)?.as_mut().filter(|flight| flight.open == 0 && !flight.is_settled)?;
         let batch = flight.batch.take()?;
         flight.is_settled = true;
-        let finished =
-            Finished { batch, entries: std::mem::take(&mut flight.entries), behind: std::mem::take(&mut flight.behind) };
+        let finished = Finished {
+            batch,
+            entries: std::mem::take(&mut flight.entries),
+            behind: std::mem::take(&mut flight.behind),
+        };
         // What is still out is found by its index later.
         if flight.out > 0 {
             flight.entries.clone_from(&finished.entries);

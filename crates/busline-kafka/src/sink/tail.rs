@@ -49,10 +49,7 @@ pub(super) fn look(shared: &Shared, from: &HashMap<Partition, Offset>) -> Result
 }
 
 /// Those of the sought that stand in these records, each behind the one before it.
-fn matches(
-    sought: &mut std::iter::Peekable<impl Iterator<Item = Sought>>,
-    read: &[Record],
-) -> Vec<(Place, Offset)> {
+fn matches(sought: &mut std::iter::Peekable<impl Iterator<Item = Sought>>, read: &[Record]) -> Vec<(Place, Offset)> {
     let mut found = Vec::new();
     for record in read {
         let is_it = |sought: &Sought| {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline_core::{
-    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, Positions, RecordRef, Result, Sink,
-    SinkOffer, TopicInfo,
+    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, Positions, RecordRef,
+    Result, Sink, SinkOffer, TopicInfo,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
@@ -51,6 +51,9 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// What a broker adds to a record at most, besides key, headers and body.
 const RECORD_OVERHEAD: usize = 100;
+
+/// Records of a batch that are not sent at once, by index: with their errors, or without one if they only have to wait.
+type Kept = HashMap<usize, Option<Error>>;
 
 /// The writing end of a topic.
 pub(crate) struct KafkaSink {
@@ -101,11 +104,7 @@ pub(super) enum Phase {
 
 impl KafkaSink {
     /// Opens the sink, with a client of its own.
-    pub(crate) fn open(
-        clients: Arc<Clients>,
-        topic: SinkTopic,
-        anchors: Vec<Offset>,
-    ) -> Result<Self> {
+    pub(crate) fn open(clients: Arc<Clients>, topic: SinkTopic, anchors: Vec<Offset>) -> Result<Self> {
         let shared = Arc::new(Shared {
             topic,
             clients,
@@ -256,7 +255,7 @@ impl Shared {
     }
 
     /// Records that are not to be sent, with their errors or without one if they only have to wait.
-    fn screen(&self, batch: &Batch, held: &HashSet<Vec<u8>>) -> HashMap<usize, Option<Error>> {
+    fn screen(&self, batch: &Batch, held: &HashSet<Vec<u8>>) -> Kept {
         let mut kept = HashMap::new();
         let mut broken: HashMap<&[u8], Error> = HashMap::new();
         for (index, record) in batch.records().enumerate() {
@@ -276,13 +275,16 @@ impl Shared {
 
     fn too_large(&self, size: usize) -> Error {
         Error::new(ErrorKind::TooLarge, "Record")
-            .cause(format!("{size} bytes with what the broker adds, where {} are allowed", self.topic.message_bytes_max))
+            .cause(format!(
+                "{size} bytes with what the broker adds, where {} are allowed",
+                self.topic.message_bytes_max
+            ))
             .next("make the record smaller, or raise the topic's max.message.bytes")
             .at("publish", &self.topic.info.name)
     }
 
     /// Takes a slot for the batch; the client is given if it may be sent at once.
-    fn begin(&self, batch: &Batch) -> Result<(usize, Option<Arc<Producer>>, HashMap<usize, Option<Error>>)> {
+    fn begin(&self, batch: &Batch) -> Result<(usize, Option<Arc<Producer>>, Kept)> {
         let mut state = self.state();
         if let Phase::Ended(error) = &state.phase {
             return Err(error.clone());
@@ -299,7 +301,7 @@ impl Shared {
         Ok((slot, producer, kept))
     }
 
-    fn send_all(&self, producer: &Producer, batch: &Batch, slot: usize, kept: &HashMap<usize, Option<Error>>) -> usize {
+    fn send_all(&self, producer: &Producer, batch: &Batch, slot: usize, kept: &Kept) -> usize {
         for (index, record) in batch.records().enumerate() {
             if !kept.is_empty() && kept.contains_key(&index) {
                 continue;
@@ -311,7 +313,12 @@ impl Shared {
         batch.len()
     }
 
-    fn send(&self, producer: &Producer, record: &RecordRef<'_>, place: Place) -> std::result::Result<(), RDKafkaErrorCode> {
+    fn send(
+        &self,
+        producer: &Producer,
+        record: &RecordRef<'_>,
+        place: Place,
+    ) -> std::result::Result<(), RDKafkaErrorCode> {
         producer::send(producer, &self.topic.info.name, record, place)
     }
 }

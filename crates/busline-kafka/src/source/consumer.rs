@@ -12,10 +12,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::agreement::classic_session;
 use super::bell::Bell;
 use crate::clients::{create, log};
 use crate::config::KafkaConfig;
-use super::agreement::classic_session;
 use crate::{error, groups};
 
 /// The client of a member.
@@ -84,7 +84,12 @@ impl ConsumerContext for Voice {
 }
 
 /// Joins the group of a request, under the protocol of KIP-848 or the classic one.
-pub(super) fn join(config: &KafkaConfig, request: &SourceRequest, is_classic: bool, bell: &Arc<Bell>) -> Result<Arc<Consumer>> {
+pub(super) fn join(
+    config: &KafkaConfig,
+    request: &SourceRequest,
+    is_classic: bool,
+    bell: &Arc<Bell>,
+) -> Result<Arc<Consumer>> {
     let mut client = config.client(&request.member);
     let mut unless_set = |name: &str, value: &str| {
         if !config.properties.contains_key(name) {

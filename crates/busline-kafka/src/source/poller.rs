@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busline_core::{Assignment, Commit, Error, ErrorKind, Offset, Partition, Result, not_owner};
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -60,9 +60,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
         has_more: false,
     };
     let thread = std::thread::Builder::new().name("busline-member".into()).spawn(move || poller.run());
-    thread.map(drop).map_err(|failed| {
-        Error::new(ErrorKind::Unavailable, "Threads").because(failed).next("allow more threads")
-    })
+    thread
+        .map(drop)
+        .map_err(|failed| Error::new(ErrorKind::Unavailable, "Threads").because(failed).next("allow more threads"))
 }
 
 struct Poller {
@@ -187,9 +187,15 @@ impl Poller {
     }
 
     fn revoke(&mut self, partitions: Vec<Partition>, is_lost: bool) {
-        self.shared.change(|state| {
-            if is_lost { state.ahead.lose(&partitions) } else { state.ahead.revoke(&partitions) }
-        });
+        if is_lost {
+            // What the group wanted before counts no more.
+            self.assigning = None;
+        }
+        self.shared.change(
+            |state| {
+                if is_lost { state.ahead.lose(&partitions) } else { state.ahead.revoke(&partitions) }
+            },
+        );
         self.revoking = Some(Revoking { partitions, since: Instant::now() });
     }
 
@@ -298,7 +304,9 @@ impl Poller {
                 }
                 Order::Release(released, answer) => {
                     self.shared.change(|state| {
-                        released.iter().for_each(|(partition, generation)| state.ahead.release(*partition, *generation));
+                        released
+                            .iter()
+                            .for_each(|(partition, generation)| state.ahead.release(*partition, *generation));
                     });
                     // Whoever waited may be gone.
                     answer.send(()).unwrap_or_default();

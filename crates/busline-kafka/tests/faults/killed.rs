@@ -32,7 +32,13 @@ async fn a_frozen_broker_costs_nothing_or_a_deadline() {
     let server = Server::start(&Options::default()).expect("a broker starts");
     let bus = connect(&server.bootstrap()).await;
     let patient = bus.publisher("conformance-frozen").deadline(Duration::from_secs(60)).open().await.expect("opens");
-    let hasty = bus.publisher("conformance-hasty").deadline(Duration::from_millis(500)).on_failure(drop).open().await.expect("opens");
+    let hasty = bus
+        .publisher("conformance-hasty")
+        .deadline(Duration::from_millis(500))
+        .on_failure(drop)
+        .open()
+        .await
+        .expect("opens");
     let (patient, hasty) = (Load::start(patient), Load::start(hasty));
     for _ in 0..rounds(2) {
         patient.more(2_000).await;

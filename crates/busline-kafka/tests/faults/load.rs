@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use busline_core::{Bus, Envelope, Publisher, Receipt};
 use busline_kafka::{KafkaConfig, KafkaDriver};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::plain;
@@ -41,7 +42,7 @@ impl Load {
     /// Publishes to all keys in turn until it is stopped.
     pub(crate) fn start(publisher: Publisher) -> Self {
         let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let work = tokio::spawn(publish(publisher, Arc::clone(&stop), Arc::clone(&acked)));
+        let work = Handle::current().spawn(publish(publisher, Arc::clone(&stop), Arc::clone(&acked)));
         Self { stop, acked, work }
     }
 

@@ -11,6 +11,7 @@ mod load;
 mod members;
 mod network;
 mod plain;
+mod refused;
 mod replaced;
 
 /// How often a fault is repeated in one run.

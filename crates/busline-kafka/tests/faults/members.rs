@@ -53,7 +53,10 @@ async fn be_a_member_in_a_process_of_its_own() {
     };
     let subscription = bus.subscribe(&topic, "readers").handle(handler).await.expect("subscribes");
     let mut nothing = String::new();
-    tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut nothing)).await.expect("no panic").expect("stdin");
+    tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut nothing))
+        .await
+        .expect("no panic")
+        .expect("stdin");
     subscription.close(CLOSE).await.expect("closes");
     bus.close(CLOSE).await.expect("closes");
 }
@@ -144,7 +147,8 @@ async fn taken_over(signal: &str) {
     drop(child);
     let (handled, said) = (handled.lock().expect("no panic").clone(), heard(&said));
     for key in (0..KEYS).map(|key| format!("key-{key}")) {
-        let mut all: Vec<u64> = [&handled, &said].into_iter().filter_map(|of| of.get(&key)).flatten().copied().collect();
+        let mut all: Vec<u64> =
+            [&handled, &said].into_iter().filter_map(|of| of.get(&key)).flatten().copied().collect();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all, (1..=100).collect::<Vec<u64>>(), "{key}: an event is lost");
