@@ -75,3 +75,24 @@ async fn kafka(_url: &str) -> Result<Bus> {
         .next("build with the feature 'kafka', which needs a C and a C++ compiler and make")
         .at("connect", "kafka:"))
 }
+
+#[cfg(test)]
+mod kafka_tests {
+    use super::connect;
+
+    #[cfg(not(feature = "kafka"))]
+    #[tokio::test]
+    async fn a_build_without_kafka_says_how_to_build_with_it() {
+        let error = connect("kafka://localhost:9092").await.expect_err("not in this build");
+        assert_eq!(error.code(), "Unsupported/Feature");
+        assert!(error.to_string().contains("feature 'kafka'"), "{error}");
+    }
+
+    #[cfg(feature = "kafka")]
+    #[tokio::test]
+    async fn a_url_with_a_secret_is_refused_without_showing_it() {
+        let error = connect("kafka://user:geheim@localhost:9092").await.expect_err("a secret in a URL");
+        assert_eq!(error.code(), "Invalid/Url");
+        assert!(!error.to_string().contains("geheim"), "{error}");
+    }
+}
