@@ -1,7 +1,7 @@
 //! One incarnation of the client that produces.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busline_core::{Headers, Offset, Partition, RecordRef, Result, TopicName};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer 
 
 use super::table::{Place, Report};
 use super::writer::Shared;
-use crate::clients::{create, log, pause};
+use crate::clients::{create, log};
 use crate::config::KafkaConfig;
 use crate::native::{Stored, stored};
 
@@ -91,18 +91,17 @@ pub(super) fn open(
     create(&client, |client| client.create_with_context(Reports(Arc::clone(shared))))
 }
 
-/// The client asks for its producer id so long after it was made, and sends nothing before.
+/// Waits until the client can be expected to send at once. If it cannot, the first acks are only later.
+///
+/// By itself a client asks for its producer id half a second after it was made; the first metadata that it is given make
+/// it ask at once. The second come behind the answer to that.
 ///
 /// # Source
-/// `rd_kafka_idemp_start` of librdkafka 2.12.
-const PRODUCER_ID_AFTER: Duration = Duration::from_millis(510);
-
-/// Waits until the client can be expected to send at once. If it cannot, the first acks are only later.
+/// `rd_kafka_idemp_pid_fsm` of librdkafka 2.12.
 pub(super) fn warm(producer: &Producer, topic: &TopicName, patience: Duration) {
-    let made = Instant::now();
-    drop(producer.client().fetch_metadata(Some(topic.as_str()), patience));
-    pause(PRODUCER_ID_AFTER.saturating_sub(made.elapsed()));
-    drop(producer.client().fetch_metadata(Some(topic.as_str()), patience));
+    for _ in 0..2 {
+        drop(producer.client().fetch_metadata(Some(topic.as_str()), patience));
+    }
 }
 
 /// Hands a record to the client, which copies it.

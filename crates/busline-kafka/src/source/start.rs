@@ -22,6 +22,10 @@ pub(super) fn committed(
     consumer: &Consumer,
     partitions: &[Partition],
 ) -> Result<Vec<(Partition, Offset)>> {
+    if partitions.is_empty() {
+        // The client refuses to ask for nothing.
+        return Ok(Vec::new());
+    }
     let topic = &shared.request.topic;
     let mut asked = TopicPartitionList::new();
     for partition in partitions {
