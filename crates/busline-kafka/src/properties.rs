@@ -31,7 +31,7 @@ pub(crate) const PASSWORD_FILE: &str = "sasl.password.file";
 pub(crate) const KEY_PASSWORD_FILE: &str = "ssl.key.password.file";
 pub(crate) const GROUP_PROTOCOL: &str = "group.protocol";
 pub(crate) const PATIENCE: &str = "patience.ms";
-const OURS: [&str; 4] = [GROUP_PROTOCOL, KEY_PASSWORD_FILE, PASSWORD_FILE, PATIENCE];
+const OURS: [&str; 4] = [GROUP_PROTOCOL, PATIENCE, PASSWORD_FILE, KEY_PASSWORD_FILE];
 
 /// Why a property cannot be set, by the beginning of its name.
 const REFUSED: [(&str, &str); 44] = [

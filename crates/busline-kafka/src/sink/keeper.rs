@@ -242,7 +242,7 @@ impl Keeper {
     }
 
     fn settle_finished(&self) {
-        let finished = self.shared.state().table.finish_all();
+        let finished = self.shared.state().table.finish();
         self.shared.settle(finished);
     }
 

@@ -1,6 +1,6 @@
 //! Which record of which batch has which outcome. No client, no clock, no lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result};
 use rdkafka::error::RDKafkaErrorCode;
@@ -65,8 +65,6 @@ impl Place {
 
 /// One batch.
 struct Flight<B> {
-    /// Its place in the order of arrival.
-    number: u64,
     /// Gone once it is settled, and not there yet while its records are being sent.
     batch: Option<B>,
     is_settled: bool,
@@ -89,7 +87,8 @@ pub(super) struct Finished<B> {
 /// Every batch that is not settled, and those that were settled with records still in a client's hands.
 pub(super) struct Table<B> {
     flights: Vec<Option<Flight<B>>>,
-    next_number: u64,
+    /// Slots of unsettled batches in the order of their arrival.
+    order: VecDeque<usize>,
     /// Vectors of settled batches, for the next ones.
     spare: Vec<Vec<Entry>>,
     waiting: usize,
@@ -99,7 +98,7 @@ const SPARE_MAX: usize = 16;
 
 impl<B> Default for Table<B> {
     fn default() -> Self {
-        Self { flights: Vec::new(), next_number: 0, spare: Vec::new(), waiting: 0 }
+        Self { flights: Vec::new(), order: VecDeque::new(), spare: Vec::new(), waiting: 0 }
     }
 }
 
@@ -109,26 +108,15 @@ impl<B: Load> Table<B> {
         let mut entries = self.spare.pop().unwrap_or_default();
         entries.clear();
         entries.resize(records, Entry::Sent);
-        let flight = Flight {
-            number: self.next_number,
-            batch: None,
-            is_settled: false,
-            entries,
-            open: records,
-            out: records,
-            behind: HashMap::new(),
-        };
-        self.next_number += 1;
-        match self.flights.iter().position(Option::is_none) {
-            Some(slot) => {
-                self.flights[slot] = Some(flight);
-                slot
-            }
-            None => {
-                self.flights.push(Some(flight));
-                self.flights.len() - 1
-            }
+        let flight =
+            Flight { batch: None, is_settled: false, entries, open: records, out: records, behind: HashMap::new() };
+        let slot = self.flights.iter().position(Option::is_none).unwrap_or(self.flights.len());
+        if slot == self.flights.len() {
+            self.flights.push(None);
         }
+        self.flights[slot] = Some(flight);
+        self.order.push_back(slot);
+        slot
     }
 
     /// Gives the slot its batch, once its records were sent. Those of `unsent` were not.
@@ -170,10 +158,14 @@ impl<B: Load> Table<B> {
         self.free(place.slot);
     }
 
-    /// The batch in this slot, if all its records have their outcome.
-    pub(super) fn finish(&mut self, slot: usize) -> Option<Finished<B>> {
-        let flight = self.flights.get_mut(slot)?.as_mut().filter(|flight| flight.open == 0 && !flight.is_settled)?;
+    /// The oldest unsettled batch, if all its records have their outcome.
+    ///
+    /// A later one waits for it: what the publisher gives up in this batch must not be followed by an ack in that one.
+    pub(super) fn finish_next(&mut self) -> Option<Finished<B>> {
+        let slot = *self.order.front()?;
+        let flight = self.flights.get_mut(slot)?.as_mut().filter(|flight| flight.open == 0)?;
         let batch = flight.batch.take()?;
+        self.order.pop_front();
         flight.is_settled = true;
         let finished = Finished {
             batch,
@@ -188,9 +180,9 @@ impl<B: Load> Table<B> {
         Some(finished)
     }
 
-    /// Every batch that is finished, oldest first.
-    pub(super) fn finish_all(&mut self) -> Vec<Finished<B>> {
-        self.in_order().into_iter().filter_map(|slot| self.finish(slot)).collect()
+    /// Every batch that can be settled, oldest first.
+    pub(super) fn finish(&mut self) -> Vec<Finished<B>> {
+        std::iter::from_fn(|| self.finish_next()).collect()
     }
 
     /// A vector that a settled batch does not need any more.
@@ -208,7 +200,7 @@ impl<B: Load> Table<B> {
 
     /// Whether nothing is unsettled.
     pub(super) fn is_settled(&self) -> bool {
-        self.flights.iter().flatten().all(|flight| flight.is_settled)
+        self.order.is_empty()
     }
 
     /// Whether a record waits to be sent.
@@ -232,10 +224,7 @@ impl<B: Load> Table<B> {
 
     /// Slots of unsettled batches, oldest first.
     pub(super) fn in_order(&self) -> Vec<usize> {
-        let unsettled = |slot: &usize| self.flights[*slot].as_ref().is_some_and(|flight| !flight.is_settled);
-        let mut slots: Vec<usize> = (0..self.flights.len()).filter(unsettled).collect();
-        slots.sort_by_key(|slot| self.flights[*slot].as_ref().map(|flight| flight.number));
-        slots
+        self.order.iter().copied().collect()
     }
 
     /// The batch in this slot, unless its records are being sent at the moment.
@@ -409,12 +398,21 @@ mod tests {
     fn a_batch_is_finished_with_its_last_report() {
         let mut table = table(&[&["a", "b"]]);
         report(&mut table, 0, 1, Report::Acked(None));
-        assert!(table.finish(0).is_none());
+        assert!(table.finish_next().is_none());
         report(&mut table, 0, 0, acked(7));
-        let finished = table.finish(0).expect("both are in");
+        let finished = table.finish_next().expect("both are in");
         assert_eq!(outcomes(&finished), ["7", "none"]);
-        assert!(table.is_settled() && table.finish(0).is_none());
+        assert!(table.is_settled() && table.finish_next().is_none());
         assert_eq!(table.begin(1), 0, "the slot is free again");
+    }
+
+    #[test]
+    fn batches_are_settled_in_the_order_of_their_arrival() {
+        let mut table = table(&[&["a"], &["a"]]);
+        report(&mut table, 1, 0, acked(1));
+        assert!(table.finish_next().is_none(), "the publisher may still give the first one up");
+        report(&mut table, 0, 0, acked(0));
+        assert_eq!(table.finish().iter().map(outcomes).collect::<Vec<_>>(), [["0"], ["1"]]);
     }
 
     #[test]
@@ -423,9 +421,9 @@ mod tests {
         let slot = table.begin(2);
         report(&mut table, slot, 0, acked(1));
         report(&mut table, slot, 1, acked(2));
-        assert!(table.finish(slot).is_none(), "its sender still has it");
+        assert!(table.finish_next().is_none(), "its sender still has it");
         table.attach(slot, Keys(vec!["a", "b"]), []);
-        assert_eq!(outcomes(&table.finish(slot).expect("all are in")), ["1", "2"]);
+        assert_eq!(outcomes(&table.finish_next().expect("all are in")), ["1", "2"]);
     }
 
     #[test]
@@ -471,7 +469,7 @@ mod tests {
             Entry::Doubtful(_) => Some(Entry::Failed(deadline().indeterminate())),
             _ => None,
         });
-        let finished = table.finish(0).expect("decided");
+        let finished = table.finish_next().expect("decided");
         assert_eq!(outcomes(&finished), ["indeterminate Deadline", "5", "failed BehindFailed"]);
     }
 
@@ -483,11 +481,11 @@ mod tests {
             (0, Entry::Sent) => Some(Entry::Failed(deadline().indeterminate())),
             _ => None,
         });
-        assert_eq!(outcomes(&table.finish(0).expect("decided")), ["indeterminate Deadline"]);
+        assert_eq!(outcomes(&table.finish_next().expect("decided")), ["indeterminate Deadline"]);
         report(&mut table, 1, 1, acked(2));
-        assert_eq!(outcomes(&table.finish(1).expect("all are in")), ["indeterminate BehindFailed", "2"]);
+        assert_eq!(outcomes(&table.finish_next().expect("all are in")), ["indeterminate BehindFailed", "2"]);
         report(&mut table, 2, 0, acked(3));
-        assert_eq!(outcomes(&table.finish(2).expect("all are in")), ["indeterminate BehindFailed"]);
+        assert_eq!(outcomes(&table.finish_next().expect("all are in")), ["indeterminate BehindFailed"]);
         assert!(table.flights[0].is_some(), "its record is still in the client's hands");
         report(&mut table, 0, 0, acked(0));
         assert!(table.flights[0].is_none());
@@ -499,7 +497,7 @@ mod tests {
         table.decide(|_, index, _| (index == 0).then(|| Entry::Failed(deadline().indeterminate())));
         report(&mut table, 0, 1, Report::Unstored(RDKafkaErrorCode::PurgeQueue));
         assert!(!table.has_waiting());
-        assert_eq!(outcomes(&table.finish(0).expect("decided")), ["indeterminate Deadline", "failed BehindFailed"]);
+        assert_eq!(outcomes(&table.finish_next().expect("decided")), ["indeterminate Deadline", "failed BehindFailed"]);
     }
 
     #[test]
@@ -511,7 +509,7 @@ mod tests {
         assert_eq!(doubtful, [(Place { slot: 0, index: 0 }, b"a".to_vec())]);
         // Found in the log.
         table.decide(|_, _, _| Some(Entry::Acked(Some(Offset(9)))));
-        assert_eq!(outcomes(&table.finish(0).expect("found")), ["9"]);
+        assert_eq!(outcomes(&table.finish_next().expect("found")), ["9"]);
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Shared {
         } else if state.trouble.is_some() {
             state.trouble = None;
         }
-        let finished = state.table.finish(place.slot);
+        let finished = state.table.finish();
         drop(state);
         self.settle(finished);
     }
@@ -356,10 +356,9 @@ impl Sink for KafkaSink {
                 error.clone().map(Entry::Failed)
             });
         }
-        let finished = if kept.is_empty() { state.table.finish(slot) } else { None };
-        let finished_all = if kept.is_empty() { Vec::new() } else { state.table.finish_all() };
+        let finished = state.table.finish();
         drop(state);
-        shared.settle(finished.into_iter().chain(finished_all));
+        shared.settle(finished);
     }
 
     fn trouble(&self) -> Option<Error> {
