@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use busline_core::{Bus, Error, ErrorKind, MemoryDriver, Result, escaped};
+use busline_core::{Bus, Error, MemoryDriver, Result, escaped};
 
 /// What a URL may begin with, as errors list it.
-const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST";
+const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST, kafka://HOST:PORT";
 
 /// Opens the backend that the URL names.
 ///
 /// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`;
 /// `nats://HOST[:PORT]` (or `tls://`) is a NATS JetStream server or cluster, with parameters as `NatsConfig::from_url` has
 /// them.
+/// `kafka://HOST:PORT,HOST:PORT?setting=value` is a cluster of Kafka brokers, in a build with the feature `kafka`.
 ///
 /// # Errors
 /// `Invalid/UrlScheme` with the list of schemes; `Unsupported/Feature` for a backend that this build leaves out; what
@@ -30,10 +31,7 @@ pub async fn connect(url: &str) -> Result<Bus> {
         }
         "sqlite" => sqlite(rest).await,
         "nats" | "tls" => nats(url).await,
-        "kafka" => Err(Error::new(ErrorKind::Unsupported, "Feature")
-            .cause(format!("this version has no driver for {scheme}:"))
-            .next(format!("use one of {SCHEMES}"))
-            .at("connect", format!("{scheme}:"))),
+        "kafka" => kafka(url).await,
         _ => Err(unknown_scheme(scheme).at("connect", format!("{}:", escaped(scheme)))),
     }
 }
@@ -41,6 +39,15 @@ pub async fn connect(url: &str) -> Result<Bus> {
 fn unknown_scheme(scheme: &str) -> Error {
     let cause = if scheme.is_empty() { "no scheme".into() } else { format!("'{}' is no scheme", escaped(scheme)) };
     Error::invalid("UrlScheme").cause(cause).next(format!("begin the URL with one of {SCHEMES}"))
+}
+
+/// The error of a URL whose driver is not in this build.
+#[cfg(not(all(feature = "sqlite", feature = "nats", feature = "kafka")))]
+fn left_out(driver: &str, next: &'static str) -> Error {
+    Error::new(busline_core::ErrorKind::Unsupported, "Feature")
+        .cause(format!("this build leaves the {driver} driver out"))
+        .next(next)
+        .at("connect", format!("{driver}:"))
 }
 
 #[cfg(feature = "sqlite")]
@@ -57,10 +64,7 @@ async fn sqlite(path: &str) -> Result<Bus> {
 
 #[cfg(not(feature = "sqlite"))]
 async fn sqlite(_path: &str) -> Result<Bus> {
-    Err(Error::new(ErrorKind::Unsupported, "Feature")
-        .cause("this build leaves the sqlite driver out")
-        .next("build with the feature 'sqlite'")
-        .at("connect", "sqlite:"))
+    Err(left_out("sqlite", "build with the feature 'sqlite'"))
 }
 
 #[cfg(feature = "nats")]
@@ -71,8 +75,37 @@ async fn nats(url: &str) -> Result<Bus> {
 
 #[cfg(not(feature = "nats"))]
 async fn nats(_url: &str) -> Result<Bus> {
-    Err(Error::new(ErrorKind::Unsupported, "Feature")
-        .cause("this build leaves the nats driver out")
-        .next("build with the feature 'nats'")
-        .at("connect", "nats:"))
+    Err(left_out("nats", "build with the feature 'nats'"))
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(url: &str) -> Result<Bus> {
+    let driver = busline_kafka::KafkaDriver::open(busline_kafka::KafkaConfig::parse(url)?).await?;
+    Ok(Bus::new(Arc::new(driver)))
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka(_url: &str) -> Result<Bus> {
+    Err(left_out("kafka", "build with the feature 'kafka', which needs a C and a C++ compiler and make"))
+}
+
+#[cfg(test)]
+mod kafka_tests {
+    use super::connect;
+
+    #[cfg(not(feature = "kafka"))]
+    #[tokio::test]
+    async fn a_build_without_kafka_says_how_to_build_with_it() {
+        let error = connect("kafka://localhost:9092").await.expect_err("not in this build");
+        assert_eq!(error.code(), "Unsupported/Feature");
+        assert!(error.to_string().contains("feature 'kafka'"), "{error}");
+    }
+
+    #[cfg(feature = "kafka")]
+    #[tokio::test]
+    async fn a_url_with_a_secret_is_refused_without_showing_it() {
+        let error = connect("kafka://user:geheim@localhost:9092").await.expect_err("a secret in a URL");
+        assert_eq!(error.code(), "Invalid/Url");
+        assert!(!error.to_string().contains("geheim"), "{error}");
+    }
 }

@@ -53,6 +53,8 @@ pub use busline_core::{
     Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,
     ReplayOptions, ReplayReport, parked_record,
 };
+#[cfg(feature = "kafka")]
+pub use busline_kafka::{GroupProtocol, KafkaConfig, KafkaDriver, Secret};
 #[cfg(feature = "nats")]
 pub use busline_nats::{NatsConfig, NatsDriver};
 #[cfg(feature = "sqlite")]

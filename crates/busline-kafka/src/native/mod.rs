@@ -1,0 +1,16 @@
+//! The few calls of the C library that its Rust wrapper lacks, each behind a safe function.
+//!
+//! They are the status of a reported message, topic ids, groups as KIP-848 lists and describes them, offsets of groups
+//! without members, and commits whose end is told.
+
+mod ask;
+mod commit;
+mod groups;
+mod status;
+mod topics;
+
+pub(crate) use ask::{Ask, Native};
+pub(crate) use commit::{commit, committed};
+pub(crate) use groups::{GroupMember, alter_offsets, group_names, members, offsets};
+pub(crate) use status::{Stored, stored};
+pub(crate) use topics::{Described, ask_topics, describe_topics, described};

@@ -1,0 +1,154 @@
+//! A proxy in front of a broker, which can be cut and closed.
+//!
+//! It reads the broker's answers whole and puts its own port where the broker names its own, so that clients stay with it.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Longest answer that is passed on, in bytes.
+const ANSWER_MAX: usize = 64 << 20;
+
+pub(crate) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    broker: u16,
+    /// Nobody is let through.
+    shut: AtomicBool,
+    /// Answers of the broker are thrown away.
+    swallows: AtomicBool,
+    ended: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// In front of the broker at this port of the loopback.
+    pub(crate) fn start(broker: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            broker,
+            shut: AtomicBool::new(false),
+            swallows: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            open: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accept(&listener, port));
+        Ok(Self { port, shared })
+    }
+
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Breaks every connection off, in the middle of whatever it carries.
+    pub(crate) fn cut(&self) {
+        self.shared.cut();
+    }
+
+    /// Breaks every connection off and takes no new one.
+    pub(crate) fn shut(&self) {
+        self.shared.shut.store(true, Ordering::SeqCst);
+        self.shared.cut();
+    }
+
+    pub(crate) fn open(&self) {
+        self.shared.shut.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the broker's answers are thrown away from now on: requests arrive all the same.
+    pub(crate) fn swallow(&self, swallows: bool) {
+        self.shared.swallows.store(swallows, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.shut();
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: &TcpListener, port: u16) {
+        for client in listener.incoming() {
+            if self.ended.load(Ordering::SeqCst) {
+                return;
+            }
+            let Ok(client) = client else { continue };
+            if !self.shut.load(Ordering::SeqCst) {
+                drop(self.connect(client, port));
+            }
+        }
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream, port: u16) -> io::Result<()> {
+        let broker = TcpStream::connect(("127.0.0.1", self.broker))?;
+        client.set_nodelay(true)?;
+        broker.set_nodelay(true)?;
+        let mut open = self.open.lock().expect("no panic");
+        open.retain(|stream| stream.peer_addr().is_ok());
+        open.extend([client.try_clone()?, broker.try_clone()?]);
+        drop(open);
+        let (mut from_client, mut to_broker) = (client.try_clone()?, broker.try_clone()?);
+        thread::spawn(move || {
+            drop(io::copy(&mut from_client, &mut to_broker));
+            drop(to_broker.shutdown(Shutdown::Both));
+        });
+        let shared = Arc::clone(self);
+        thread::spawn(move || {
+            drop(shared.answer(&broker, &client, port));
+            drop(client.shutdown(Shutdown::Both));
+            drop(broker.shutdown(Shutdown::Both));
+        });
+        Ok(())
+    }
+
+    fn answer(&self, mut broker: &TcpStream, mut client: &TcpStream, port: u16) -> io::Result<()> {
+        let mut size = [0; 4];
+        loop {
+            broker.read_exact(&mut size)?;
+            let length = u32::from_be_bytes(size) as usize;
+            if length > ANSWER_MAX {
+                return Err(io::Error::other("no answer of a broker"));
+            }
+            let mut answer = vec![0; length];
+            broker.read_exact(&mut answer)?;
+            if self.swallows.load(Ordering::SeqCst) {
+                continue;
+            }
+            replace(&mut answer, self.broker, port);
+            client.write_all(&size)?;
+            client.write_all(&answer)?;
+        }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().expect("no panic").drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+/// Puts one port in the place of the other wherever it follows the host.
+fn replace(answer: &mut [u8], from: u16, to: u16) {
+    const HOST: &[u8] = b"127.0.0.1";
+    let mut at = 0;
+    while let Some(found) = answer[at..].windows(HOST.len()).position(|bytes| bytes == HOST) {
+        let place = at + found + HOST.len();
+        if let Some(port) = answer.get_mut(place..place + 4)
+            && *port == u32::from(from).to_be_bytes()
+        {
+            port.copy_from_slice(&u32::from(to).to_be_bytes());
+        }
+        at = place;
+    }
+}

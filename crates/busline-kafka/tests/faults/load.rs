@@ -1,0 +1,139 @@
+//! Publishes without pause and remembers every outcome.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use busline_core::{Bus, Envelope, Publisher, Receipt};
+use busline_kafka::{KafkaConfig, KafkaDriver};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::plain;
+
+pub(crate) const PARTITIONS: u32 = 4;
+const KEYS: usize = 16;
+
+/// What became of one envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Acked,
+    Failed,
+    Indeterminate,
+}
+
+/// The outcomes of each key, by version from 1.
+pub(crate) type Outcomes = HashMap<String, Vec<Outcome>>;
+
+/// A publisher at work.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    pub(crate) acked: Arc<AtomicU64>,
+    work: JoinHandle<Outcomes>,
+}
+
+pub(crate) async fn connect(bootstrap: &str) -> Bus {
+    let driver = KafkaDriver::open(KafkaConfig::new([bootstrap])).await.expect("the broker answers");
+    Bus::new(Arc::new(driver))
+}
+
+impl Load {
+    /// Publishes to all keys in turn until it is stopped.
+    pub(crate) fn start(publisher: Publisher) -> Self {
+        let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let work = Handle::current().spawn(publish(publisher, Arc::clone(&stop), Arc::clone(&acked)));
+        Self { stop, acked, work }
+    }
+
+    /// Waits until so many more were acked.
+    pub(crate) async fn more(&self, count: u64) {
+        let wanted = self.acked.load(Ordering::Relaxed) + count;
+        let reached = async {
+            while self.acked.load(Ordering::Relaxed) < wanted {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), reached).await.is_ok(), "nothing more is acked");
+    }
+
+    /// Publishes nothing more.
+    pub(crate) fn stop(self) -> Self {
+        self.stop.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// Stops, and waits for every outcome.
+    pub(crate) async fn end(self) -> Outcomes {
+        self.stop.store(true, Ordering::Relaxed);
+        self.work.await.expect("no panic")
+    }
+}
+
+async fn publish(publisher: Publisher, stop: Arc<AtomicBool>, acked: Arc<AtomicU64>) -> Outcomes {
+    let mut receipts: Vec<(usize, Receipt)> = Vec::new();
+    let mut version = 0;
+    let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); KEYS];
+    while !stop.load(Ordering::Relaxed) {
+        version += 1;
+        for number in 0..KEYS {
+            let envelope = Envelope::new(format!("key-{number}"), "Happened", version);
+            let Ok(receipt) = publisher.publish(envelope).await else { break };
+            receipts.push((number, receipt));
+        }
+        // What is far behind has mostly been answered, so that this waits for the slow ones only.
+        if version % 64 == 0 {
+            for receipt in receipts.drain(..receipts.len() / 2) {
+                settle(receipt, &mut outcomes, &acked).await;
+            }
+        }
+    }
+    for receipt in receipts {
+        settle(receipt, &mut outcomes, &acked).await;
+    }
+    (0..KEYS).map(|number| (format!("key-{number}"), outcomes[number].clone())).collect()
+}
+
+async fn settle((key, receipt): (usize, Receipt), outcomes: &mut [Vec<Outcome>], acked: &AtomicU64) {
+    let outcome = match receipt.await {
+        Ok(_) => {
+            acked.fetch_add(1, Ordering::Relaxed);
+            Outcome::Acked
+        }
+        Err(error) if error.is_definite() => Outcome::Failed,
+        Err(_) => Outcome::Indeterminate,
+    };
+    outcomes[key].push(outcome);
+}
+
+/// Reads the topic with a plain client: acked is stored once, failed is not, all in order. Gives how many were acked.
+pub(crate) fn judge(bootstrap: &str, topic: &str, outcomes: &Outcomes) -> usize {
+    let stored = plain::read(bootstrap, topic, PARTITIONS);
+    let mut acked = 0;
+    for (key, outcomes) in outcomes {
+        let bodies = stored.get(key).map(Vec::as_slice).unwrap_or_default();
+        let versions: Vec<usize> = bodies.iter().map(|body| version(body)).collect();
+        assert!(versions.is_sorted_by(|left, right| left < right), "{key}: doubled or out of order: {versions:?}");
+        for (place, outcome) in outcomes.iter().enumerate() {
+            let is_stored = versions.binary_search(&(place + 1)).is_ok();
+            match outcome {
+                Outcome::Acked => assert!(is_stored, "{key}: version {} was acked and is lost", place + 1),
+                Outcome::Failed => assert!(!is_stored, "{key}: version {} failed and is stored", place + 1),
+                Outcome::Indeterminate => {}
+            }
+            acked += usize::from(*outcome == Outcome::Acked);
+        }
+    }
+    acked
+}
+
+/// Whether every envelope was acked.
+pub(crate) fn all_acked(outcomes: &Outcomes) -> bool {
+    outcomes.values().flatten().all(|outcome| *outcome == Outcome::Acked)
+}
+
+/// The event version in a stored CloudEvent: its sequence of 20 digits.
+fn version(body: &str) -> usize {
+    let (_, rest) = body.split_once(r#""sequence":""#).expect("a CloudEvent with a sequence");
+    rest[..20].parse().expect("20 digits")
+}

@@ -1,0 +1,20 @@
+//! What brokers and networks do on bad days, judged by what a plain client reads afterwards.
+//!
+//! `BUSLINE_FAULT_ROUNDS` makes the runs longer; the default is a short one.
+
+#[path = "../broker/mod.rs"]
+mod broker;
+mod first_ack;
+mod fresh_topics;
+mod killed;
+mod load;
+mod members;
+mod network;
+mod plain;
+mod refused;
+mod replaced;
+
+/// How often a fault is repeated in one run.
+fn rounds(short: u32) -> u32 {
+    std::env::var("BUSLINE_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
+}

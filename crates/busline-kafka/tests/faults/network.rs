@@ -1,0 +1,60 @@
+//! Connections that break off, in the middle of requests and with answers lost.
+
+use std::time::Duration;
+
+use crate::broker::proxy::Proxy;
+use crate::load::{Load, all_acked, connect, judge};
+use crate::{broker, rounds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_break_off_cost_nothing() {
+    let proxy = Proxy::start(broker::port()).expect("a proxy");
+    let bus = connect(&proxy.bootstrap()).await;
+    let topic = format!("conformance-cut-{:x}", std::process::id());
+    let publisher = bus.publisher(&topic).deadline(Duration::from_secs(60)).open().await.expect("opens");
+    let load = Load::start(publisher);
+    for round in 0..rounds(10) {
+        load.more(1_000).await;
+        match round % 3 {
+            0 => proxy.cut(),
+            // Stored, and the answer never comes.
+            1 => {
+                proxy.swallow(true);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                proxy.cut();
+                proxy.swallow(false);
+            }
+            _ => {
+                proxy.shut();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                proxy.open();
+            }
+        }
+    }
+    load.more(1_000).await;
+    let outcomes = load.end().await;
+    bus.close(Duration::from_secs(10)).await.expect("closes");
+    assert!(all_acked(&outcomes), "the deadline was never reached");
+    println!("{} acked and stored", judge(&broker::bootstrap(), &topic, &outcomes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_while_nobody_answers_says_what_is_not_known() {
+    let proxy = Proxy::start(broker::port()).expect("a proxy");
+    let bus = connect(&proxy.bootstrap()).await;
+    let topic = format!("conformance-closed-{:x}", std::process::id());
+    let publisher = bus.publisher(&topic).on_failure(drop).open().await.expect("opens");
+    let load = Load::start(publisher.clone());
+    load.more(1_000).await;
+    proxy.swallow(true);
+    let stop = load.stop();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let closed = publisher.close(Duration::from_secs(2)).await;
+    let outcomes = stop.end().await;
+    println!("{closed:?}");
+    assert!(closed.stats.indeterminate > 0, "answers were lost: {closed:?}");
+    proxy.swallow(false);
+    proxy.cut();
+    bus.close(Duration::from_secs(10)).await.expect("closes");
+    judge(&broker::bootstrap(), &topic, &outcomes);
+}
