@@ -131,7 +131,8 @@ impl Envelope {
     /// # Errors
     /// `Invalid/…` with the reason of the first field that is wrong.
     pub fn validate(&self) -> Result<()> {
-        self.check_fields().map_err(|error| error.at("envelope", &self.id))
+        let named = || if self.id.is_empty() { "''" } else { &self.id };
+        self.check_fields().map_err(|error| error.at("envelope", named()))
     }
 
     fn check_fields(&self) -> Result<()> {
@@ -168,7 +169,9 @@ fn empty_field(field: &str) -> Error {
 
 pub(crate) fn check_key(key: &str) -> Result<()> {
     if key.is_empty() {
-        return Err(Error::invalid("EmptyKey").next("give the envelope the id of its aggregate"));
+        return Err(Error::invalid("EmptyKey")
+            .cause("aggregate_id is empty")
+            .next("give the envelope the id of its aggregate"));
     }
     if key.len() > KEY_BYTES_MAX {
         return Err(Error::invalid("KeyTooLong")
@@ -261,6 +264,11 @@ impl OccurredAt {
     /// # Errors
     /// `Invalid/Time` for anything else, a time without an offset included.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::read(text).map_err(|error| error.at("time", if text.is_empty() { "''" } else { text }))
+    }
+
+    /// As [`OccurredAt::parse`], with an error for who reads more than a time to place.
+    pub(crate) fn read(text: &str) -> Result<Self> {
         if let Some(time) = parse_in_last_second(text) {
             return Ok(time);
         }
@@ -554,8 +562,13 @@ impl Payload {
     /// `Invalid/PayloadNotJson` or `PayloadNotUtf8` if the type is JSON and the bytes are not;
     /// `Invalid/PayloadNotUtf8` also for `text/…`; `Invalid/ContentType` if it is empty or holds a control character.
     pub fn bytes_of(content_type: &str, bytes: impl Into<Bytes>) -> Result<Self> {
+        let named = if content_type.is_empty() { "''" } else { content_type };
+        Self::checked(content_type, bytes.into()).map_err(|error| error.at("payload", named))
+    }
+
+    /// As [`Payload::bytes_of`], with an error for who reads more than a payload to place.
+    pub(crate) fn checked(content_type: &str, bytes: Bytes) -> Result<Self> {
         check_content_type(content_type)?;
-        let bytes = bytes.into();
         if is_json_type(content_type) {
             let kept = (content_type != JSON_CONTENT_TYPE).then(|| content_type.into());
             return Ok(Self { content: Content::Json(kept), bytes: RawJson::new(bytes)?.0 });

@@ -318,7 +318,7 @@ impl Publisher {
             self.inner
                 .encoder
                 .encode(envelope, Encoded::clone)
-                .map_err(|error: Error| error.clone().cause(format!("envelope {index} of the batch: {error}")))
+                .map_err(|error| error.in_part(format_args!("envelope {index} of the batch")))
         };
         envelopes.iter().enumerate().map(encode).collect()
     }
