@@ -238,6 +238,7 @@ impl Driver for SqliteDriver {
     fn close(&self, _deadline: tokio::time::Instant) -> BoxFuture<'_, Result<()>> {
         let (committer, readers) = (Arc::clone(&self.committer), Arc::clone(&self.readers));
         Box::pin(blocking(move || {
+            committer.check_process()?;
             readers.close();
             committer.stop();
             Ok(())

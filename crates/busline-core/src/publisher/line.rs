@@ -55,6 +55,8 @@ pub(crate) struct Line {
 
 #[derive(Default)]
 struct State {
+    /// The process that opened the publisher.
+    process: u32,
     /// Batches not handed over; only the last one grows.
     open: VecDeque<OpenBatch>,
     /// Batches handed over, oldest first.
@@ -127,7 +129,7 @@ impl Line {
             envelopes: Semaphore::new(window_envelopes_max),
             bytes: Semaphore::new(window_bytes_max),
             stir: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State { process: std::process::id(), ..State::default() }),
         }
     }
 
@@ -241,7 +243,7 @@ impl Line {
             .chain(open)
             .flat_map(|(cell, slots)| (0..slots).map(move |slot| (cell, slot)))
             .filter(|(cell, slot)| !cell.is_settled(*slot))
-            .map(|(cell, slot)| Receipt::new(Arc::clone(cell), slot))
+            .map(|(cell, slot)| Receipt::new(Arc::clone(cell), slot, state.process))
             .collect()
     }
 
@@ -424,7 +426,7 @@ impl State {
         let slot = last.slots;
         last.slots += 1;
         last.body.push(&record.record(), slot, now);
-        Receipt::new(Arc::clone(&last.cell), slot)
+        Receipt::new(Arc::clone(&last.cell), slot, self.process)
     }
 
     fn can_hand_over(&self, offer: &SinkOffer) -> bool {
