@@ -146,7 +146,7 @@ impl Publisher {
     ///
     /// # Errors
     /// All are definite, and nothing was accepted: `Invalid/…` as [`Envelope::validate`], `TooLarge/Record`,
-    /// `Closed/Publisher`, `Closed/RuntimeGone`.
+    /// `Closed/Publisher`, `Closed/RuntimeGone`, and `Closed/ForkedProcess` in a child of the process that opened it.
     ///
     /// # Cancel safety
     /// A dropped future has accepted nothing: acceptance is the last thing it does.

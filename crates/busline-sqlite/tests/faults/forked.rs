@@ -18,6 +18,8 @@ type Steps<'a> = Vec<Box<dyn FnOnce() -> bool + 'a>>;
 
 /// Forks; gives the child's exit status. A child that hangs is killed by its own alarm.
 fn in_a_child(steps: Steps<'_>) -> i32 {
+    // Until the threads of the bus sleep: what they hold at the fork is held in the child for ever.
+    std::thread::park_timeout(Duration::from_millis(20));
     // SAFETY: the child calls nothing but the steps, which take no lock that another thread of the parent holds while it
     // waits for this test, and ends without running anything else.
     let child = unsafe { libc::fork() };
