@@ -213,6 +213,17 @@ fn help_manual_and_completions_come_from_one_table() {
 }
 
 #[test]
+fn bench_tells_its_own_default_of_the_bus() {
+    let shop = Shop::new();
+    for line in ["bench --help", "bench -h", "man bench"] {
+        let text = shop.run(line).stdout.replace("\\-", "-");
+        assert!(text.contains("a temporary SQLite file for each run"), "{line}: {text}");
+        assert!(!text.contains("sqlite:busline.db"), "{line}: {text}");
+    }
+    assert!(shop.run("topic list --help").stdout.contains("[default: sqlite:busline.db]"));
+}
+
+#[test]
 fn the_help_is_the_manual() {
     let shop = Shop::new();
     for (name, line) in [
