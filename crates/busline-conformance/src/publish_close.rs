@@ -395,7 +395,7 @@ async fn cycle(harness: &impl Harness, way_out: WayOut) {
     }
     let (bus, weak): (Bus, _) = (stage.bus.clone(), Arc::downgrade(stage.driver()));
     stage.bus.close(SOON).await.expect("closes");
-    assert_eq!(faults.sinks_open(), 0, "a sink is told to end, also where nobody waits for it");
+    assert_eq!(faults.sinks_untold(), 0, "a sink is told to end, also where nobody waits for it");
     drop(bus);
     drop(stage);
     for _ in 0..1_000 {

@@ -7,3 +7,4 @@ mod limits;
 mod load;
 mod proxy;
 mod restarts;
+mod zombies;
