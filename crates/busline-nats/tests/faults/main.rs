@@ -1,6 +1,7 @@
 //! Real servers that are killed, frozen and cut off while records are on their way; judged by reading the stream back.
 
 mod bad_servers;
+mod closing;
 mod clusters;
 mod cuts;
 mod limits;
