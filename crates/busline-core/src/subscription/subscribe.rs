@@ -1,7 +1,10 @@
 //! The subscription as its user holds it.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -283,7 +286,7 @@ impl SubscriptionCore {
         running.watchdog = None;
         self.end_parking(&mut running, start + deadline.mul_f32(0.95)).await;
         let end = start + deadline;
-        let (writer, source) = tokio::join!(self.end_writer(end), self.leave(start + deadline.mul_f32(0.97), end));
+        let (writer, source) = both(self.end_writer(end), self.leave(start + deadline.mul_f32(0.97), end)).await;
         left.extend(writer);
         left.extend(source);
         drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -323,6 +326,35 @@ impl SubscriptionCore {
             }
             Err(_) => Some(format!("the source of {}", engine.place.topic)),
         }
+    }
+}
+
+/// Runs two futures at once to their ends.
+async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let mut ends = (None, None);
+    poll_fn(|context| {
+        if ends.0.is_none() {
+            ends.0 = poll_end(first.as_mut().poll(context));
+        }
+        if ends.1.is_none() {
+            ends.1 = poll_end(second.as_mut().poll(context));
+        }
+        match std::mem::take(&mut ends) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            some => {
+                ends = some;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+fn poll_end<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(end) => Some(end),
+        Poll::Pending => None,
     }
 }
 
