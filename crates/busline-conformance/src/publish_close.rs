@@ -319,11 +319,11 @@ pub async fn nothing_is_left_after_close(harness: impl Harness) {
     cycle(&harness, WayOut::Close).await;
     let before = Residue::at_rest().await;
     for _ in 0..20 {
-        for way_out in [WayOut::Close, WayOut::LastHandle, WayOut::Deadline] {
+        for way_out in [WayOut::Close, WayOut::LastHandle, WayOut::Deadline, WayOut::AtOnce] {
             cycle(&harness, way_out).await;
         }
     }
-    before.settles("sixty cycles of open, publish and close").await;
+    before.settles("eighty cycles of open, publish and close").await;
 }
 
 /// Two buses at once, closed in both orders, leave nothing.
@@ -370,6 +370,8 @@ enum WayOut {
     Close,
     LastHandle,
     Deadline,
+    /// A deadline that leaves nobody any time.
+    AtOnce,
 }
 
 /// Opens a bus, publishes 100 envelopes, and leaves.
@@ -383,15 +385,17 @@ async fn cycle(harness: &impl Harness, way_out: WayOut) {
     match way_out {
         WayOut::Close => drop(publisher.close(SOON).await),
         WayOut::LastHandle => drop(publisher),
-        WayOut::Deadline => {
+        WayOut::Deadline | WayOut::AtOnce => {
             faults.hold();
             drop(accept(&publisher, envelope("held", 1)));
-            let closed = publisher.close(Duration::from_millis(40)).await;
+            let deadline = Duration::from_millis(if way_out == WayOut::AtOnce { 0 } else { 40 });
+            let closed = publisher.close(deadline).await;
             assert_eq!(closed.stats.indeterminate, 1, "{closed:?}");
         }
     }
     let (bus, weak): (Bus, _) = (stage.bus.clone(), Arc::downgrade(stage.driver()));
     stage.bus.close(SOON).await.expect("closes");
+    assert_eq!(faults.sinks_untold(), 0, "a sink is told to end, also where nobody waits for it");
     drop(bus);
     drop(stage);
     for _ in 0..1_000 {

@@ -53,4 +53,4 @@ pub use topic::{
     TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, partition_not_found,
     topic_exists, topic_not_found, warn_deleted,
 };
-pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode};
+pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode, key_of};

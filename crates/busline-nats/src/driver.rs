@@ -19,6 +19,7 @@ use crate::dialer::Dialer;
 use crate::home::Home;
 use crate::link::Link;
 use crate::server::Server;
+use crate::sink::Tasks;
 use crate::topics::Place;
 use crate::{client, records, sink, tls, topics};
 
@@ -32,6 +33,7 @@ pub struct NatsDriver {
     dialer: Arc<Dialer>,
     /// A connection for bounded reads, kept from one to the next.
     reading: Mutex<Option<Link>>,
+    sinks: Tasks,
     closed: AtomicBool,
     // Last, so that what runs on it goes first when a driver is dropped.
     home: Arc<Home>,
@@ -98,7 +100,14 @@ impl NatsDriver {
     }
 
     async fn open_sink(&self, request: SinkRequest) -> Result<Arc<dyn Sink>> {
-        sink::open(self.admin()?, &self.dialer, &self.server, self.config.strategy, request).await
+        let opened =
+            sink::open(self.admin()?, &self.dialer, &self.server, self.config.strategy, request, &self.sinks).await?;
+        // The driver may have been closed meanwhile, and has not seen this one.
+        if let Err(closed) = self.admin() {
+            opened.close(Instant::now()).await?;
+            return Err(closed);
+        }
+        Ok(opened)
     }
 }
 
@@ -128,8 +137,8 @@ async fn open(config: NatsConfig) -> Result<NatsDriver> {
     let dialer =
         Arc::new(Dialer::new(config.servers.clone(), auth, Arc::new(tls), config.tls.required, config.connect_timeout));
     let capabilities = capabilities(&server, config.strategy);
-    let (reading, closed) = (Mutex::new(None), AtomicBool::new(false));
-    Ok(NatsDriver { config, capabilities, server, admin, dialer, reading, closed, home })
+    let (reading, sinks, closed) = (Mutex::new(None), Tasks::default(), AtomicBool::new(false));
+    Ok(NatsDriver { config, capabilities, server, admin, dialer, reading, sinks, closed, home })
 }
 
 fn capabilities(server: &Server, strategy: Strategy) -> Capabilities {
@@ -272,6 +281,7 @@ impl Driver for NatsDriver {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             self.home.close().await;
+            self.sinks.end().await;
             Ok(())
         })
     }

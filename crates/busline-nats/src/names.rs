@@ -16,7 +16,12 @@ pub(crate) fn stream_of(topic: &TopicInfo, partition: Partition) -> String {
 }
 
 /// The subject of a partition.
+///
+/// The bus's own topics have an empty token in their names, which a subject may not have: `=` stands there.
 pub(crate) fn subject(topic: &TopicName, partition: Partition) -> String {
+    if topic.is_own() {
+        return format!("{}.{partition}", topic.as_str().replace("..", ".=."));
+    }
     format!("{topic}.{partition}")
 }
 
@@ -38,6 +43,13 @@ mod tests {
         assert_eq!(stream(&name("a.b"), 1, 0), "a=b");
         assert_eq!(stream(&name("a_b"), 1, 0), "a_b");
         assert_eq!(stream(&name("a.b"), 3, 2), "a=b==2");
+    }
+
+    #[test]
+    fn names_of_the_bus_itself_have_legal_subjects() {
+        let own = TopicName::stored("__parked.a.b..g.h").expect("the bus's own");
+        assert_eq!(subject(&own, Partition(3)), "__parked.a.b.=.g.h.3");
+        assert_eq!(stream(&own, 1, 0), "__parked=a=b==g=h");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use busline_core::{Header, Headers, Offset, Partition, ReadRequest, Record, Result, TopicName, decode};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use busline_core::{Header, Headers, Offset, Partition, ReadRequest, Record, Result, TopicName, key_of};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
@@ -22,14 +24,20 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// The subscription of a reading link.
 const SUBSCRIPTION: u32 = 1;
 
-/// A record made of what the server stored.
-pub(crate) fn record(partition: Partition, offset: Offset, time: Timestamp, block: &[u8], body: Bytes) -> Record {
-    Record { partition, offset, time, key: key_of(&body), headers: user_headers(block), body }
-}
+/// The header with the key of a record, in base 64 for URLs, where the body does not give it.
+pub(crate) const KEY: &str = "Nats-Busline-Key";
 
-/// The key is not on the wire of NATS: it stands in the envelope. What cannot be decoded has none.
-fn key_of(body: &Bytes) -> Bytes {
-    decode(body, || "stored".into()).map_or_else(|_| Bytes::new(), |envelope| envelope.aggregate_id.into())
+/// A record made of what the server stored.
+///
+/// The key of an event stands in its body, and one that cannot be decoded has none.
+pub(crate) fn record(partition: Partition, offset: Offset, time: Timestamp, block: &[u8], body: Bytes) -> Record {
+    if block.is_empty() {
+        let key = key_of(&body).unwrap_or_default();
+        return Record { partition, offset, time, key, headers: Headers::default(), body };
+    }
+    let carried = header(block, KEY).and_then(|key| URL_SAFE_NO_PAD.decode(key).ok());
+    let key = carried.map_or_else(|| key_of(&body).unwrap_or_default(), Bytes::from);
+    Record { partition, offset, time, key, headers: user_headers(block), body }
 }
 
 /// The headers that a user set, in order: the server's own and ours begin with `Nats-`.

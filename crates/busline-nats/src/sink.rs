@@ -6,8 +6,6 @@ use busline_core::{
     AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Positions, Result, Sink, SinkOffer,
     SinkRequest, no_runtime, topic_not_found,
 };
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::admin::Admin;
@@ -31,11 +29,14 @@ mod pipelined;
 mod run;
 mod session;
 mod tail;
+mod task;
 
 use door::Door;
 use fast::Fast;
 use ground::Ground;
 use pipelined::Pipelined;
+use task::Task;
+pub(crate) use task::Tasks;
 
 /// Most records of one atomic batch, a limit of the server.
 pub(crate) const ATOMIC_RECORDS_MAX: usize = 1_000;
@@ -49,14 +50,11 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 struct NatsSink {
     ground: Arc<Ground>,
-    door: Arc<Door>,
     offer: SinkOffer,
-    task: AbortHandle,
-    /// Its sender lives in the task.
-    ended: watch::Receiver<()>,
+    task: Task,
 }
 
-/// Opens the sink that fits the request and the server.
+/// Opens the sink that fits the request and the server; its task is one of `tasks`.
 ///
 /// # Errors
 /// `NotFound/Topic`; `Unsupported/Strategy`, `Unsupported/Deduplicate`; `Denied/…`, `Unavailable/Server`.
@@ -66,10 +64,14 @@ pub(crate) async fn open(
     server: &Server,
     strategy: Strategy,
     request: SinkRequest,
+    tasks: &Tasks,
 ) -> Result<Arc<dyn Sink>> {
     let name = request.topic.name.clone();
     let opened = open_on(admin, dialer, server, strategy, request).await;
-    opened.map_err(|error| error.at("open a sink", name))
+    opened
+        .inspect(|sink| tasks.add(sink.task.clone()))
+        .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
+        .map_err(|error| error.at("open a sink", name))
 }
 
 async fn open_on(
@@ -78,7 +80,7 @@ async fn open_on(
     server: &Server,
     strategy: Strategy,
     request: SinkRequest,
-) -> Result<Arc<dyn Sink>> {
+) -> Result<NatsSink> {
     if request.deduplicate.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "Deduplicate")
             .cause("nats tells no second publish of an id from a first in this version")
@@ -90,19 +92,15 @@ async fn open_on(
     let ground = Arc::new(Ground::new(request.topic, admin.clone(), Arc::clone(dialer), durability));
     let link = Arc::clone(&ground).dial().await?;
     let door = Arc::new(Door::default());
-    let task: BoxFuture<'static, ()> = if fast {
+    let work: BoxFuture<'static, ()> = if fast {
         let runs = streams.iter().map(|stream| (stream.state.last_seq, stream.config.num_replicas)).collect();
         Box::pin(Fast::new(Arc::clone(&ground), Arc::clone(&door), link, runs, BATCHES_IN_FLIGHT_MAX).run())
     } else {
         let floors = streams.iter().map(|stream| stream.state.last_seq).collect();
         Box::pin(Pipelined::new(Arc::clone(&ground), Arc::clone(&door), link, floors).run())
     };
-    let (end, ended) = watch::channel(());
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
-    let task = runtime.spawn(async move {
-        task.await;
-        drop(end);
-    });
+    let task = Task::start(&runtime, door, work);
     let positions = if fast { AckPositions::Sometimes } else { AckPositions::Always };
     let offer = SinkOffer {
         durability,
@@ -111,13 +109,16 @@ async fn open_on(
         batch_records_max: BATCH_RECORDS_MAX,
         batch_bytes_max: BATCH_BYTES_MAX,
     };
-    Ok(Arc::new(NatsSink { ground, door, offer, task: task.abort_handle(), ended }))
+    Ok(NatsSink { ground, offer, task })
 }
 
 /// Whether the fast sink is the one; the pipelined one serves every server and every request.
+///
+/// The bus's own topics have entries of one body under several keys. The fast sink knows its records by their bodies.
 fn is_fast(server: &Server, strategy: Strategy, request: &SinkRequest, streams: &[StreamInfo]) -> Result<bool> {
     let offered = server.features.fast && streams.iter().all(|stream| stream.config.allow_batched);
     match strategy {
+        _ if request.topic.name.is_own() => Ok(false),
         Strategy::Pipelined => Ok(false),
         Strategy::Best => Ok(offered && request.positions == Positions::Any),
         Strategy::Fast if request.positions == Positions::Required => Ok(false),
@@ -152,21 +153,21 @@ impl Sink for NatsSink {
     }
 
     fn publish(&self, batch: Batch) {
-        if let Some(refused) = self.door.push(batch) {
+        if let Some(refused) = self.task.push(batch) {
             refused.settle_all(&self.ground.closed());
         }
     }
 
     fn trouble(&self) -> Option<Error> {
-        self.door.trouble()
+        self.task.door().trouble()
     }
 
     fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-        self.door.close(deadline);
-        let mut ended = self.ended.clone();
+        // Told at once: a future that nobody polls ends the task as well.
+        self.task.door().close(deadline);
+        let task = self.task.clone();
         Box::pin(async move {
-            // The task looks at its clock at least once a second; its end drops the sender.
-            drop(ended.changed().await);
+            task.end(deadline).await;
             Ok(())
         })
     }

@@ -168,10 +168,18 @@ pub(crate) async fn update(
             .next("copy the events to a new topic: another count would move partitions to other streams"));
     }
     check_retention(spec)?;
+    // A server of 2.12 deletes what is beyond a limit that was lowered, not what is beyond a first one.
+    let first_limit = found.spec.retention.records_max.is_none() && spec.retention.records_max.is_some();
+    let in_two_steps = first_limit && !features.fast;
     let wanted = TopicInfo { spec: spec.clone(), ..found };
     for number in (0..spec.streams).rev() {
         let stream = names::stream(name, spec.streams, number);
         let config = config(&wanted, number, features)?;
+        if in_two_steps {
+            let mut wide = config.clone();
+            wide["max_msgs_per_subject"] = json!(i64::MAX);
+            admin.demand::<StreamInfo>(&format!("STREAM.UPDATE.{stream}"), &wide).await?;
+        }
         admin.demand::<StreamInfo>(&format!("STREAM.UPDATE.{stream}"), &config).await?;
     }
     Ok(wanted)

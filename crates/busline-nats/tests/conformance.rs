@@ -33,45 +33,16 @@ impl Harness for OneNode {
     }
 }
 
-/// The suite without the cases of subscribing: this driver has no groups yet, and `groups_are_offered_or_unsupported`
-/// checks that it says so.
-macro_rules! without_groups {
-    (@pick $harness:expr; [$($kept:tt)*]) => {
-        busline_conformance::case_tests! { $harness; $($kept)* }
-    };
-    (@pick $harness:expr; [$($kept:tt)*] consume_order { $($cases:tt)* } alone { $($lone:tt)* } $($rest:tt)*) => {
-        without_groups! { @pick $harness; [$($kept)*] $($rest)* }
-    };
-    (@pick $harness:expr; [$($kept:tt)*] consume_handlers { $($cases:tt)* } alone { $($lone:tt)* } $($rest:tt)*) => {
-        without_groups! { @pick $harness; [$($kept)*] $($rest)* }
-    };
-    (@pick $harness:expr; [$($kept:tt)*] consume_progress { $($cases:tt)* } alone { $($lone:tt)* } $($rest:tt)*) => {
-        without_groups! { @pick $harness; [$($kept)*] $($rest)* }
-    };
-    (@pick $harness:expr; [$($kept:tt)*] consume_positions { $($cases:tt)* } alone { $($lone:tt)* } $($rest:tt)*) => {
-        without_groups! { @pick $harness; [$($kept)*] $($rest)* }
-    };
-    (@pick $harness:expr; [$($kept:tt)*] consume_close { $($cases:tt)* } alone { $($lone:tt)* } $($rest:tt)*) => {
-        without_groups! { @pick $harness; [$($kept)*] $($rest)* }
-    };
-    (@pick $harness:expr; [$($kept:tt)*] $group:ident { $($cases:tt)* } alone { $($lone:tt)* } $($rest:tt)*) => {
-        without_groups! { @pick $harness; [$($kept)* $group { $($cases)* } alone { $($lone)* }] $($rest)* }
-    };
-    ($harness:expr; $($groups:tt)*) => {
-        without_groups! { @pick $harness; [] $($groups)* }
-    };
+mod best {
+    use super::*;
+
+    busline_conformance::conformance!(OneNode::new(&Options::default(), "best"));
 }
 
 mod pipelined {
     use super::*;
 
-    busline_conformance::case_list!(without_groups, OneNode::new(&Options::default(), "pipelined"));
-}
-
-mod fast {
-    use super::*;
-
-    busline_conformance::case_list!(without_groups, OneNode::new(&Options::default(), "fast"));
+    busline_conformance::conformance!(OneNode::new(&Options::default(), "pipelined"));
 }
 
 /// A server that has no fast ingest.
@@ -82,5 +53,5 @@ mod older {
         Options { version: "2.12.8".into(), ..Options::default() }
     }
 
-    busline_conformance::case_list!(without_groups, OneNode::new(&options(), "best"));
+    busline_conformance::conformance!(OneNode::new(&options(), "best"));
 }

@@ -188,6 +188,12 @@ impl Faults {
         self.0.orders().sinks_open
     }
 
+    /// Sinks that are there and were never told to close.
+    pub fn sinks_untold(&self) -> usize {
+        let queues: Vec<Arc<Queue>> = self.0.orders().queues.iter().filter_map(Weak::upgrade).collect();
+        queues.iter().filter(|queue| !queue.is_closed()).count()
+    }
+
     /// Batches that sinks have taken since the driver was opened.
     pub fn batches(&self) -> u64 {
         self.0.orders().taken

@@ -84,6 +84,10 @@ impl Queue {
         self.lock().waiting.len()
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     fn take(self: &Arc<Self>, batch: Batch) {
         let mut state = self.lock();
         if state.closed {

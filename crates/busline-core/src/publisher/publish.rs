@@ -385,6 +385,8 @@ impl Inner {
         }
         let mut left = Vec::new();
         if timeout_at(start + deadline, self.end_all()).await.is_err() {
+            // The keeper may not have come to it. A sink that was told ends by itself, one that was not stays for ever.
+            drop(timeout_at(start + deadline, line.end_sink()).await);
             if line.is_reporting() {
                 left.push(format!("the failure handler of {}", line.subject()));
             }

@@ -1,7 +1,10 @@
 //! The subscription as its user holds it.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -281,33 +284,77 @@ impl SubscriptionCore {
             }
         }
         running.watchdog = None;
-        self.end_parking(&mut running, start, deadline, &mut left).await;
-        // The group is left even if the last commit hangs: a member that stays would keep its partitions from the others.
-        if timeout_at(start + deadline.mul_f32(0.97), tender::commit(engine)).await.is_err() {
-            tracing::warn!("commit {}: no answer by the deadline", engine.place.topic);
-        }
-        match timeout_at(start + deadline, engine.source.close(start + deadline)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("leave the group: {error}"),
-            Err(_) => left.push(format!("the source of {}", engine.place.topic)),
-        }
+        self.end_parking(&mut running, start + deadline.mul_f32(0.95)).await;
+        let end = start + deadline;
+        let (writer, source) = both(self.end_writer(end), self.leave(start + deadline.mul_f32(0.97), end)).await;
+        left.extend(writer);
+        left.extend(source);
         drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
         Left { stats: engine.stats(), left }
     }
 }
 
 impl SubscriptionCore {
-    /// What is queued is parked, so that progress may pass it, and the parking topic is let go.
-    async fn end_parking(&self, running: &mut Running, start: Instant, deadline: Duration, left: &mut Vec<String>) {
+    /// What is queued is parked, so that progress may pass it.
+    async fn end_parking(&self, running: &mut Running, until: Instant) {
         let Some(parking) = &self.engine.parking else { return };
         parking.end();
-        if timeout_at(start + deadline.mul_f32(0.95), join_all(&mut running.keeper)).await.is_err() {
+        if timeout_at(until, join_all(&mut running.keeper)).await.is_err() {
             running.keeper.drain(..).for_each(|keeper| keeper.abort());
         }
-        let until = start + deadline.mul_f32(0.96);
-        if !matches!(timeout_at(until, parking.writer.close(until)).await, Ok(Ok(()))) {
-            left.push(format!("the sink of {}", parking.topic.name));
+    }
+
+    /// Lets the parking topic go; gives what does not end.
+    async fn end_writer(&self, until: Instant) -> Option<String> {
+        let parking = self.engine.parking.as_ref()?;
+        let closed = timeout_at(until, parking.writer.close(until)).await;
+        (!matches!(closed, Ok(Ok(())))).then(|| format!("the sink of {}", parking.topic.name))
+    }
+
+    /// Commits what has ended and leaves the group; gives what does not end.
+    async fn leave(&self, commit_until: Instant, until: Instant) -> Option<String> {
+        let engine = &self.engine;
+        // The group is left even if the last commit hangs: a member that stays would keep its partitions from the others.
+        if timeout_at(commit_until, tender::commit(engine)).await.is_err() {
+            tracing::warn!("commit {}: no answer by the deadline", engine.place.topic);
         }
+        match timeout_at(until, engine.source.close(until)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::warn!("leave the group: {error}");
+                None
+            }
+            Err(_) => Some(format!("the source of {}", engine.place.topic)),
+        }
+    }
+}
+
+/// Runs two futures at once to their ends.
+async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let mut ends = (None, None);
+    poll_fn(|context| {
+        if ends.0.is_none() {
+            ends.0 = poll_end(first.as_mut().poll(context));
+        }
+        if ends.1.is_none() {
+            ends.1 = poll_end(second.as_mut().poll(context));
+        }
+        match std::mem::take(&mut ends) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            some => {
+                ends = some;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+fn poll_end<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(end) => Some(end),
+        Poll::Pending => None,
     }
 }
 

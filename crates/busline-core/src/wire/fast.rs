@@ -45,6 +45,19 @@ pub(super) fn read(body: &Bytes, text: &str) -> Option<Envelope> {
     (partition_key == aggregate_id && check_delivered(&envelope).is_ok()).then_some(envelope)
 }
 
+/// The subject, if the body begins as ours do: a second one further on would be an error to every reader.
+pub(super) fn key(body: &[u8]) -> Option<&[u8]> {
+    let mut rest = body;
+    let mut subject = &body[..0];
+    for lead in [r#"{"specversion":"1.0","id":""#, r#","source":""#, r#","type":""#, r#","subject":""#] {
+        let behind = rest.strip_prefix(lead.as_bytes())?;
+        let (text, quote) = behind.split_at_checked(plain_prefix(behind))?;
+        rest = quote.strip_prefix(b"\"")?;
+        subject = text;
+    }
+    std::str::from_utf8(subject).ok().map(str::as_bytes)
+}
+
 /// What of the body is still to be read.
 struct Rest<'a>(&'a str);
 

@@ -164,6 +164,17 @@ pub fn decode(body: &Bytes, stored_id: impl FnOnce() -> String) -> Result<Envelo
     Format::Auto.decode(body, stored_id)
 }
 
+/// The key of the envelope in this body, without decoding the rest of it where its layout is the one we write.
+///
+/// A body that [`decode`] takes gives the key of its envelope. Of one that it does not take, whatever could be found
+/// out is given, or `None`.
+pub fn key_of(body: &Bytes) -> Option<Bytes> {
+    if let Some(key) = fast::key(body) {
+        return Some(body.slice_ref(key));
+    }
+    decode(body, String::new).ok().map(|envelope| envelope.aggregate_id.into())
+}
+
 fn unknown(text: &str, next: &'static str) -> Error {
     Error::invalid("Value").cause(format!("no format '{}'", escaped(text))).next(next)
 }

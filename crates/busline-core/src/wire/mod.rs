@@ -32,4 +32,4 @@ mod tests;
 pub(crate) use attributes::check_json;
 pub(crate) use cloudevents::is_own_attribute;
 pub use depth::JSON_DEPTH_MAX;
-pub use form::{Format, Wire, decode};
+pub use form::{Format, Wire, decode, key_of};

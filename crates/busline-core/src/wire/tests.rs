@@ -7,7 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{Format, Wire, decode, fast, is_own_attribute, members};
+use super::{Format, Wire, decode, fast, is_own_attribute, key_of, members};
 use crate::envelope::{Attribute, Envelope, OccurredAt, Payload, RawJson};
 use crate::error::{Error, Result};
 
@@ -221,6 +221,16 @@ proptest! {
         mutations in vec(mutation(), 1..4),
     ) {
         fast_is_slow(&mutated(&encoded(Wire::CloudEvents, &envelope), mutations))?;
+    }
+
+    #[test]
+    fn the_key_alone_is_that_of_the_envelope(envelope in envelope(), mutations in vec(mutation(), 0..4)) {
+        for wire in [Wire::CloudEvents, Wire::Flat] {
+            let body = mutated(&encoded(wire, &envelope), mutations.clone());
+            if let Ok(read) = decode(&body, stored_id) {
+                prop_assert_eq!(key_of(&body), Some(Bytes::from(read.aggregate_id)));
+            }
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ enum Records {
 
 struct Copied {
     partition: Partition,
+    key: Vec<u8>,
     headers: Vec<u8>,
     body: Vec<u8>,
 }
@@ -132,6 +133,7 @@ impl Atomic {
         let Records::Batch(batch) = &self.records else { return None };
         let copied = batch.records().map(|record| Copied {
             partition: record.partition,
+            key: record.key.to_vec(),
             headers: record.header_block.to_vec(),
             body: record.body.to_vec(),
         });
@@ -162,14 +164,14 @@ impl Atomic {
         if index == 0 || last {
             self.attempt += u64::from(index == 0);
         }
-        let (partition, headers, body) = match &self.records {
+        let (partition, key, headers, body) = match &self.records {
             Records::Batch(batch) => {
                 let record = batch.record(index);
-                (record.partition, record.header_block, record.body)
+                (record.partition, record.key, record.header_block, record.body)
             }
             Records::Copies(copies) => {
                 let copy = &copies[index];
-                (copy.partition, &copy.headers[..], &copy.body[..])
+                (copy.partition, &copy.key[..], &copy.headers[..], &copy.body[..])
             }
         };
         let token = self.first + self.attempt;
@@ -184,6 +186,9 @@ impl Atomic {
         }
         if index == 0 {
             heads.message_id(&self.ground.incarnation, self.first);
+        }
+        if self.ground.carries_keys {
+            heads.key(key);
         }
         let block = heads.stored(headers).end();
         let mut reply = Vec::new();

@@ -45,9 +45,11 @@ impl Door {
         self.bell.notified().await;
     }
 
-    /// Takes nothing more, and says by when everything is to end.
+    /// Takes nothing more, and says by when everything is to end; of several calls the earliest counts.
     pub(crate) fn close(&self, deadline: Instant) {
-        self.lock().closing.get_or_insert(deadline);
+        let mut state = self.lock();
+        state.closing = Some(state.closing.map_or(deadline, |closing| closing.min(deadline)));
+        drop(state);
         self.bell.notify_one();
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Ground {
     pub(crate) admin: Admin,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) durability: Durability,
+    /// Whether a record's key does not stand in its body: so it is in the bus's own topics.
+    pub(crate) carries_keys: bool,
     /// The subject of each partition.
     pub(crate) subjects: Vec<Vec<u8>>,
     /// The names of the streams; partition p is in stream p mod their number.
@@ -38,6 +40,7 @@ impl Ground {
             streams: (0..streams).map(|number| names::stream(&topic.name, streams, number)).collect(),
             incarnation: format!("{:016x}", rand::random::<u64>()),
             inbox: format!("_INBOX.{:016x}{:08x}.", rand::random::<u64>(), rand::random::<u32>()),
+            carries_keys: topic.name.is_own(),
             topic,
             admin,
             dialer,

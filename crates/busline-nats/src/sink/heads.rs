@@ -1,6 +1,10 @@
 //! Header blocks of outgoing messages, written into a buffer that is used again.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::link::push_number;
+use crate::records::KEY;
 
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
 
@@ -45,6 +49,11 @@ impl Heads {
         })
     }
 
+    /// Adds the key of a record whose body does not give it.
+    pub(crate) fn key(&mut self, key: &[u8]) -> &mut Self {
+        self.line(KEY.as_bytes(), |out| out.extend_from_slice(URL_SAFE_NO_PAD.encode(key).as_bytes()))
+    }
+
     /// Adds the headers of a record from the form in which the core stores them: for each the lengths of name (2 bytes)
     /// and value (4 bytes), big endian, and both.
     pub(crate) fn stored(&mut self, mut block: &[u8]) -> &mut Self {
@@ -69,8 +78,12 @@ impl Heads {
 
 #[cfg(test)]
 mod tests {
+    use busline_core::{Offset, Partition};
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
     use super::*;
-    use crate::records::user_headers;
+    use crate::records::{record, user_headers};
 
     #[test]
     fn a_block_holds_our_headers_and_the_users_in_order() {
@@ -87,5 +100,16 @@ mod tests {
         let names: Vec<_> = user_headers(block).iter().map(|header| header.name.clone()).collect();
         assert_eq!(names, ["a", "b", "a"]);
         assert!(heads.begin().stored(b"").end().is_empty());
+    }
+
+    #[test]
+    fn a_key_of_any_bytes_is_read_back() {
+        for key in [&b""[..], b"order-1", b"\r\n\xff: "] {
+            let mut heads = Heads::default();
+            let block = heads.begin().key(key).end();
+            let record = record(Partition(0), Offset(1), Timestamp::UNIX_EPOCH, block, Bytes::new());
+            assert_eq!(record.key, key);
+            assert!(record.headers.is_empty());
+        }
     }
 }

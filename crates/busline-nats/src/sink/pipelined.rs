@@ -83,6 +83,7 @@ enum State {
 }
 
 struct Orphan {
+    key: Vec<u8>,
     headers: Vec<u8>,
     body: Vec<u8>,
 }
@@ -280,12 +281,16 @@ impl Pipelined {
         let Some(link) = &mut self.session.link else { return };
         let orphan = self.orphans.get(&id);
         let record = self.pending.batch(slot.batch).map(|batch| batch.record(index));
-        let (headers, body) = match (&orphan, &record) {
-            (Some(orphan), _) => (&orphan.headers[..], &orphan.body[..]),
-            (None, Some(record)) => (record.header_block, record.body),
+        let (key, headers, body) = match (&orphan, &record) {
+            (Some(orphan), _) => (&orphan.key[..], &orphan.headers[..], &orphan.body[..]),
+            (None, Some(record)) => (record.key, record.header_block, record.body),
             (None, None) => return,
         };
-        let block = self.heads.begin().message_id(&self.ground.incarnation, id).stored(headers).end();
+        let heads = self.heads.begin().message_id(&self.ground.incarnation, id);
+        if self.ground.carries_keys {
+            heads.key(key);
+        }
+        let block = heads.stored(headers).end();
         let (bytes, max) = (block.len() + body.len(), link.info().max_payload);
         if bytes > max {
             let error = self.ground.too_large(bytes, max);
@@ -622,8 +627,8 @@ impl Pipelined {
         let Some(slot) = id.checked_sub(self.first).and_then(|at| self.slots.get(at as usize)) else { return };
         if let Some(batch) = self.pending.batch(slot.batch) {
             let record = batch.record(slot.index as usize);
-            let orphan = Orphan { headers: record.header_block.to_vec(), body: record.body.to_vec() };
-            self.orphans.insert(id, orphan);
+            let (key, headers) = (record.key.to_vec(), record.header_block.to_vec());
+            self.orphans.insert(id, Orphan { key, headers, body: record.body.to_vec() });
         }
     }
 

@@ -1,9 +1,11 @@
 //! Real servers that are killed, frozen and cut off while records are on their way; judged by reading the stream back.
 
 mod bad_servers;
+mod closing;
 mod clusters;
 mod cuts;
 mod limits;
 mod load;
 mod proxy;
 mod restarts;
+mod zombies;

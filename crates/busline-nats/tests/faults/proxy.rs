@@ -1,7 +1,7 @@
 //! A proxy on loopback that cuts connections after a number of bytes, or holds bytes back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +24,10 @@ struct Control {
     cuts: AtomicU64,
     /// What was held back when a connection was cut is sent to the server some time later, over a connection that stays.
     late: AtomicBool,
+    /// Nothing passes towards the server meanwhile.
+    holding: watch::Sender<bool>,
+    /// What was held back.
+    held: Mutex<Vec<u8>>,
     /// Raised to cut every connection.
     epoch: watch::Sender<u64>,
 }
@@ -40,6 +44,8 @@ impl Proxy {
             allowance: AtomicU64::new(u64::MAX),
             cuts: AtomicU64::new(0),
             late: AtomicBool::new(false),
+            holding: watch::channel(false).0,
+            held: Mutex::default(),
             epoch: watch::channel(0).0,
         });
         let accepting = Arc::clone(&control);
@@ -65,6 +71,17 @@ impl Proxy {
     /// Whether bytes beyond a cut still reach the server, late, over the old connection.
     pub(crate) fn let_late_bytes_through(&self, through: bool) {
         self.control.late.store(through, Ordering::Release);
+    }
+
+    /// Keeps what clients send until this is called with `false`.
+    pub(crate) fn hold_back(&self, hold: bool) {
+        self.control.holding.send_replace(hold);
+    }
+
+    /// Whether these bytes are among what was held back.
+    pub(crate) fn has_held(&self, bytes: &[u8]) -> bool {
+        let held = self.control.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.windows(bytes.len()).any(|window| window == bytes)
     }
 
     /// Cuts every connection now.
@@ -93,12 +110,22 @@ async fn carry(client: TcpStream, control: Arc<Control>) {
     let (mut from_server, mut to_server) = server.into_split();
     let mut epoch = control.epoch.subscribe();
     epoch.borrow_and_update();
+    let mut holding = control.holding.subscribe();
+    let mut kept = Vec::new();
     let mut up = vec![0_u8; 16 * 1024];
     let mut down = vec![0_u8; 64 * 1024];
     loop {
         tokio::select! {
             read = from_client.read(&mut up) => {
                 let Ok(count @ 1..) = read else { return };
+                if *holding.borrow() {
+                    control.held.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&up[..count]);
+                    kept.extend_from_slice(&up[..count]);
+                    continue;
+                }
+                if to_server.write_all(&std::mem::take(&mut kept)).await.is_err() {
+                    return;
+                }
                 let passes = control.pass(count as u64);
                 if to_server.write_all(&up[..passes]).await.is_err() {
                     return;
@@ -117,6 +144,11 @@ async fn carry(client: TcpStream, control: Arc<Control>) {
             read = from_server.read(&mut down) => {
                 let Ok(count @ 1..) = read else { return };
                 if to_client.write_all(&down[..count]).await.is_err() {
+                    return;
+                }
+            }
+            _ = holding.changed() => {
+                if !*holding.borrow() && to_server.write_all(&std::mem::take(&mut kept)).await.is_err() {
                     return;
                 }
             }
