@@ -267,8 +267,8 @@ impl Course {
             (3, _) if self.random.random_ratio(1, 4) => End::Stuck(record),
             (4, _) if self.random.random_ratio(1, 8) => End::Undecodable(record),
             (5..7, Subject::Record(_)) => End::Cancelled(record),
-            (5..8, Subject::Offset(offset)) => End::ReadLater(*offset, due),
-            (8, Subject::Offset(_)) => End::Gone,
+            (5..15, Subject::Offset(offset)) => End::ReadLater(*offset, due),
+            (15, Subject::Offset(_)) => End::Gone,
             _ => End::Done,
         };
         self.end(running, end);
@@ -422,7 +422,7 @@ fn lanes_agree_with_a_plain_model() {
     assert!(attempts > COURSES as usize * 20, "only {attempts} attempts: the courses do nothing");
 }
 
-const COURSES: u64 = 1_000;
+const COURSES: u64 = 2_000;
 
 #[test]
 fn a_partition_of_few_keys_leaves_the_window_to_the_others() {
