@@ -13,6 +13,7 @@ mod network;
 mod plain;
 mod refused;
 mod replaced;
+mod silent;
 
 /// How often a fault is repeated in one run.
 fn rounds(short: u32) -> u32 {
