@@ -4,6 +4,7 @@
 
 #[path = "../broker/mod.rs"]
 mod broker;
+mod fenced;
 mod first_ack;
 mod fresh_topics;
 mod killed;
