@@ -52,7 +52,11 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
     };
     let made = clients.wait(clients.admin()?.create_topics([&wanted_topic], &clients.options()))?;
     match made.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => return Err(topic_exists(name)),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+            // Whoever hears this asks for the topic next, and the broker that is asked may hear of it a moment later.
+            clients.await_that(|| Ok(describe(clients, name).is_ok_and(|described| described.is_led)))?;
+            return Err(topic_exists(name));
+        }
         Some(Err((_, RDKafkaErrorCode::InvalidTopic))) => return Err(collision(clients, name)?),
         Some(Err((_, code))) => return Err(error::of_code(code).at("create topic", name)),
         _ => {}

@@ -20,10 +20,22 @@ use crate::identity::Identity;
 /// Longest time between two looks at deadlines and at what is wanted of the sink. Reports do not wait for it.
 const TICK: Duration = Duration::from_millis(25);
 
-/// What a client that ends may take until it has answered for what is on its way; the rest is taken from it.
-const DRAIN_MAX: Duration = Duration::from_millis(1_500);
-/// The same, once everything was taken from it.
-const PURGE_MAX: Duration = Duration::from_millis(500);
+/// What the end of a client may take.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// Until it has answered for what is on its way; the rest is taken from it.
+    drain: Duration,
+    /// Until what was queued, and then what was sent, is taken from it: so long for each.
+    purge: Duration,
+}
+
+const ORDERLY: Ending = Ending { drain: Duration::from_millis(1_500), purge: Duration::from_millis(500) };
+
+/// A topic that is gone takes nothing more, however long it is waited for.
+const AT_ONCE: Ending = Ending { drain: Duration::ZERO, ..ORDERLY };
+
+/// Within `CLOSE_MARGIN`, so that a close says itself what is not known.
+const LATE: Ending = Ending { drain: Duration::from_millis(50), purge: Duration::from_millis(100) };
 
 /// Pause between two purges of its queue.
 const PURGE_AGAIN: Duration = Duration::from_millis(10);
@@ -88,7 +100,7 @@ impl Keeper {
 
     /// Ends the client and goes on with a new one.
     fn begin_again(&mut self) {
-        self.end_client(DRAIN_MAX);
+        self.end_client(ORDERLY);
         self.judge_refused();
         self.hold_doubtful();
         self.settle_finished();
@@ -107,7 +119,7 @@ impl Keeper {
     }
 
     /// Ends the client: afterwards every record has its report, or none will come.
-    fn end_client(&self, drain: Duration) {
+    fn end_client(&self, ending: Ending) {
         while self.shared.state().is_sending {
             pause(Duration::from_millis(1));
         }
@@ -121,17 +133,17 @@ impl Keeper {
         };
         tracing::info!("publish {}: the client ends; a new one follows", self.shared.topic.info.name);
         // What is on its way is mostly answered in time, and then there is no doubt about it.
-        drop(producer.flush(drain));
+        drop(producer.flush(ending.drain));
         // A record that the broker refuses for the moment goes back and forth. Taken out of the queue it is certainly not
         // stored, taken out of a request it perhaps is: so it is waited for in the queue.
-        let until = Instant::now() + PURGE_MAX;
+        let until = Instant::now() + ending.purge;
         while producer.in_flight_count() > 0 && Instant::now() < until {
             producer.purge(PurgeConfig::default().queue());
             drop(producer.flush(PURGE_AGAIN));
         }
         producer.purge(PurgeConfig::default().queue());
         producer.purge(PurgeConfig::default().inflight());
-        drop(producer.flush(PURGE_MAX));
+        drop(producer.flush(ending.purge));
         drop(producer);
         self.shared.state().table.client_has_ended();
     }
@@ -231,8 +243,7 @@ impl Keeper {
 
     /// Ends the client for good, and fails everything.
     fn give_up(&mut self, error: &Error) {
-        // A topic that is gone takes nothing more, however long it is waited for.
-        self.end_client(Duration::ZERO);
+        self.end_client(AT_ONCE);
         self.fail_everything(error);
     }
 
@@ -255,7 +266,7 @@ impl Keeper {
         let is_late = Instant::now() + CLOSE_MARGIN >= deadline;
         if is_settled || is_late {
             self.shared.stop(&mut self.shared.state());
-            self.end_client(if is_settled { DRAIN_MAX } else { Duration::from_millis(50) });
+            self.end_client(if is_settled { ORDERLY } else { LATE });
             self.fail_everything(&self.shared.close_error());
         }
         is_settled || is_late

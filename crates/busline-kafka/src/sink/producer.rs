@@ -41,19 +41,22 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
         let report = match result {
             Ok(message) => Report::Acked(offset(message.offset())),
             Err((error, message)) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                // The status alone says what is stored: a code for "not sent" can stand at a message that was.
-                match stored(message) {
-                    Stored::Yes => Report::Acked(None),
-                    Stored::No => Report::Unstored(code),
-                    Stored::Perhaps => Report::Unknown(code),
-                }
+                failure(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), stored(message))
             }
         };
         let partition = match result {
             Ok(message) | Err((_, message)) => Partition(message.partition() as u32),
         };
         self.0.take_report(Place::of_number(place), partition, report, result.is_err());
+    }
+}
+
+/// The status alone says what is stored: a code for "not sent" can stand at a message that was.
+fn failure(code: RDKafkaErrorCode, stored: Stored) -> Report {
+    match stored {
+        Stored::Yes => Report::Acked(None),
+        Stored::No => Report::Unstored(code),
+        Stored::Perhaps => Report::Unknown(code),
     }
 }
 
@@ -131,4 +134,18 @@ fn headers(block: &[u8]) -> OwnedHeaders {
 /// Whether the client will never send again.
 pub(super) fn has_failed(producer: &Producer) -> bool {
     producer.client().fatal_error().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_a_failed_report_counts_and_not_its_code() {
+        for code in [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::RequestTimedOut] {
+            assert_eq!(failure(code, Stored::No), Report::Unstored(code));
+            assert_eq!(failure(code, Stored::Perhaps), Report::Unknown(code));
+            assert_eq!(failure(code, Stored::Yes), Report::Acked(None));
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 #[path = "../broker/mod.rs"]
 mod broker;
+mod fenced;
 mod first_ack;
 mod fresh_topics;
 mod killed;
@@ -13,6 +14,7 @@ mod network;
 mod plain;
 mod refused;
 mod replaced;
+mod silent;
 
 /// How often a fault is repeated in one run.
 fn rounds(short: u32) -> u32 {
