@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::exec::CommandLine;
 
-/// An event bus for domain events: durable, in order per key, on a local file.
+/// An event bus for domain events: durable, in order per key, on a local file or on NATS.
 #[derive(Debug, Parser)]
 #[command(
     name = "busline",
@@ -53,7 +53,7 @@ Ctrl-C once stops in order: what was accepted gets its outcome. Ctrl-C twice sto
 /// Flags that stand before or after the command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The bus: sqlite:PATH is a durable log in one file, memory: ends with the process
+    /// The bus: sqlite:PATH is a durable log in one file, nats://HOST a JetStream server, memory: ends with the process
     #[arg(
         long,
         global = true,
@@ -85,7 +85,7 @@ pub(crate) enum Command {
     /// List, show, replay and discard what groups have parked
     #[command(subcommand, after_help = PARKED_EXAMPLES)]
     Parked(Parked),
-    /// Show the backend, what it can do, every limit, and whether the file is well
+    /// Show the backend, what it can do, every limit, and whether the file or the servers are well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
     /// Print the completions of a shell
@@ -198,7 +198,8 @@ the first parked event of each key, and keys are taken whole.";
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   busline doctor
-  busline doctor --json --bus sqlite:shop.db";
+  busline doctor --json --bus sqlite:shop.db
+  busline doctor --bus nats://localhost:4222";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
