@@ -20,7 +20,7 @@ pub struct BenchReport {
     pub machine: Machine,
     /// One for each measured run, in their order.
     pub results: Vec<RunResult>,
-    /// One for each level and mode: medians of the runs.
+    /// One for each bus, level and mode: medians of the runs.
     pub summaries: Vec<Summary>,
     /// Promised figures that this benchmark measured.
     pub targets: Vec<Target>,
@@ -39,7 +39,7 @@ impl BenchReport {
 /// order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunResult {
-    /// The backend.
+    /// The backend, with a number where several buses of a benchmark have the same.
     pub bus: String,
     /// How much was published.
     pub level: Level,

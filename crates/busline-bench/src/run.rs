@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;
 use crate::consuming::concurrency_of;
+use crate::contender::{Contender, contenders, turn};
 use crate::measure::{Load, Machine};
 use crate::place::Place;
-use crate::report::json;
+use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
 use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
@@ -57,11 +58,12 @@ impl Progress for Quiet {
 /// something is no error: see [`BenchReport::is_sound`].
 pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchReport> {
     request.validate()?;
-    let place = Place::new(request.bus.as_deref())?;
+    let buses = contenders(&request.buses)?;
     let load = Load::now()?;
+    let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {
         schema: SCHEMA,
-        machine: Machine::of(&place.folder().canonicalize().context("find the temporary folder")?),
+        machine: Machine::of(&folder),
         results: Vec::new(),
         summaries: Vec::new(),
         targets: Vec::new(),
@@ -69,30 +71,43 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
     };
     let pairs: Vec<(Level, Mode)> =
         request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
-    progress.begin(pairs.len() as u64 * (1 + u64::from(request.runs)));
+    progress.begin((pairs.len() * buses.len()) as u64 * (1 + u64::from(request.runs)));
     'all: for (level, mode) in pairs {
-        progress.step(&format!("{level} {mode}: warm-up"));
-        measure(&place, &warm_up(level, mode, request)?, ReadFirst::Bus)?;
+        for bus in &buses {
+            progress.step(&format!("{level} {mode} {}: warm-up", bus.label));
+            measure(&bus.place, &warm_up(level, mode, request)?, ReadFirst::Bus)?;
+        }
         let workload = Workload::new(level, mode, &request.shape())?;
         for run in 1..=request.runs {
-            if progress.is_cancelled() {
-                break 'all;
-            }
-            progress.step(&format!("{level} {mode}: run {run} of {}", request.runs));
-            let run_load = Load::now()?;
-            let first = if run % 2 == 1 { ReadFirst::Bus } else { ReadFirst::Twin };
-            let measured = measure(&place, &workload, first)?;
-            let twins = run_twins(&place, &workload, &measured)?;
-            let others_cpu_percent = run_load.others_since()? * 100.0;
-            report.results.push(RunResult { others_cpu_percent, ..result_of(&workload, run, &measured, twins) });
-            conclude(&mut report, load.others_since()?);
-            if let Some(file) = &request.json {
-                json::write(file, &report)?;
+            for bus in turn(&buses, run) {
+                if progress.is_cancelled() {
+                    break 'all;
+                }
+                progress.step(&format!("{level} {mode} {}: run {run} of {}", bus.label, request.runs));
+                report.results.push(run_once(bus, &workload, run)?);
+                conclude(&mut report, load.others_since()?);
+                write(request, &report)?;
             }
         }
     }
     progress.end();
     Ok(report)
+}
+
+/// One run of one bus, and its twins directly behind it.
+fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult> {
+    let load = Load::now()?;
+    let first = if run % 2 == 1 { ReadFirst::Bus } else { ReadFirst::Twin };
+    let measured = measure(&bus.place, workload, first)?;
+    let twins = run_twins(&bus.place, workload, &measured)?;
+    let others_cpu_percent = load.others_since()? * 100.0;
+    Ok(RunResult { bus: bus.label.clone(), others_cpu_percent, ..result_of(workload, run, &measured, twins) })
+}
+
+fn write(request: &BenchRequest, report: &BenchReport) -> Result<()> {
+    request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))?;
+    request.markdown.as_ref().map_or(Ok(()), |file| replace(file, markdown::render(report).as_bytes()))?;
+    request.html.as_ref().map_or(Ok(()), |file| replace(file, html::render(report).as_bytes()))
 }
 
 /// As many envelopes as bring everything into use; a flood's own number would only take longer.
@@ -105,6 +120,7 @@ fn conclude(report: &mut BenchReport, others: f64) {
     report.summaries = summarize(&report.results);
     report.targets = targets::judge(&report.summaries);
     report.warnings = warnings::of(&report.machine, &report.summaries, others);
+    report.warnings.extend(warnings::of_durability(&report.results));
 }
 
 /// The twins of one run.

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::compare::Summary;
+use crate::compare::{Summary, buses};
 use crate::workload::{Level, Mode};
 
 /// One promised figure, measured.
@@ -72,9 +72,11 @@ const MIB: f64 = (1 << 20) as f64;
 
 /// The targets that these runs measured.
 pub(crate) fn judge(summaries: &[Summary]) -> Vec<Target> {
+    let buses = buses(summaries);
     let mut targets = Vec::new();
     for summary in summaries {
-        let name = format!("{} {}", summary.level, summary.mode);
+        let bus = if buses.len() > 1 { format!("{} ", summary.bus) } else { String::new() };
+        let name = format!("{bus}{} {}", summary.level, summary.mode);
         let mut figure = |what: &str, bound, figure: Option<crate::compare::Figure>| {
             let target = |it: crate::compare::Figure| {
                 Target::new(format!("{name}: {what}"), bound, it.median, Some(it.spread_percent))
@@ -107,16 +109,20 @@ pub(crate) fn judge(summaries: &[Summary]) -> Vec<Target> {
             }
         }
     }
-    targets.extend(flood_against_surge(summaries));
+    for bus in &buses {
+        targets.extend(flood_against_surge(summaries, bus, buses.len() > 1));
+    }
     targets
 }
 
 /// A million must not cost more for each envelope than a hundred thousand.
-fn flood_against_surge(summaries: &[Summary]) -> Option<Target> {
-    let of = |level| summaries.iter().find(|it| it.level == level && it.mode == Mode::Async);
+fn flood_against_surge(summaries: &[Summary], bus: &str, of_several: bool) -> Option<Target> {
+    let of = |level| summaries.iter().find(|it| it.bus == bus && it.level == level && it.mode == Mode::Async);
     let (surge, flood) = (of(Level::Surge)?, of(Level::Flood)?);
     let cost = surge.acked_per_s?.median / flood.acked_per_s?.median;
-    let target = Target::new("async: flood's time for an envelope ÷ surge's".into(), Bound::AtMost(1.15), cost, None);
+    let bus = if of_several { format!("{bus} ") } else { String::new() };
+    let what = format!("{bus}async: flood's time for an envelope ÷ surge's");
+    let target = Target::new(what, Bound::AtMost(1.15), cost, None);
     let others = surge.others_cpu_percent.max(flood.others_cpu_percent);
     Some(target.of_runs(surge.runs.min(flood.runs), others))
 }

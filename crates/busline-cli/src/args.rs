@@ -62,7 +62,7 @@ pub(crate) struct Global {
         hide_env_values = true,
         default_value = "sqlite:busline.db"
     )]
-    pub(crate) bus: String,
+    pub(crate) bus: Vec<String>,
     /// Print data as JSON, one object a line [default: readable lines]
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -145,12 +145,18 @@ pub(crate) struct Bench {
         value_name = "WORKLOAD",
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
-        conflicts_with_all = ["level", "mode", "window", "topics", "file"]
+        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "file"]
     )]
     pub(crate) workload: Vec<String>,
     /// What the workload wake starts
     #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
     pub(crate) publish_process: Vec<String>,
+    /// File for the report as Markdown; the table still goes to stdout [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<std::path::PathBuf>,
+    /// File for the report as one page with plots, which needs no network [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<std::path::PathBuf>,
     /// With --json: the file that gets the results, the machine and every run; the table then goes to stdout
     #[arg(value_name = "FILE", requires = "json")]
     pub(crate) file: Option<std::path::PathBuf>,
@@ -161,13 +167,17 @@ Examples:
   busline bench
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
-  busline bench --workload consume,wake --runs 5";
+  busline bench --workload consume,wake --runs 5
+  busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
 
 const BENCH_CONTRACT: &str = "\
 Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
 stores the same rows in the same batch sizes, and reads them; every figure is also given as a ratio to it. A speed is
 printed only after a dump of the store has shown every envelope, and handlers got each, once and in order; else the
-exit status is 1.";
+exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the bounded reads of its driver.
+
+--bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on topics with a random
+suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.";
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:

@@ -3,7 +3,7 @@
 //! ```text
 //! judge    takes rows in any store's order and says what is missing, doubled or out of order
 //! sqlite   gives it the rows of a file by plain SQL
-//! driver   gives it the records of a backend that no other program can read
+//! driver   gives it the records of every other backend by the driver's own bounded reads
 //! ```
 
 mod driver;
@@ -15,3 +15,9 @@ pub(crate) use driver::judge_driver;
 pub(crate) use judge::Verdict;
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::{count_records, judge_file};
+
+/// By what means the stored envelopes of this bus are checked, in words.
+pub(crate) fn judge_of(bus: &str) -> &'static str {
+    let is_file = cfg!(feature = "sqlite") && bus.split('-').next() == Some("sqlite");
+    if is_file { "plain SQL, without the driver" } else { "the driver's bounded reads" }
+}

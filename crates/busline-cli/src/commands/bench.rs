@@ -25,7 +25,7 @@ pub(crate) enum Request {
 impl Request {
     /// # Errors
     /// `Invalid/Range` with every value out of its range; `AlreadyExists/File` for a result file that is there.
-    pub(crate) fn new(args: Bench, bus: Target) -> Result<Self> {
+    pub(crate) fn new(args: Bench, bus: Target, further: Vec<Target>) -> Result<Self> {
         if !args.publish_process.is_empty() {
             return Ok(Self::PublishProcess(args.publish_process));
         }
@@ -34,7 +34,7 @@ impl Request {
         }
         let defaults = BenchRequest::default();
         let request = BenchRequest {
-            bus: bus.named(),
+            buses: [bus].into_iter().chain(further).filter_map(Target::named).collect(),
             levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
             modes: chosen(&args.mode, &Mode::ALL, defaults.modes)?,
             runs: args.runs,
@@ -42,6 +42,8 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
+            markdown: args.markdown.map(free_file).transpose()?,
+            html: args.html.map(free_file).transpose()?,
             senders: args.senders,
         };
         request.validate().map_err(|error| wrong_value(&error))?;

@@ -136,3 +136,39 @@ fn a_server_that_is_not_there_is_named() {
     assert!(ran.stderr.contains("Unavailable/Server"), "{}", ran.stderr);
     assert_eq!(market.run("doctor").code, Some(1));
 }
+
+#[test]
+fn bench_compares_buses_run_by_run_and_leaves_nothing_on_the_server() {
+    let market = Market::open();
+    market.publish_events();
+    let flags = "--level low --mode batch --runs 2 --json results.json --markdown report.md --html report.html";
+    let ran = market.run(&format!("bench --bus sqlite:shop.db {flags}"));
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let results: Value =
+        serde_json::from_slice(&std::fs::read(market.shop.path("results.json")).expect("written")).expect("JSON");
+    let order: Vec<(&str, u64)> = results["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|run| (run["bus"].as_str().expect("bus"), run["run"].as_u64().expect("run")))
+        .collect();
+    assert_eq!(order, [("sqlite", 1), ("nats", 1), ("nats", 2), ("sqlite", 2)]);
+    let warned = results["warnings"].to_string();
+    assert!(warned.contains("sqlite synced × 1, nats written × 1"), "{warned}");
+    for (name, parts) in [
+        ("report.md", ["| nats | written × 1 |", "the driver's bounded reads"]),
+        ("report.html", ["<td>nats</td>", "batch: acked/s"]),
+    ] {
+        let text = std::fs::read_to_string(market.shop.path(name)).expect("written");
+        for part in parts {
+            assert!(text.contains(part), "{part} in {name}");
+        }
+    }
+    assert!(ran.stdout.contains("undecided with 2 of 5 runs"), "{}", ran.stdout);
+    let topics = market.json("topic list");
+    assert!(topics.len() == 1 && topics[0]["topic"] == "files", "{topics:?}");
+    assert!(market.json("group list").is_empty());
+    assert!(market.shop.run("topic list --bus sqlite:shop.db").stdout.is_empty());
+    let again = market.run(&format!("bench {flags}"));
+    assert!(again.stderr.contains("AlreadyExists/File"), "{}", again.stderr);
+}
