@@ -148,7 +148,8 @@ async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first
     })
 }
 
-fn runtime() -> Result<Runtime> {
+/// A runtime for one run.
+pub(crate) fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread().enable_all().build().context("build a runtime")
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;
@@ -136,6 +136,18 @@ struct TwinFigures {
     transaction_ms: Option<crate::latency::Percentiles>,
 }
 
+#[cfg(any(feature = "sqlite", feature = "nats"))]
+impl TwinFigures {
+    fn of(run: &crate::twin::TwinRun) -> Self {
+        Self {
+            envelopes: run.envelopes,
+            per_second: per_second(run.envelopes, run.stored_in),
+            cpu_us: micros_each(run.cpu, run.envelopes),
+            transaction_ms: run.latencies.percentiles(),
+        }
+    }
+}
+
 /// What the reading twin came to.
 #[derive(Clone, Copy)]
 struct ReadingTwin {
@@ -157,25 +169,48 @@ fn reading_twin_of(_measured: &Measured) -> Option<ReadingTwin> {
     None
 }
 
-#[cfg(not(feature = "sqlite"))]
-fn run_twins(_place: &Place, _workload: &Workload, _measured: &Measured) -> Result<Option<Twins>> {
-    Ok(None)
+/// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with.
+fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+    if !measured.is_sound(workload) {
+        return Ok(None);
+    }
+    match measured.backend.as_str() {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => sqlite_twins(place, workload, measured),
+        #[cfg(feature = "nats")]
+        "nats" => nats_twins(place, workload).map(Some),
+        _ => Ok(None),
+    }
 }
 
-/// Envelopes that the twin of mode `sync` stores at most: each costs a sync, and a median needs no more.
-#[cfg(feature = "sqlite")]
+/// Envelopes that the twin of mode `sync` stores at most: each costs a sync or a way to a server and back, and a median
+/// needs no more.
+#[cfg(any(feature = "sqlite", feature = "nats"))]
 const SYNC_TWIN_ENVELOPES_MAX: u64 = 2_000;
 
-#[cfg(feature = "sqlite")]
-fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+#[cfg(feature = "nats")]
+fn nats_twins(place: &Place, workload: &Workload) -> Result<Twins> {
     use crate::twin::Bodies;
 
-    // A run that is not sound gets no figures, and so nothing to compare them with.
-    let Some(transactions) = measured.transactions.as_ref().filter(|_| measured.is_sound(workload)) else {
-        return Ok(None);
+    let run = |workload: &Workload, bodies| -> Result<TwinFigures> {
+        let stage = place.stage(workload.topics);
+        let publishing = crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies);
+        Ok(TwinFigures::of(&crate::burst_run::runtime()?.block_on(publishing)?))
     };
+    if workload.mode == Mode::Sync {
+        let first = workload.cut_to(workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX));
+        return Ok(Twins { encoding: run(&first, Bodies::Encoded)?, premade: None });
+    }
+    Ok(Twins { encoding: run(workload, Bodies::Encoded)?, premade: Some(run(workload, Bodies::Premade)?) })
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+    use crate::twin::Bodies;
+
+    let Some(transactions) = &measured.transactions else { return Ok(None) };
     if let Some(twin) = &measured.reading.twin {
-        ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
+        anyhow::ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
     }
     if workload.mode == Mode::Sync {
         let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
@@ -205,12 +240,7 @@ fn run_twin(
     anyhow::ensure!(dump.verdict.is_perfect(), "the twin is wrong: {:?}", dump.verdict);
     anyhow::ensure!(dump.transactions.len() == transactions.len(), "the twin's transactions are not those of the run");
     crate::place::remove_file(&path);
-    Ok(TwinFigures {
-        envelopes: run.envelopes,
-        per_second: per_second(run.envelopes, run.stored_in),
-        cpu_us: micros_each(run.cpu, run.envelopes),
-        transaction_ms: run.latencies.percentiles(),
-    })
+    Ok(TwinFigures::of(&run))
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {

@@ -172,7 +172,8 @@ Examples:
 
 const BENCH_CONTRACT: &str = "\
 Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
-stores the same rows in the same batch sizes, and reads them; every figure is also given as a ratio to it. A speed is
+stores the same rows in the same batch sizes, and reads them; on NATS it publishes the same bytes in the same window.
+Its figures are checked in the same way, and every figure is also given as a ratio to it. A speed is
 printed only after a dump of the store has shown every envelope, and handlers got each, once and in order; else the
 exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the bounded reads of its driver.
 

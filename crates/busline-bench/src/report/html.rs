@@ -25,6 +25,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     page += &table(&tables::settings(report));
     page += &list("Verdict", &verdict::sentences(report));
     page += &list("Warnings", &report.warnings);
+    page += &list("Twins", &tables::twins(&report.summaries));
     page += &plots(report);
     tables::figures(&report.summaries).iter().for_each(|figures| page += &table(figures));
     page + "</body>\n</html>\n"

@@ -16,6 +16,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &table(&tables::settings(report));
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
+    text += &list("Twins", &tables::twins(&report.summaries));
     tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::numbers::{self, grouped, hundredths, mebibytes, median};
+use super::tables::twin_note;
 use super::wrong::what_is_wrong;
 use crate::compare::{Summary, buses};
 use crate::result::BenchReport;
@@ -159,13 +160,8 @@ fn speeds(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
             median(summary.ratio_cpu, hundredths),
         )?;
     }
-    folded(
-        out,
-        "",
-        "× twin: the native client in one loop, the same rows in the same transactions, making and encoding each \
-         envelope; × premade: with bodies made beforehand. In mode sync the twin commits each envelope by itself. \
-         accepted/s has no meaning where a call waits for its ack.",
-    )
+    let twin = summaries.first().and_then(|it| twin_note(&it.bus)).map_or_else(String::new, |note| format!("{note} "));
+    folded(out, "", &format!("{twin}accepted/s has no meaning where a call waits for its ack."))
 }
 
 fn latencies(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
@@ -188,7 +184,7 @@ fn latencies(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
             median(summary.ratio_p50, hundredths),
         )?;
     }
-    folded(out, "", "× twin: p50 from the call ÷ that of a raw insert and commit, in mode sync.")
+    folded(out, "", "× twin: p50 from the call ÷ that of the native client alone, in mode sync.")
 }
 
 fn consuming(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {

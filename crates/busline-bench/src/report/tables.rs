@@ -30,6 +30,28 @@ pub(super) fn settings(report: &BenchReport) -> Table {
     }
 }
 
+/// What the twin of this bus does; none where there is no twin.
+pub(super) fn twin_note(bus: &str) -> Option<&'static str> {
+    match bus.split('-').next() {
+        Some("sqlite") => Some(
+            "× twin: the native client in one loop, the same rows in the same transactions, making and encoding each \
+             envelope; × premade: with bodies made beforehand. In mode sync the twin commits each envelope by itself.",
+        ),
+        Some("nats") => Some(
+            "× twin: the native client in one loop, the same bytes, a message and an ack for each envelope, as many \
+             awaited at once as the windows hold, making and encoding each envelope; × premade: with bodies made \
+             beforehand. In mode sync the twin waits for each ack. Consuming has no twin.",
+        ),
+        _ => None,
+    }
+}
+
+/// What the twins of these buses do.
+pub(super) fn twins(summaries: &[Summary]) -> Vec<String> {
+    let note = |bus: &str| twin_note(bus).map(|note| format!("{bus}: {note}"));
+    buses(summaries).into_iter().filter_map(note).collect()
+}
+
 /// Every figure, a table for each subject.
 pub(super) fn figures(summaries: &[Summary]) -> [Table; 4] {
     [publishing(summaries), latencies(summaries), consuming(summaries), resources(summaries)]
@@ -76,7 +98,7 @@ fn latencies(summaries: &[Summary]) -> Table {
             rows.push([vec![load(it), it.bus.clone(), from.to_string()], values].concat());
         }
     }
-    Table { title: "Latency", heads, rows: rows }
+    Table { title: "Latency", heads, rows }
 }
 
 fn consuming(summaries: &[Summary]) -> Table {

@@ -153,6 +153,11 @@ fn bench_compares_buses_run_by_run_and_leaves_nothing_on_the_server() {
         .map(|run| (run["bus"].as_str().expect("bus"), run["run"].as_u64().expect("run")))
         .collect();
     assert_eq!(order, [("sqlite", 1), ("nats", 1), ("nats", 2), ("sqlite", 2)]);
+    for run in results["results"].as_array().expect("results") {
+        let twin = &run["twin"];
+        let ratio = twin["ratio_acked"].as_f64().expect("a ratio");
+        assert!(twin["envelopes"] == 500 && ratio > 0.0 && twin["premade"]["acked_per_s"].is_number(), "{run}");
+    }
     let warned = results["warnings"].to_string();
     assert!(warned.contains("sqlite synced × 1, nats written × 1"), "{warned}");
     for (name, parts) in [
