@@ -131,6 +131,10 @@ async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory
 }
 
 /// Reads what the burst stored, by a group and by the twin, and follows a second burst.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(unused_variables, reason = "only a file has a reading twin to take turns with")
+)]
 async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first: ReadFirst) -> Result<Reading> {
     #[cfg(feature = "sqlite")]
     let read_twin = || stage.file().map(|file| crate::twin::read(&file, &stage.topics)).transpose();

@@ -170,6 +170,7 @@ fn reading_twin_of(_measured: &Measured) -> Option<ReadingTwin> {
 }
 
 /// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with.
+#[cfg_attr(not(any(feature = "sqlite", feature = "nats")), expect(unused_variables, reason = "no twin in this build"))]
 fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
     if !measured.is_sound(workload) {
         return Ok(None);

@@ -15,9 +15,3 @@ pub(crate) use driver::judge_driver;
 pub(crate) use judge::Verdict;
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::{count_records, judge_file};
-
-/// By what means the stored envelopes of this bus are checked, in words.
-pub(crate) fn judge_of(bus: &str) -> &'static str {
-    let is_file = cfg!(feature = "sqlite") && bus.split('-').next() == Some("sqlite");
-    if is_file { "plain SQL, without the driver" } else { "the driver's bounded reads" }
-}
