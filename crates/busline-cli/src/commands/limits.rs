@@ -77,12 +77,13 @@ fn of_events() -> Vec<Limit> {
 }
 
 fn of_backends() -> Vec<Limit> {
-    let mut limits = Vec::new();
-    #[cfg(feature = "sqlite")]
-    limits.extend(of_sqlite());
-    #[cfg(feature = "nats")]
-    limits.extend(of_nats());
-    limits
+    let backends: &[fn() -> Vec<Limit>] = &[
+        #[cfg(feature = "sqlite")]
+        of_sqlite,
+        #[cfg(feature = "nats")]
+        of_nats,
+    ];
+    backends.iter().flat_map(|limits| limits()).collect()
 }
 
 #[cfg(feature = "sqlite")]
