@@ -48,7 +48,7 @@ fn special(arguments: &[String]) -> Result<ExitCode> {
         payload_bytes: 256,
         child: vec![std::env::current_exe()?.into_os_string(), "publish-process".into()],
     };
-    let report = scenarios(&request)?;
+    let report = scenarios(&request, &mut Bar::new(std::sync::Arc::default()))?;
     write_scenarios(&report, &mut io::stdout().lock())?;
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busline::{Format, OccurredAt, Offset, ParkingPolicy, Partition, Start, Wire};
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{Arg, ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
 
@@ -20,7 +20,8 @@ use crate::exec::CommandLine;
     subcommand_required = true,
     disable_help_subcommand = true,
     after_help = EXAMPLES,
-    after_long_help = format!("{EXAMPLES}\n\n{CONTRACT}")
+    after_long_help = format!("{EXAMPLES}\n\n{CONTRACT}"),
+    mut_subcommand("bench", |bench| bench.arg(bus_of_bench()))
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -53,7 +54,7 @@ Ctrl-C once stops in order: what was accepted gets its outcome. Ctrl-C twice sto
 /// Flags that stand before or after the command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The bus: sqlite:PATH is a durable log in one file, nats://HOST a JetStream server, memory: ends with the process
+    /// The bus: sqlite:PATH a file, nats://HOST a server, memory: ends with the process
     #[arg(
         long,
         global = true,
@@ -100,6 +101,17 @@ pub(crate) enum Command {
         /// The command to explain, such as pub or topic create [default: busline itself]
         command: Vec<String>,
     },
+}
+
+/// The flag `--bus` in the help of `bench`, which has another default than the other commands.
+fn bus_of_bench() -> Arg {
+    Arg::new("bus")
+        .long("bus")
+        .value_name("URL")
+        .env("BUSLINE_URL")
+        .hide_env_values(true)
+        .action(clap::ArgAction::Append)
+        .help("The bus to measure [default: a temporary SQLite file for each run]")
 }
 
 /// Flags of `bench`.
@@ -374,11 +386,11 @@ pub(crate) struct Membership {
     )]
     pub(crate) parking: ParkingPolicy,
     /// Longest run of the program, in seconds: 0.001 to 3600; then it is killed, and the attempt has failed
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30", requires = "exec")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "30", requires = "exec")]
     pub(crate) timeout: Duration,
     /// Time without a sign of life after which others take a member's partitions, in seconds: 1 to 300. Give all
     /// members of a group the same
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5", requires = "group")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "5", requires = "group")]
     pub(crate) lease: Duration,
 }
 
@@ -451,11 +463,11 @@ pub(crate) enum Topic {
 #[command(next_help_heading = "Retention")]
 pub(crate) struct RetentionArgs {
     /// Delete records that were stored longer ago than this, in seconds: 0.001 to 100 years [default: never]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) retain_age: Option<Duration>,
     /// Delete the oldest records of a partition above so many bytes of keys, headers and bodies: at least 1 [default:
     /// keep all]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_negative_numbers = true)]
     pub(crate) retain_bytes: Option<u64>,
     /// Delete the oldest records of a partition above this number: at least 1 [default: keep all]
     #[arg(long, value_name = "N")]
@@ -616,7 +628,13 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| "use a number of seconds".into())
+    let above_zero = seconds.filter(|seconds| !seconds.is_zero());
+    above_zero.ok_or_else(|| "use a number of seconds above 0, such as 2.5".into())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let above_zero = text.parse().ok().filter(|bytes| *bytes > 0);
+    above_zero.ok_or_else(|| format!("use a whole number of bytes from 1 to {}", u64::MAX))
 }
 
 fn name_and_text(text: &str) -> Result<(String, String), String> {

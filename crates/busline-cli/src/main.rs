@@ -100,7 +100,9 @@ fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
         let (handle, stop) = (Handle::current(), interrupts.stop());
         let command = std::thread::spawn(move || {
             let mut output = Output::new(form);
-            let outcome = handle.block_on(job.run(&mut output, stop));
+            let ended = handle.block_on(job.run(&mut output, stop));
+            // What was printed last may not fit any more, such as on a full disk.
+            let outcome = ended.and_then(|ended| output.flush().map(|()| ended));
             drop(output);
             drop(sender.send(outcome));
         });

@@ -63,7 +63,7 @@ impl Target {
             let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             // A URL that is wrong in itself is left to its own error.
             file.file_name().is_some_and(|name| name.len() < 255)
-                && !self.url.contains('?')
+                && !self.url.contains(|letter: char| letter == '?' || letter.is_control())
                 && !self.url.starts_with("sqlite://")
                 && folder.is_dir()
                 && file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
@@ -126,5 +126,6 @@ mod tests {
         assert!(!missing("memory:".into()));
         assert!(!missing("sqlite:".into()));
         assert!(!missing("sqlite:x.db?mode=ro".into()));
+        assert!(!missing(url("a\nb.db")));
     }
 }

@@ -93,7 +93,8 @@ fn bad_value(error: &clap::Error, flag: &str) -> Error {
         (None, valid) if !valid.is_empty() => format!("use one of {valid}"),
         _ => "see --help".into(),
     };
-    Error::invalid("Argument").cause(cause).next(next)
+    // What stands there and is wrong in itself is a bad value; what is not there at all, a bad argument.
+    Error::invalid(if value.is_empty() { "Argument" } else { "Value" }).cause(cause).next(next)
 }
 
 fn named(error: &clap::Error, kind: ContextKind) -> String {
@@ -135,13 +136,13 @@ mod tests {
     fn values_are_refused_with_the_accepted_form() {
         says(
             "busline sub t --from first",
-            "usage: Invalid/Argument: 'first' for --from <POSITION>; use earliest, latest, P:OFFSET[,P:OFFSET…] or a \
+            "usage: Invalid/Value: 'first' for --from <POSITION>; use earliest, latest, P:OFFSET[,P:OFFSET…] or a \
              time such as 2026-11-25T08:00:00Z",
         );
-        says("busline sub t --count x", "usage: Invalid/Argument: 'x' for --count <N>; use a whole number");
+        says("busline sub t --count x", "usage: Invalid/Value: 'x' for --count <N>; use a whole number");
         says(
             "busline pub t --file f --wire xml",
-            "usage: Invalid/Argument: 'xml' for --wire <FORM>; use one of cloudevents, flat",
+            "usage: Invalid/Value: 'xml' for --wire <FORM>; use one of cloudevents, flat",
         );
     }
 

@@ -126,6 +126,7 @@ macro_rules! case_list {
             } alone {}
             consume_handlers {
                 sixty_four_keys_of_one_partition_run_at_once,
+                handlers_that_were_quick_meet_too,
                 room_that_returns_is_used_at_once,
                 concurrency_is_a_bound,
                 a_key_in_backoff_holds_no_slot,
@@ -135,6 +136,7 @@ macro_rules! case_list {
                 a_skipped_event_is_passed_over,
                 panics_and_timeouts_are_attempts,
                 a_blocked_handler_keeps_its_key_and_is_reported,
+                a_blocked_handler_keeps_no_other_key,
                 close_from_inside_a_handler_is_refused_at_once,
                 others_flow_while_a_key_fails,
             } alone {}

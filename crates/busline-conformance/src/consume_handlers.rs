@@ -44,6 +44,32 @@ pub async fn sixty_four_keys_of_one_partition_run_at_once(harness: impl Harness)
     stage.close().await;
 }
 
+/// Handlers that were quick, so that one worker is given many of them, run at once all the same when they begin to wait.
+pub async fn handlers_that_were_quick_meet_too(harness: impl Harness) {
+    const QUICK: u64 = 40;
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    let names = keys_of(Partition(0), 64);
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (barrier, noted) = (Arc::new(Barrier::new(64)), log.clone());
+    let handler = move |delivery: Delivery| {
+        let (barrier, log) = (Arc::clone(&barrier), noted.clone());
+        async move {
+            log.start(&delivery);
+            if delivery.envelope.event_version > QUICK {
+                barrier.wait().await;
+            }
+            log.end(&delivery, true);
+            Ok(())
+        }
+    };
+    stage.publish(&keys, QUICK + 1).await;
+    let settings = SubscriptionSettings { concurrency: 64, ..rare_commits() };
+    let subscription = stage.subscribe().settings(settings).handle(handler).await.expect("subscribes");
+    log.ended(64 * (QUICK as usize + 1)).await;
+    drop(subscription);
+    stage.close().await;
+}
+
 /// So rare that no commit looks after what somebody has forgotten to wake.
 fn rare_commits() -> SubscriptionSettings {
     SubscriptionSettings { commit_interval: Duration::from_secs(60), ..SubscriptionSettings::default() }
@@ -259,6 +285,45 @@ pub async fn a_blocked_handler_keeps_its_key_and_is_reported(harness: impl Harne
     assert_eq!(attempts, [(1, 1), (1, 2), (2, 1)], "what blocked has timed out, whatever it returned");
     let left = subscription.close(CLOSE).await.expect("closes");
     assert_eq!(left.left, Vec::<String>::new());
+    stage.close().await;
+    runtime.shutdown_background();
+}
+
+/// A handler that blocks its thread after quick ones keeps no other key, though its worker was given several.
+pub async fn a_blocked_handler_keeps_no_other_key(harness: impl Harness) {
+    const QUICK: u64 = 40;
+    let (stage, log, latch) = (Stage::open(&harness).await, Log::default(), Latch::default());
+    let names = keys_of(Partition(0), 64);
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    stage.publish(&keys, QUICK + 5).await;
+    let (noted, waits, stuck) = (log.clone(), latch.clone(), names[0].clone());
+    let handler = move |delivery: Delivery| {
+        let blocks = delivery.envelope.aggregate_id == stuck && delivery.envelope.event_version == QUICK;
+        let (log, latch) = (noted.clone(), waits.clone());
+        async move {
+            log.start(&delivery);
+            if blocks && delivery.attempt == 1 {
+                latch.wait();
+            }
+            log.end(&delivery, true);
+            Ok(())
+        }
+    };
+    // A runtime of its own, as above.
+    let (bus, topic) = (stage.bus.clone(), stage.topic.clone());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let opened = runtime.spawn(async move {
+        let builder = bus.subscribe(&topic, crate::consume_stage::GROUP).retry(quick_retry(3));
+        builder.handle(handler).await.expect("subscribes")
+    });
+    let subscription = opened.await.expect("opens");
+    let others = || names[1..].iter().all(|key| log.handled(key).len() as u64 == QUICK + 5);
+    until("all other keys", others).await;
+    assert_eq!(log.handled(&names[0]).len() as u64, QUICK - 1, "its own key waits for it");
+    latch.open();
+    until("its key", || log.handled(&names[0]).last() == Some(&(QUICK + 5))).await;
+    subscription.close(CLOSE).await.expect("closes");
     stage.close().await;
     runtime.shutdown_background();
 }

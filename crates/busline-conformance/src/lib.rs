@@ -30,9 +30,11 @@ pub mod retention;
 mod stage;
 mod stepping;
 mod stored;
+mod told;
 pub mod topics;
 
 #[doc(hidden)]
 pub use cases::{run_case, run_case_alone};
 pub use faulty::{Faults, Faulty, Shape};
 pub use harness::{Harness, Interruption};
+pub use told::assert_told;

@@ -68,9 +68,9 @@ fn shapes() -> Vec<Envelope> {
     for (key, text) in [("null", "null"), ("number", "1e400"), ("twice", r#"{"a":1,"a":2}"#), ("deep", &*deep)] {
         shapes.push(Envelope::new(key, "Tested", 1).with_payload(json(text)));
     }
-    let binary = |bytes: Vec<u8>| Payload::bytes_of("application/octet-stream", bytes).expect("bytes");
-    shapes.push(Envelope::new("empty", "Tested", 1).with_payload(binary(Vec::new())));
-    shapes.push(Envelope::new("odd bytes", "Tested", 1).with_payload(binary((0..=255).collect())));
+    let odd = Payload::bytes_of("application/octet-stream", Vec::from_iter(0..=255)).expect("bytes");
+    shapes.push(Envelope::new("empty", "Tested", 1).with_payload(binary(0)));
+    shapes.push(Envelope::new("odd bytes", "Tested", 1).with_payload(odd));
     let mut full =
         envelope("full", 3).with_attribute("region", "eu").with_attribute("count", 7).with_attribute("hot", true);
     full.schema = Some("https://example.org/schema/1".into());
@@ -129,11 +129,12 @@ pub async fn the_largest_record_is_stored(harness: impl Harness) {
 pub async fn bad_envelopes_are_refused_by_name(harness: impl Harness) {
     let stage = Stage::open(&harness).await;
     let publisher = stage.publisher().await;
-    for (code, bad) in bad_envelopes() {
-        refused(publisher.publish(bad.clone()).await, code);
+    for (entry, code, bad) in bad_envelopes() {
+        let error = refused(publisher.publish(bad.clone()).await, code);
+        crate::assert_told(&format!("{error}"), code);
         match publisher.try_publish(bad.clone()) {
-            Err(TryPublishError::Refused(error)) => assert_eq!(error.code(), code),
-            other => panic!("{code} must be refused, got {other:?}"),
+            Err(TryPublishError::Refused(error)) => assert_eq!(error.code(), code, "{entry}"),
+            other => panic!("{entry}: {code} must be refused, got {other:?}"),
         }
         refused(publisher.publish_batch(vec![bad.clone()]).await.expect("one outcome").remove(0), code);
         if stage.driver().capabilities().atomic_batch_max > 0 {
@@ -146,40 +147,56 @@ pub async fn bad_envelopes_are_refused_by_name(harness: impl Harness) {
     stage.close().await;
 }
 
-fn bad_envelopes() -> Vec<(&'static str, Envelope)> {
+/// Each with its entry in the list of bad inputs.
+fn bad_envelopes() -> Vec<(u32, &'static str, Envelope)> {
     let good = || envelope("k", 1);
     let mut bad = vec![
-        ("Invalid/EmptyKey", envelope("", 1)),
-        ("Invalid/KeyTooLong", envelope(&"k".repeat(257), 1)),
-        ("Invalid/KeyTooLong", envelope(&"k".repeat(65_536), 1)),
-        ("Invalid/EmptyField", good().with_id("")),
-        ("Invalid/EmptyField", Envelope::new("k", "", 1)),
-        ("Invalid/EventVersion", envelope("k", 0)),
-        ("Invalid/IdTooLong", good().with_id("i".repeat(129))),
-        ("Invalid/IdTooLong", good().with_id("i".repeat(10_240))),
-        ("Invalid/IdCharacter", good().with_id("i\n")),
-        ("Invalid/HeaderName", good().with_header("", "v")),
-        ("Invalid/HeaderName", good().with_header("a:b", "v")),
-        ("Invalid/HeaderName", good().with_header("a b", "v")),
-        ("Invalid/HeaderName", good().with_header("é", "v")),
-        ("Invalid/HeaderValue", good().with_header("a", "v\r")),
-        ("Invalid/HeaderValue", good().with_header("a", "v\n")),
-        ("Invalid/HeaderValue", good().with_header("a", "v\0")),
-        ("TooLarge/HeaderBytes", good().with_header("a", vec![b'v'; 65_536])),
-        ("Invalid/ReservedHeader", good().with_header("Nats-Msg-Id", "v")),
-        ("Invalid/ReservedHeader", good().with_header("Nats-Rollup", "v")),
-        ("Invalid/ReservedHeader", good().with_header("ce-id", "v")),
-        ("Invalid/ReservedHeader", good().with_header("busline-x", "v")),
-        ("Invalid/AttributeName", good().with_attribute("Upper", "v")),
-        ("TooLarge/Record", good().with_payload(Payload::json(&"x".repeat(RECORD_BYTES_MAX)).expect("JSON"))),
+        (32, "Invalid/EmptyKey", envelope("", 1)),
+        (33, "Invalid/KeyTooLong", envelope(&"k".repeat(257), 1)),
+        (33, "Invalid/KeyTooLong", envelope(&"k".repeat(65_536), 1)),
+        (35, "Invalid/EmptyField", good().with_id("")),
+        (35, "Invalid/EmptyField", Envelope::new("k", "", 1)),
+        (35, "Invalid/EventVersion", envelope("k", 0)),
+        (37, "Invalid/IdTooLong", good().with_id("i".repeat(129))),
+        (37, "Invalid/IdTooLong", good().with_id("i".repeat(10_240))),
+        (37, "Invalid/IdCharacter", good().with_id("i\n")),
+        (38, "Invalid/HeaderName", good().with_header("", "v")),
+        (38, "Invalid/HeaderName", good().with_header("a:b", "v")),
+        (38, "Invalid/HeaderName", good().with_header("a b", "v")),
+        (38, "Invalid/HeaderName", good().with_header("é", "v")),
+        (39, "Invalid/HeaderValue", good().with_header("a", "v\r")),
+        (39, "Invalid/HeaderValue", good().with_header("a", "v\n")),
+        (39, "Invalid/HeaderValue", good().with_header("a", "v\0")),
+        (40, "TooLarge/HeaderBytes", good().with_header("a", vec![b'v'; 65_536])),
+        (42, "Invalid/ReservedHeader", good().with_header("Nats-Msg-Id", "v")),
+        (42, "Invalid/ReservedHeader", good().with_header("Nats-Rollup", "v")),
+        (42, "Invalid/ReservedHeader", good().with_header("Nats-Expected-Last-Sequence", "v")),
+        (42, "Invalid/ReservedHeader", good().with_header("ce-id", "v")),
+        (42, "Invalid/ReservedHeader", good().with_header("busline-x", "v")),
+        (42, "Invalid/AttributeName", good().with_attribute("Upper", "v")),
+        (47, "TooLarge/Record", good().with_payload(Payload::json(&"x".repeat(RECORD_BYTES_MAX)).expect("JSON"))),
+        // Under the limit as bytes, over it only after headers or as base64.
+        (48, "TooLarge/Record", good().with_payload(binary(RECORD_BYTES_MAX - 200_000))),
+        (48, "TooLarge/Record", good().with_payload(binary(720_000)).with_header("a", vec![b'v'; 60_000])),
+        (54, "TooLarge/Record", good().with_payload(digits(10_000_000))),
     ];
-    bad.extend(["k\0", "k\n", "k\t", "k\u{1b}", "k\u{7f}"].map(|key| ("Invalid/KeyCharacter", envelope(key, 1))));
+    for key in ["k\0", "k\n", "k\t", "k\u{1b}", "k\u{7f}", "k\u{85}"] {
+        bad.push((34, "Invalid/KeyCharacter", envelope(key, 1)));
+    }
     let many = (0..10_000).fold(good(), |envelope, _| envelope.with_header("a", "v"));
-    bad.push(("TooLarge/HeaderCount", many));
+    bad.push((40, "TooLarge/HeaderCount", many));
     let mut traced = good();
     traced.traceparent = Some("00-0-0-1".into());
-    bad.push(("Invalid/TraceContext", traced));
+    bad.push((44, "Invalid/TraceContext", traced));
     bad
+}
+
+fn binary(bytes: usize) -> Payload {
+    Payload::bytes_of("application/octet-stream", vec![0; bytes]).expect("bytes")
+}
+
+fn digits(count: usize) -> Payload {
+    Payload::bytes_of("application/json", "9".repeat(count)).expect("one number")
 }
 
 /// Settings out of their range are refused at open, all of them at once, and the backend's own limit holds.

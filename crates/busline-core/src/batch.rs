@@ -260,6 +260,7 @@ pub(crate) fn behind_failed(first_id: &str, first: &Error) -> Error {
     Error::new(ErrorKind::Unavailable, "BehindFailed")
         .cause(format!("envelope {} before it was not acked: {first}", escaped(first_id)))
         .next("settle the earlier one first, then publish again in order")
+        .at("publish behind", first_id)
 }
 
 /// The id of a record's envelope.

@@ -224,6 +224,13 @@ pub fn bus_closed() -> Error {
     Error::new(ErrorKind::Closed, "Bus").cause("the bus is closed").next("connect again")
 }
 
+/// The error of a call in a child of the process that opened the bus: threads and locks of the bus stayed with the parent.
+pub fn forked_process() -> Error {
+    Error::new(ErrorKind::Closed, "ForkedProcess")
+        .cause("the bus was opened before this process was forked")
+        .next("connect again in the child")
+}
+
 /// The error of a call that needs a runtime, outside of one.
 pub fn no_runtime() -> Error {
     Error::invalid("NoRuntime").cause("there is no tokio runtime here").next("call this inside a tokio runtime")

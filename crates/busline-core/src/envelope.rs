@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,7 +132,8 @@ impl Envelope {
     /// # Errors
     /// `Invalid/…` with the reason of the first field that is wrong.
     pub fn validate(&self) -> Result<()> {
-        self.check_fields().map_err(|error| error.at("envelope", &self.id))
+        let named = || if self.id.is_empty() { "''" } else { &self.id };
+        self.check_fields().map_err(|error| error.at("envelope", named()))
     }
 
     fn check_fields(&self) -> Result<()> {
@@ -168,7 +170,9 @@ fn empty_field(field: &str) -> Error {
 
 pub(crate) fn check_key(key: &str) -> Result<()> {
     if key.is_empty() {
-        return Err(Error::invalid("EmptyKey").next("give the envelope the id of its aggregate"));
+        return Err(Error::invalid("EmptyKey")
+            .cause("aggregate_id is empty")
+            .next("give the envelope the id of its aggregate"));
     }
     if key.len() > KEY_BYTES_MAX {
         return Err(Error::invalid("KeyTooLong")
@@ -261,6 +265,11 @@ impl OccurredAt {
     /// # Errors
     /// `Invalid/Time` for anything else, a time without an offset included.
     pub fn parse(text: &str) -> Result<Self> {
+        Self::read(text).map_err(|error| error.at("time", if text.is_empty() { "''" } else { text }))
+    }
+
+    /// As [`OccurredAt::parse`], with an error for who reads more than a time to place.
+    pub(crate) fn read(text: &str) -> Result<Self> {
         if let Some(time) = parse_in_last_second(text) {
             return Ok(time);
         }
@@ -533,13 +542,16 @@ impl Payload {
     /// This value as JSON.
     ///
     /// # Errors
-    /// `Invalid/PayloadNotJson` if the value cannot be written as JSON.
+    /// `Invalid/PayloadNotJson` if the value cannot be written as JSON, `Invalid/EncoderPanicked` if its own code panics.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let bytes = serde_json::to_vec(value).map_err(|error| {
-            Error::invalid("PayloadNotJson")
-                .because(error)
-                .next("use a type that serde_json can write, such as maps with text keys")
-        })?;
+        // What was written of the value is thrown away, so nothing half made is seen behind a panic.
+        let written = catch_unwind(AssertUnwindSafe(|| serde_json::to_vec(value)));
+        let bytes = match written {
+            Ok(Ok(bytes)) => bytes,
+            // The writer's own text may quote the value.
+            Ok(Err(_)) => return Err(not_written("PayloadNotJson", "cannot be written as JSON")),
+            Err(_) => return Err(not_written("EncoderPanicked", "panicked while it was written as JSON")),
+        };
         Ok(Self { content: Content::Json(None), bytes: bytes.into() })
     }
 
@@ -554,8 +566,13 @@ impl Payload {
     /// `Invalid/PayloadNotJson` or `PayloadNotUtf8` if the type is JSON and the bytes are not;
     /// `Invalid/PayloadNotUtf8` also for `text/…`; `Invalid/ContentType` if it is empty or holds a control character.
     pub fn bytes_of(content_type: &str, bytes: impl Into<Bytes>) -> Result<Self> {
+        let named = if content_type.is_empty() { "''" } else { content_type };
+        Self::checked(content_type, bytes.into()).map_err(|error| error.at("payload", named))
+    }
+
+    /// As [`Payload::bytes_of`], with an error for who reads more than a payload to place.
+    pub(crate) fn checked(content_type: &str, bytes: Bytes) -> Result<Self> {
         check_content_type(content_type)?;
-        let bytes = bytes.into();
         if is_json_type(content_type) {
             let kept = (content_type != JSON_CONTENT_TYPE).then(|| content_type.into());
             return Ok(Self { content: Content::Json(kept), bytes: RawJson::new(bytes)?.0 });
@@ -616,6 +633,13 @@ impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({}, {} bytes)", self.content_type().unwrap_or("none"), self.bytes.len())
     }
+}
+
+fn not_written(reason: &'static str, what: &str) -> Error {
+    Error::invalid(reason)
+        .cause(format!("the value {what}"))
+        .next("use a type that serde_json can write, such as maps with text keys")
+        .at("payload", JSON_CONTENT_TYPE)
 }
 
 fn check_content_type(content_type: &str) -> Result<()> {
@@ -767,6 +791,24 @@ mod tests {
         let empty = Payload::bytes_of("application/octet-stream", "").expect("empty bytes are legal");
         assert_eq!(empty.content_type(), Some("application/octet-stream"));
         assert_eq!(Payload::bytes_of("application/json", " [1] \n").expect("JSON").bytes(), "[1]");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_written_is_refused_whatever_its_code_does() {
+        struct Panics;
+        impl Serialize for Panics {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {
+                panic!("secret of the test")
+            }
+        }
+        let keys_that_are_no_text = std::collections::HashMap::from([(vec![1], "secret")]);
+        for (payload, code) in [
+            (Payload::json(&Panics), "Invalid/EncoderPanicked"),
+            (Payload::json(&keys_that_are_no_text), "Invalid/PayloadNotJson"),
+        ] {
+            let error = payload.expect_err(code);
+            assert!(error.code() == code && !error.to_string().contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -118,6 +118,14 @@ impl Error {
         self
     }
 
+    /// The same error, said of a part of what was asked for.
+    #[must_use]
+    pub(crate) fn in_part(mut self, part: impl fmt::Display) -> Self {
+        let body = Arc::make_mut(&mut self.0);
+        body.cause = format!("{part}: {}", body.cause);
+        self
+    }
+
     /// The same error with the step that helps.
     #[must_use]
     pub fn next(mut self, next: impl Into<Cow<'static, str>>) -> Self {

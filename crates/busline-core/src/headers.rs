@@ -164,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn lengths_over_what_is_there_are_named_and_take_no_memory() {
+        for (name_bytes, value_bytes) in
+            [(u16::MAX, 0), (0, u32::MAX), (0, i32::MAX as u32), (2, 1), (0, 2), (u16::MAX, u32::MAX)]
+        {
+            let mut block = [&name_bytes.to_be_bytes()[..], &value_bytes.to_be_bytes()].concat();
+            block.push(b'x');
+            assert_eq!(Headers::decode(block.into()).expect_err("too short").code(), "Corrupt/Length");
+        }
+        assert_eq!(Headers::decode(Bytes::from_static(&[0, 0, 0])).expect_err("cut").code(), "Corrupt/Length");
+    }
+
+    #[test]
     fn what_a_user_may_not_set_is_named() {
         for (name, value, reason) in [
             ("", "v", "HeaderName"),

@@ -25,7 +25,7 @@ mod wire;
 pub use ack::{Ack, Durability, Medium};
 pub use assign::assign;
 pub use batch::{Batch, RecordRef};
-pub use bus::{Bus, bus_closed, no_runtime};
+pub use bus::{Bus, bus_closed, forked_process, no_runtime};
 pub use capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 pub use clock::{Clock, SystemClock};
 pub use driver::{

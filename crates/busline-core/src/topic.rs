@@ -29,14 +29,14 @@ pub struct TopicName(Arc<str>);
 pub struct GroupName(Arc<str>);
 
 macro_rules! checked_name {
-    ($name:ident) => {
+    ($name:ident, $what:literal) => {
         impl $name {
             /// Checks a name.
             ///
             /// # Errors
             /// `Invalid/EmptyName`, `NameTooLong`, `NameCharacter`, `EmptyToken` or `ReservedName`.
             pub fn new(name: &str) -> Result<Self> {
-                check_name(name).map_err(|error| error.at("name", name))?;
+                check_name(name).map_err(|error| error.at($what, if name.is_empty() { "''" } else { name }))?;
                 Ok(Self(name.into()))
             }
 
@@ -84,8 +84,8 @@ macro_rules! checked_name {
     };
 }
 
-checked_name!(TopicName);
-checked_name!(GroupName);
+checked_name!(TopicName, "topic");
+checked_name!(GroupName, "group");
 
 /// Marks names of the bus: no user's name holds an empty token.
 const OWN: &str = "..";
@@ -131,7 +131,9 @@ impl TopicName {
 
 fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::invalid("EmptyName").next("give 1 to 200 of letters, digits, '.', '_' and '-'"));
+        return Err(Error::invalid("EmptyName")
+            .cause("the name is empty")
+            .next("give 1 to 200 of letters, digits, '.', '_' and '-'"));
     }
     let bad = name.char_indices().find(|(_, c)| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
     if let Some((at, character)) = bad {

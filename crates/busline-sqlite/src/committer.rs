@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use busline_core::{Batch, Error, ErrorKind, Result, bus_closed};
+use busline_core::{Batch, Error, ErrorKind, Result, bus_closed, forked_process};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -176,7 +176,7 @@ impl Committer {
     /// Hands a batch over; it is settled here at once if the committer has ended.
     pub(crate) fn publish(&self, batch: Batch, topic: &Arc<SinkTopic>) {
         if self.process != std::process::id() {
-            return batch.settle_all(&forked());
+            return batch.settle_all(&forked_process().at("publish", &topic.name));
         }
         let publish = Publish { batch, topic: Arc::clone(topic) };
         if let Err(Job::Publish(refused)) = self.queue.push(Job::Publish(publish)) {
@@ -233,9 +233,7 @@ impl Committer {
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
         ring: Option<Ring>,
     ) -> Result<oneshot::Receiver<Result<T>>> {
-        if self.process != std::process::id() {
-            return Err(forked());
-        }
+        self.check_process()?;
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + self.patience;
         let run = Box::new(move |turn: Turn<'_>| {
@@ -251,6 +249,12 @@ impl Committer {
         });
         self.queue.push(Job::Write(Write { until, run })).map_err(|_| bus_closed())?;
         Ok(answered)
+    }
+
+    /// # Errors
+    /// `Closed/ForkedProcess` in a child, which has neither the thread nor the locks.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() { Ok(()) } else { Err(forked_process()) }
     }
 
     /// What keeps the file from being written at the moment.
@@ -302,10 +306,4 @@ fn run(mut store: Store, queue: &Queue) {
         }
     }
     store.end();
-}
-
-fn forked() -> Error {
-    Error::new(ErrorKind::Closed, "ForkedProcess")
-        .cause("the bus was opened before this process was forked")
-        .next("connect again in the child")
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::{Found, SqliteConfig, check_file};
 use crate::error::from_sqlite;
+use crate::file_system;
 use crate::identity::log_of;
 use crate::schema::{self, Contents};
 use crate::turnstile::pause;
@@ -23,8 +24,12 @@ const STATEMENTS_KEPT: usize = 64;
 
 /// Opens the writing connection; makes file and schema if they are missing.
 pub(crate) fn open_writer(config: &SqliteConfig) -> Result<Connection> {
-    if config.vfs.is_none() && check_file(&config.path)? == Found::Nothing {
-        create_file(&config.path)?;
+    if config.vfs.is_none() {
+        let found = check_file(&config.path)?;
+        file_system::check(config.path.parent().unwrap_or(Path::new("/")))?;
+        if found == Found::Nothing {
+            create_file(&config.path)?;
+        }
     }
     let connection = open(config, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     if connection.is_readonly("main").map_err(from_sqlite)? {

@@ -38,7 +38,8 @@ impl SqliteDriver {
     /// # Errors
     /// `Invalid/…` for settings and paths; `NotFound/Folder`; `Denied/Symlink`, `Denied/ReadOnly`, `Denied/File`;
     /// `Invalid/NotARegularFile`, `Invalid/NotABuslineFile`; `Unsupported/SchemaNewer`; `Corrupt/Store`;
-    /// `Unavailable/Locked` if another program keeps it locked; `Invalid/NoRuntime` outside a runtime.
+    /// `Unsupported/NetworkFileSystem` and `Unsupported/NoWal` for where it lies; `Unavailable/Locked` if another program keeps
+    /// it locked; `Invalid/NoRuntime` outside a runtime.
     pub async fn open(config: SqliteConfig) -> Result<Self> {
         Self::open_with_clock(config, Arc::new(SystemClock)).await
     }
@@ -237,6 +238,7 @@ impl Driver for SqliteDriver {
     fn close(&self, _deadline: tokio::time::Instant) -> BoxFuture<'_, Result<()>> {
         let (committer, readers) = (Arc::clone(&self.committer), Arc::clone(&self.readers));
         Box::pin(blocking(move || {
+            committer.check_process()?;
             readers.close();
             committer.stop();
             Ok(())

@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+mod file_system;
 mod fill;
 mod group;
 mod groups;

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use busline_core::{Result, bus_closed};
+use busline_core::{Result, bus_closed, forked_process};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::config::SqliteConfig;
@@ -18,6 +18,8 @@ pub(crate) struct Readers {
     identity: Option<Identity>,
     state: Mutex<State>,
     came_back: Condvar,
+    /// SQLite's connections must not be used across a fork.
+    process: u32,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ const IDLE_MAX: usize = 4;
 
 impl Readers {
     pub(crate) fn new(config: SqliteConfig, identity: Option<Identity>) -> Self {
-        Self { config, identity, state: Mutex::default(), came_back: Condvar::new() }
+        Self { config, identity, state: Mutex::default(), came_back: Condvar::new(), process: std::process::id() }
     }
 
     pub(crate) fn config(&self) -> &SqliteConfig {
@@ -69,6 +71,7 @@ impl Readers {
     }
 
     fn begin_call(&self) -> Result<Call<'_>> {
+        self.check_process()?;
         let mut state = self.lock();
         if state.closed {
             return Err(bus_closed());
@@ -77,7 +80,12 @@ impl Readers {
         Ok(Call { connection: state.idle.pop(), readers: self })
     }
 
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() { Ok(()) } else { Err(forked_process()) }
+    }
+
     fn refuse_closed(&self) -> Result<()> {
+        self.check_process()?;
         if self.lock().closed { Err(bus_closed()) } else { Ok(()) }
     }
 

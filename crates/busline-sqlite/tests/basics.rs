@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Bus, Durability, Envelope, Medium, Offset};
+use busline_core::{Bus, Clock, Durability, Envelope, Medium, Offset, ReadRequest};
 use busline_sqlite::{SqliteConfig, SqliteDriver};
 use rusqlite::Connection;
 
@@ -50,6 +50,39 @@ async fn a_new_file_is_readable_for_its_owner_only() -> Outcome {
         files += 1;
     }
     assert_eq!(files, 4, "the file, its -wal, its -shm and the turnstile");
+    bus.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+/// A clock that goes back an hour with each look.
+#[derive(Debug, Default)]
+struct Backwards(std::sync::atomic::AtomicI64);
+
+impl Clock for Backwards {
+    fn now(&self) -> jiff::Timestamp {
+        let hours = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        jiff::Timestamp::from_second(1_800_000_000 - hours * 3_600).expect("in range")
+    }
+}
+
+/// Times may decrease from record to record; offsets say the order.
+#[tokio::test]
+async fn a_clock_that_goes_back_changes_no_order() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let config = SqliteConfig::new(folder.path().join("bus.db"));
+    let bus = Bus::new(Arc::new(SqliteDriver::open_with_clock(config, Arc::new(Backwards::default())).await?));
+    let publisher = bus.publisher("orders").open().await?;
+    for version in 1..=5 {
+        publisher.publish_sync(Envelope::new("k", "Placed", version)).await?;
+    }
+    let topic = publisher.topic().name.clone();
+    let partition = busline_core::partition_of(b"k", 4);
+    let request = ReadRequest { partition, from: Offset(0), to: Offset(10), records_max: 10, bytes_max: 1 << 20 };
+    let records = bus.driver().read(&topic, request).await?;
+    assert!(records.is_sorted_by(|one, next| one.time > next.time), "the clock goes back: {records:?}");
+    let versions: Vec<u64> =
+        records.iter().map(|record| record.envelope(&topic).expect("an envelope").event_version).collect();
+    assert_eq!(versions, [1, 2, 3, 4, 5]);
     bus.close(Duration::from_secs(5)).await?;
     Ok(())
 }

@@ -15,8 +15,9 @@ const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST, kafka://HO
 /// `kafka://HOST:PORT,HOST:PORT?setting=value` is a cluster of Kafka brokers, in a build with the feature `kafka`.
 ///
 /// # Errors
-/// `Invalid/UrlScheme` with the list of schemes; `Unsupported/Feature` for a backend that this build leaves out; what
-/// opening the backend refuses. No error shows what may be a secret in the URL.
+/// `Invalid/UrlScheme` with the list of schemes; `Invalid/Url` for a control character or what the scheme does not take;
+/// `Invalid/UnknownKey` for a parameter; `Unsupported/Feature` for a backend that this build leaves out; what opening the
+/// backend refuses. No error shows what may be a secret in the URL.
 ///
 /// # Cancel safety
 /// Dropping the future may leave a new, empty file behind.
@@ -50,6 +51,12 @@ pub async fn connect_with_facts(url: &str) -> Result<Found> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(unknown_scheme("").at("connect", "to a URL without a scheme"));
     };
+    if let Some(at) = url.find(char::is_control) {
+        return Err(Error::invalid("Url")
+            .cause(format!("a control character at byte {at}"))
+            .next("write the URL without control characters, on one line")
+            .at("connect", format!("{}:", escaped(scheme))));
+    }
     match scheme {
         "memory" if rest.is_empty() => Ok(Found::without_server(Bus::new(Arc::new(MemoryDriver::new())))),
         "memory" => {
@@ -78,14 +85,23 @@ fn left_out(driver: &str, next: &'static str) -> Error {
 
 #[cfg(feature = "sqlite")]
 async fn sqlite(path: &str) -> Result<Bus> {
-    if path.is_empty() || path.starts_with("//") || path.contains('?') {
-        return Err(Error::invalid("Url")
-            .cause("sqlite: takes a plain path, without // and without parameters")
-            .next("write sqlite:shop.db or sqlite:/var/lib/shop.db")
-            .at("connect", "sqlite:"));
-    }
+    check_path(path).map_err(|error| error.at("connect", "sqlite:"))?;
     let driver = busline_sqlite::SqliteDriver::open(busline_sqlite::SqliteConfig::new(path)).await?;
     Ok(Bus::new(Arc::new(driver)))
+}
+
+/// A parameter's name is shown and its value is not, which may be a secret.
+#[cfg(feature = "sqlite")]
+fn check_path(path: &str) -> Result<()> {
+    const PLAIN: &str = "write sqlite:shop.db or sqlite:/var/lib/shop.db";
+    if path.is_empty() || path.starts_with("//") {
+        return Err(Error::invalid("Url").cause("sqlite: takes a plain path, and no //").next(PLAIN));
+    }
+    let Some((_, parameters)) = path.split_once('?') else { return Ok(()) };
+    let name = parameters.split(['=', '&']).next().unwrap_or_default();
+    Err(Error::invalid("UnknownKey")
+        .cause(format!("parameter '{}', and sqlite: takes none", escaped(name)))
+        .next(PLAIN))
 }
 
 #[cfg(not(feature = "sqlite"))]

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::outcome::{Outcome, ScenarioRequest};
 use super::stage::Filled;
+use super::steps::Steps;
 use crate::consuming::{concurrency_of, drain};
 use crate::place::Place;
 use crate::targets::{Bound, Target};
@@ -11,11 +12,14 @@ use crate::targets::{Bound, Target};
 const ENVELOPES: u64 = 300_000;
 const KEYS: usize = 1_000;
 
-pub(super) fn measure(place: &Place, request: &ScenarioRequest) -> Result<Outcome> {
+pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Steps<'_>) -> Result<Outcome> {
     let filled = Filled::new(place, ENVELOPES, KEYS, request.payload_bytes)?;
     let file = filled.stage.file().context("a store without a file")?;
     let (mut runs, mut outcome) = (Vec::new(), Outcome::default());
     for run in 0..=request.runs {
+        if !steps.next() {
+            break;
+        }
         let twin_first = run % 2 == 0;
         let early = twin_first.then(|| crate::twin::read(&file, &filled.stage.topics)).transpose()?;
         let group = format!("bench-{run}");

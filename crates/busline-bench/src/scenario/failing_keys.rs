@@ -8,6 +8,7 @@ use busline::{Delivery, HandlerError, Retry};
 
 use super::outcome::{Outcome, ScenarioRequest};
 use super::stage::Filled;
+use super::steps::Steps;
 use crate::consuming::{Follower, concurrency_of};
 use crate::place::Place;
 use crate::targets::{Bound, Target};
@@ -19,10 +20,13 @@ const ENVELOPES: u64 = 200_000;
 const KEYS: usize = 1_000;
 const FAILING: usize = KEYS / 100;
 
-pub(super) fn measure(place: &Place, request: &ScenarioRequest) -> Result<Outcome> {
+pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Steps<'_>) -> Result<Outcome> {
     let filled = Filled::new(place, ENVELOPES, KEYS, request.payload_bytes)?;
     let (mut well, mut failing, mut outcome) = (Vec::new(), Vec::new(), Outcome::default());
     for run in 0..=request.runs {
+        if !steps.next() {
+            break;
+        }
         // Taking turns, so that neither is always the first.
         let order = if run % 2 == 0 { [false, true] } else { [true, false] };
         for fails in order {

@@ -14,6 +14,7 @@ mod outcome;
 mod sleep;
 mod slow;
 mod stage;
+mod steps;
 mod wake;
 
 pub use outcome::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};

@@ -7,10 +7,12 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::steps::Steps;
 use super::{consume, failing_keys, sleep, slow, wake};
 use crate::compare::Figure;
 use crate::measure::Load;
 use crate::place::Place;
+use crate::run::Progress;
 use crate::targets::Target;
 
 /// A condition to consume under.
@@ -40,6 +42,15 @@ impl Scenario {
             Self::Wake => "wake",
             Self::FailingKeys => "failing-keys",
             Self::Slow => "slow",
+        }
+    }
+
+    /// What it does so many times, the warm-up included.
+    fn steps(self, runs: u32) -> u64 {
+        match self {
+            Self::Consume | Self::FailingKeys => u64::from(runs) + 1,
+            Self::Sleep | Self::Wake => runs.into(),
+            Self::Slow => 1,
         }
     }
 }
@@ -132,23 +143,31 @@ impl Outcome {
     }
 }
 
-/// Runs the scenarios, each on a fresh temporary file.
+/// Runs the scenarios, each on a fresh temporary file; cancelled, it ends after its present run.
 ///
-/// Blocks; call it from outside every runtime.
+/// Blocks; call it from outside every runtime. While it runs nothing else in the process should start threads or open
+/// files.
 ///
 /// # Errors
 /// A store that cannot be made; a child that fails. What was lost is no error: see [`ScenarioReport::is_sound`].
-pub fn scenarios(request: &ScenarioRequest) -> Result<ScenarioReport> {
+pub fn scenarios(request: &ScenarioRequest, progress: &mut dyn Progress) -> Result<ScenarioReport> {
     let place = Place::new(None)?;
     let mut report = ScenarioReport { scenarios: Vec::new() };
+    let steps_of = |scenario: &Scenario| scenario.steps(request.runs);
+    progress.begin(request.scenarios.iter().map(steps_of).sum());
     for scenario in &request.scenarios {
+        if progress.is_cancelled() {
+            break;
+        }
+        let mut steps = Steps::new(scenario.name(), steps_of(scenario), progress);
+        let steps = &mut steps;
         let load = Load::now()?;
         let outcome = match scenario {
-            Scenario::Consume => consume::measure(&place, request)?,
-            Scenario::Sleep => sleep::measure(&place, request)?,
-            Scenario::Wake => wake::measure(&place, request)?,
-            Scenario::FailingKeys => failing_keys::measure(&place, request)?,
-            Scenario::Slow => slow::measure(&place, request)?,
+            Scenario::Consume => consume::measure(&place, request, steps)?,
+            Scenario::Sleep => sleep::measure(&place, request, steps)?,
+            Scenario::Wake => wake::measure(&place, request, steps)?,
+            Scenario::FailingKeys => failing_keys::measure(&place, request, steps)?,
+            Scenario::Slow => slow::measure(&place, request, steps)?,
         };
         let others = load.others_since()? * 100.0;
         let decided = |target: Target| target.of_runs(request.runs as usize, others);
@@ -166,5 +185,6 @@ pub fn scenarios(request: &ScenarioRequest) -> Result<ScenarioReport> {
             others_cpu_percent: others,
         });
     }
+    progress.end();
     Ok(report)
 }

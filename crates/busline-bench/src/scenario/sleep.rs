@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::outcome::{Outcome, ScenarioRequest};
 use super::stage::Filled;
+use super::steps::Steps;
 use crate::consuming::Follower;
 use crate::place::Place;
 use crate::targets::{Bound, Target};
@@ -17,10 +18,13 @@ const KEYS: usize = 64;
 const ENVELOPES: u64 = KEYS as u64 * 300;
 const SLEEP: Duration = Duration::from_millis(1);
 
-pub(super) fn measure(place: &Place, request: &ScenarioRequest) -> Result<Outcome> {
+pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Steps<'_>) -> Result<Outcome> {
     let filled = Filled::new(place, ENVELOPES, KEYS, request.payload_bytes)?;
     let (mut rates, mut sleeps, mut outcome) = (Vec::new(), Vec::new(), Outcome::default());
     for run in 0..request.runs {
+        if !steps.next() {
+            break;
+        }
         let slept = filled.runtime.block_on(sleep_alone());
         let follower = Arc::new(Follower::new(&filled.workload, None));
         let consumed = filled.runtime.block_on(async {

@@ -7,6 +7,7 @@ use busline::Delivery;
 
 use super::outcome::{Outcome, ScenarioRequest};
 use super::stage::Filled;
+use super::steps::Steps;
 use crate::consuming::concurrency_of;
 use crate::measure::{Memory, descriptors, threads, threads_settled};
 use crate::place::Place;
@@ -22,8 +23,9 @@ const SLOPE_MAX_KIB: f64 = 64.0;
 const LOOKS: u32 = 100;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-pub(super) fn measure(place: &Place, request: &ScenarioRequest) -> Result<Outcome> {
+pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Steps<'_>) -> Result<Outcome> {
     let (threads_before, descriptors_before) = (threads()?, descriptors()?);
+    steps.next();
     let filled = Filled::new(place, ENVELOPES, KEYS, request.payload_bytes)?;
     let memory = Memory::watch()?;
     let (looks, handled) = filled.runtime.block_on(consume_slowly(&filled, &memory))?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, ScenarioRequest};
 use super::stage::Filled;
+use super::steps::Steps;
 use crate::consuming::wait_for_partitions;
 use crate::latency::{Latencies, Percentiles};
 use crate::measure::{cpu_time, monotonic};
@@ -35,10 +36,13 @@ struct Run {
     idle_percent: f64,
 }
 
-pub(super) fn measure(place: &Place, request: &ScenarioRequest) -> Result<Outcome> {
+pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Steps<'_>) -> Result<Outcome> {
     let filled = Filled::new(place, 0, 1, request.payload_bytes)?;
     let (mut runs, mut outcome) = (Vec::new(), Outcome::default());
     for run in 0..request.runs {
+        if !steps.next() {
+            break;
+        }
         match measure_once(&filled, request, run)? {
             Ok(run) => runs.push(run),
             Err(wrong) => outcome.wrong.push(format!("run {run}: {wrong}")),

@@ -1,6 +1,6 @@
 //! `busline bench`: measures a bus beside the native client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +24,8 @@ pub(crate) enum Request {
 
 impl Request {
     /// # Errors
-    /// `Invalid/Range` with every value out of its range; `AlreadyExists/File` for a result file that is there.
+    /// `Invalid/Range` with every value out of its range; `AlreadyExists/File`, `Denied/Symlink`, `Invalid/Path` or
+    /// `NotFound/Folder` for a path where no result file can be made.
     pub(crate) fn new(args: Bench, bus: Target, further: Vec<Target>) -> Result<Self> {
         if !args.publish_process.is_empty() {
             return Ok(Self::PublishProcess(args.publish_process));
@@ -70,21 +71,33 @@ pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
     Error::invalid("Range").cause(error.to_string()).next("see 'busline bench --help'").at("bench", "")
 }
 
+/// A path where nothing stands yet, in a folder that is there: so no run is measured in vain.
 fn free_file(file: PathBuf) -> Result<PathBuf> {
-    if !file.exists() {
-        return Ok(file);
-    }
-    Err(Error::new(ErrorKind::AlreadyExists, "File")
-        .cause("the result file exists")
-        .next("name another file, or delete it")
-        .at("bench", file.display()))
+    let wrong = match file.symlink_metadata() {
+        Ok(found) if found.is_symlink() => Error::new(ErrorKind::Denied, "Symlink")
+            .cause("the path is a symbolic link, which may lead anywhere")
+            .next("name the file itself"),
+        Ok(found) if found.is_dir() => Error::invalid("Path").cause("it is a folder").next("name a file in it"),
+        Ok(_) => Error::new(ErrorKind::AlreadyExists, "File")
+            .cause("the result file exists")
+            .next("name another file, or delete it"),
+        Err(_) if !folder_of(&file).is_dir() => Error::new(ErrorKind::NotFound, "Folder")
+            .cause(format!("no folder {}", folder_of(&file).display()))
+            .next("create the folder, or correct the path"),
+        Err(_) => return Ok(file),
+    };
+    Err(wrong.at("write", file.display()))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Runs what was asked for on a thread of its own, because it has runtimes of its own.
 pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
     match request {
         Request::Levels(request) => run_levels(request, output, stop).await,
-        Request::Workloads(request) => workloads::run(request, output).await,
+        Request::Workloads(request) => workloads::run(request, output, stop).await,
         Request::PublishProcess(arguments) => workloads::publish(arguments).await,
     }
 }
@@ -96,12 +109,21 @@ pub(super) fn joined<T, E: std::fmt::Display>(
         .map_err(|error| failed(&error))
 }
 
-/// Ctrl-C ends it after its present run.
-async fn run_levels(request: BenchRequest, output: &mut Output, mut stop: Stop) -> Result<Ended> {
-    let cancelled = Arc::new(AtomicBool::new(false));
+async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> Result<Ended> {
     let into_file = request.json.is_some();
+    let report = cancellable(move |bar| busline_bench::run(&request, bar), stop).await?;
+    print(&report, into_file, output)?;
+    Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
+}
+
+/// Runs it with a bar on the terminal; Ctrl-C ends it after its present run.
+pub(super) async fn cancellable<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce(&mut Bar) -> std::result::Result<T, E> + Send + 'static,
+    mut stop: Stop,
+) -> Result<T> {
+    let cancelled = Arc::new(AtomicBool::new(false));
     let mut bar = Bar::new(Arc::clone(&cancelled));
-    let mut work = tokio::task::spawn_blocking(move || busline_bench::run(&request, &mut bar));
+    let mut work = tokio::task::spawn_blocking(move || work(&mut bar));
     let done = tokio::select! {
         done = &mut work => done,
         () = stop.requested() => {
@@ -109,9 +131,7 @@ async fn run_levels(request: BenchRequest, output: &mut Output, mut stop: Stop) 
             work.await
         }
     };
-    let report = joined(done)?;
-    print(&report, into_file, output)?;
-    Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
+    joined(done)
 }
 
 pub(super) fn failed(error: &impl std::fmt::Display) -> Error {

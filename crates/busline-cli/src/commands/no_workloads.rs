@@ -4,6 +4,7 @@ use busline::{Error, ErrorKind, Result};
 
 use super::Ended;
 use crate::args::Bench;
+use crate::interrupt::Stop;
 use crate::output::Output;
 
 /// Never made.
@@ -17,7 +18,7 @@ impl Request {
     }
 }
 
-pub(super) async fn run(request: Request, _output: &mut Output) -> Result<Ended> {
+pub(super) async fn run(request: Request, _output: &mut Output, _stop: Stop) -> Result<Ended> {
     match request {}
 }
 

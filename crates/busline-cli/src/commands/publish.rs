@@ -43,7 +43,7 @@ impl Request {
         let topic = TopicName::new(&args.topic)?;
         let events = match args.file {
             Some(path) => Events::Lines { path, format: args.format },
-            None => Events::One(Box::new(envelope(args.event).map_err(|error| error.at("event", ""))?)),
+            None => Events::One(Box::new(envelope(args.event).map_err(|error| error.at("publish", &topic))?)),
         };
         Ok(Self { bus, topic, wire: args.wire, events })
     }
@@ -205,7 +205,7 @@ impl Run<'_> {
     /// Hands one envelope to the publisher, which waits only while its window is full.
     async fn accept(&mut self, line: u64, envelope: Result<Envelope>) -> Result<()> {
         let (id, state) = match envelope {
-            Err(error) => (None, State::Refused(error)),
+            Err(error) => (None, State::Refused(error.at("publish", &self.publisher.topic().name))),
             Ok(envelope) => {
                 let id = envelope.id.clone();
                 self.history.invoke(&envelope)?;

@@ -6,8 +6,9 @@ use busline_bench::{
 };
 
 use super::Ended;
-use super::bench::{chosen, failed, joined, print_json, wrong_value};
+use super::bench::{cancellable, chosen, failed, joined, print_json, wrong_value};
 use crate::args::Bench;
+use crate::interrupt::Stop;
 use crate::output::{Form, Output};
 
 /// What to measure.
@@ -33,22 +34,16 @@ impl Request {
 const PAYLOAD_BYTES: usize = 256;
 
 /// Runs them on a thread of their own, because they have runtimes of their own.
-pub(super) async fn run(request: Request, output: &mut Output) -> Result<Ended> {
-    let report = in_thread(move || scenarios(&request.0)).await?;
+pub(super) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
+    let report = cancellable(move |bar| scenarios(&request.0, bar), stop).await?;
     print(&report, output)?;
     Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
 }
 
 /// Is the publishing process of one.
 pub(super) async fn publish(arguments: Vec<String>) -> Result<Ended> {
-    in_thread(move || publish_process(&arguments)).await?;
+    joined(tokio::task::spawn_blocking(move || publish_process(&arguments)).await)?;
     Ok(Ended::Done)
-}
-
-async fn in_thread<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
-    work: impl FnOnce() -> std::result::Result<T, E> + Send + 'static,
-) -> Result<T> {
-    joined(tokio::task::spawn_blocking(work).await)
 }
 
 fn print(report: &ScenarioReport, output: &mut Output) -> Result<()> {

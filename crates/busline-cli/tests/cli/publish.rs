@@ -33,15 +33,19 @@ fn bad_lines_are_told_and_hold_nothing_back() {
     assert_eq!(
         ran.stdout,
         r#"{"line":1,"id":"e1","outcome":"acked","partition":0,"offset":0,"duplicate":false,"durability":"synced","copies":1}
-{"line":2,"outcome":"invalid","error":"Invalid/Line","message":"Invalid/Line: it does not begin with '{'; write one event a line, as one JSON object in UTF-8"}
-{"line":3,"outcome":"invalid","error":"Invalid/EmptyKey","message":"Invalid/EmptyKey; give the envelope the id of its aggregate"}
-{"line":5,"outcome":"invalid","error":"Corrupt/NoEnvelope","message":"Corrupt/NoEnvelope: neither 'specversion' nor 'aggregate_id' is given; write a CloudEvents object with 'specversion', or a flat one with 'aggregate_id'"}
+{"line":2,"outcome":"invalid","error":"Invalid/Line","message":"publish orders: Invalid/Line: it does not begin with '{'; write one event a line, as one JSON object in UTF-8"}
+{"line":3,"outcome":"invalid","error":"Invalid/EmptyKey","message":"publish orders: Invalid/EmptyKey: aggregate_id is empty; give the envelope the id of its aggregate"}
+{"line":5,"outcome":"invalid","error":"Corrupt/NoEnvelope","message":"publish orders: Corrupt/NoEnvelope: neither 'specversion' nor 'aggregate_id' is given; write a CloudEvents object with 'specversion', or a flat one with 'aggregate_id'"}
 {"line":6,"id":"e6","outcome":"acked","partition":0,"offset":1,"duplicate":false,"durability":"synced","copies":1}
 "#
     );
     let text = shop.run("pub orders --file lines.ndjson");
     assert_eq!((text.code, text.stdout.as_str()), (Some(1), ""));
-    assert!(text.stderr.starts_with("line 2: invalid: Invalid/Line: it does not begin"), "{}", text.stderr);
+    assert!(
+        text.stderr.starts_with("line 2: invalid: publish orders: Invalid/Line: it does not begin"),
+        "{}",
+        text.stderr
+    );
 }
 
 #[test]

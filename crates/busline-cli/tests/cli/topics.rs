@@ -82,8 +82,6 @@ fn topics_that_cannot_be_are_named() {
         ("topic create a.b", "AlreadyExists/CollidingName"),
         ("topic create x --partitions 0", "Invalid/Range"),
         ("topic create x --partitions 1025", "Invalid/Range"),
-        ("topic create x --retain-age 0", "Invalid/Range"),
-        ("topic create x --retain-bytes 0", "Invalid/Range"),
         ("topic create x --retain-records 0", "Invalid/Range"),
         ("topic create __x", "Invalid/ReservedName"),
         ("topic delete x", "NotFound/Topic"),
@@ -104,8 +102,8 @@ fn wrong_usage_is_2_and_names_the_nearest() {
         ("--json sub orders --json", "usage: Invalid/RepeatedFlag: --json is given twice; give it once"),
         ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it"),
         ("pub orders", "usage: Invalid/MissingArgument: <--file <FILE>|--key <KEY>> is missing; give it"),
-        ("sub orders --count -1", "usage: Invalid/Argument: '-1' for --count <N>; use a whole number"),
-        ("sub orders --count many", "usage: Invalid/Argument: 'many' for --count <N>; use a whole number"),
+        ("sub orders --count -1", "usage: Invalid/Value: '-1' for --count <N>; use a whole number"),
+        ("sub orders --count many", "usage: Invalid/Value: 'many' for --count <N>; use a whole number"),
         (
             "pub orders --file x --key k --type T",
             "usage: Invalid/Contradiction: --file <FILE> does not go with --key <KEY>; leave one of them out",
@@ -212,6 +210,17 @@ fn help_manual_and_completions_come_from_one_table() {
     assert_eq!(shop.run("man nothing").code, Some(1));
     let none = shop.run("");
     assert_eq!((none.code, none.stdout.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn bench_tells_its_own_default_of_the_bus() {
+    let shop = Shop::new();
+    for line in ["bench --help", "bench -h", "man bench"] {
+        let text = shop.run(line).stdout.replace("\\-", "-");
+        assert!(text.contains("a temporary SQLite file for each run"), "{line}: {text}");
+        assert!(!text.contains("sqlite:busline.db"), "{line}: {text}");
+    }
+    assert!(shop.run("topic list --help").stdout.contains("[default: sqlite:busline.db]"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::broken::BrokenKeys;
 use super::cell::Cell;
 use super::encoded::Encoded;
 use super::keeper::FailedItem;
+use super::process::Process;
 use super::receipt::Receipt;
 use crate::ack::Ack;
 use crate::batch::{Batch, BatchBody, Item, Settlement, behind_failed, id_of};
@@ -45,6 +46,7 @@ pub(crate) struct Line {
     sink: Arc<dyn Sink>,
     offer: SinkOffer,
     subject: String,
+    process: Process,
     deadline: Duration,
     envelopes: Semaphore,
     bytes: Semaphore,
@@ -55,6 +57,8 @@ pub(crate) struct Line {
 
 #[derive(Default)]
 struct State {
+    /// Number of the process that opened the publisher.
+    process: u32,
     /// Batches not handed over; only the last one grows.
     open: VecDeque<OpenBatch>,
     /// Batches handed over, oldest first.
@@ -119,6 +123,7 @@ impl Line {
         window_envelopes_max: usize,
         window_bytes_max: usize,
     ) -> Self {
+        let process = Process::present();
         Self {
             offer: sink.offer(),
             sink,
@@ -127,7 +132,8 @@ impl Line {
             envelopes: Semaphore::new(window_envelopes_max),
             bytes: Semaphore::new(window_bytes_max),
             stir: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State { process: process.id(), ..State::default() }),
+            process,
         }
     }
 
@@ -163,6 +169,7 @@ impl Line {
 
     /// Takes room in the window, first come first served; room that was taken goes back if the future is dropped.
     pub(crate) async fn take_room(&self, records: usize, bytes: usize) -> Result<()> {
+        self.process.check(Instant::now()).map_err(|forked| forked.at("publish", &self.subject))?;
         let closed = |_| self.closed_error();
         let envelopes = self.envelopes.acquire_many(records as u32).await.map_err(closed)?;
         let bytes = self.bytes.acquire_many(bytes as u32).await.map_err(closed)?;
@@ -179,6 +186,7 @@ impl Line {
     /// Accepts one record for which room was taken, unless the one before it of its key has failed by then.
     pub(crate) fn accept(self: &Arc<Self>, record: &Encoded, before: Option<Before<'_>>) -> Result<Receipt> {
         let now = Instant::now();
+        self.check_process(now, 1, record.len())?;
         let mut state = self.lock();
         let failed = || before.and_then(|before| Some(behind_failed(before.id, &before.receipt.error()?)));
         if let Some(refused) = state.closed.clone().or_else(failed) {
@@ -193,17 +201,26 @@ impl Line {
 
     /// Accepts records that must be stored together, for which room was taken.
     pub(crate) fn accept_atomic(self: &Arc<Self>, records: &[Encoded]) -> Result<Vec<Receipt>> {
-        let now = Instant::now();
+        let (now, bytes) = (Instant::now(), records.iter().map(Encoded::len).sum());
+        self.check_process(now, records.len(), bytes)?;
         let mut state = self.lock();
         if let Some(closed) = state.closed.clone() {
             drop(state);
-            self.give_room_back(records.len(), records.iter().map(Encoded::len).sum());
+            self.give_room_back(records.len(), bytes);
             return Err(closed);
         }
         state.start_batch(true);
         let receipts = records.iter().map(|record| state.push_into_last(record, now)).collect();
         self.after_acceptance(state);
         Ok(receipts)
+    }
+
+    /// Gives the room back in a forked child, where nobody settles anything.
+    fn check_process(&self, now: Instant, envelopes: usize, bytes: usize) -> Result<()> {
+        self.process.check(now).map_err(|forked| {
+            self.give_room_back(envelopes, bytes);
+            forked.at("publish", &self.subject)
+        })
     }
 
     fn after_acceptance(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
@@ -241,7 +258,7 @@ impl Line {
             .chain(open)
             .flat_map(|(cell, slots)| (0..slots).map(move |slot| (cell, slot)))
             .filter(|(cell, slot)| !cell.is_settled(*slot))
-            .map(|(cell, slot)| Receipt::new(Arc::clone(cell), slot))
+            .map(|(cell, slot)| Receipt::new(Arc::clone(cell), slot, state.process))
             .collect()
     }
 
@@ -424,7 +441,7 @@ impl State {
         let slot = last.slots;
         last.slots += 1;
         last.body.push(&record.record(), slot, now);
-        Receipt::new(Arc::clone(&last.cell), slot)
+        Receipt::new(Arc::clone(&last.cell), slot, self.process)
     }
 
     fn can_hand_over(&self, offer: &SinkOffer) -> bool {

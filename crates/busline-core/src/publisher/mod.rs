@@ -13,6 +13,7 @@ mod cell;
 mod encoded;
 mod keeper;
 mod line;
+mod process;
 mod publish;
 mod receipt;
 mod settings;

@@ -146,7 +146,7 @@ impl Publisher {
     ///
     /// # Errors
     /// All are definite, and nothing was accepted: `Invalid/…` as [`Envelope::validate`], `TooLarge/Record`,
-    /// `Closed/Publisher`, `Closed/RuntimeGone`.
+    /// `Closed/Publisher`, `Closed/RuntimeGone`, and `Closed/ForkedProcess` in a child of the process that opened it.
     ///
     /// # Cancel safety
     /// A dropped future has accepted nothing: acceptance is the last thing it does.
@@ -318,7 +318,7 @@ impl Publisher {
             self.inner
                 .encoder
                 .encode(envelope, Encoded::clone)
-                .map_err(|error: Error| error.clone().cause(format!("envelope {index} of the batch: {error}")))
+                .map_err(|error| error.in_part(format_args!("envelope {index} of the batch")))
         };
         envelopes.iter().enumerate().map(encode).collect()
     }

@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 
 use super::cell::{Cell, Registered};
 use crate::ack::Ack;
+use crate::bus::forked_process;
 use crate::error::{Error, Result};
 
 /// A future of the outcome of one accepted envelope.
 ///
 /// Resolves to an [`Ack`], to a definite error (certainly not stored) or to an indeterminate one
 /// ([`Error::is_definite`](crate::Error::is_definite) is false: perhaps stored), no later than the publisher's deadline
-/// plus one second. May be awaited on any runtime. Making one allocates nothing: it is a share of its batch's cell.
+/// plus one second. In a child that was forked meanwhile it is `Closed/ForkedProcess`, indeterminate. May be awaited on any runtime. Making one allocates nothing: it is a share of its batch's cell.
 ///
 /// # Cancel safety
 /// Dropping a receipt changes nothing about the envelope: a failure still reaches the failure handler.
@@ -24,12 +25,14 @@ use crate::error::{Error, Result};
 pub struct Receipt {
     cell: Arc<Cell>,
     slot: u32,
+    /// The process that opened the publisher.
+    process: u32,
     registered: Option<Registered>,
 }
 
 impl Receipt {
-    pub(crate) fn new(cell: Arc<Cell>, slot: u32) -> Self {
-        Self { cell, slot, registered: None }
+    pub(crate) fn new(cell: Arc<Cell>, slot: u32, process: u32) -> Self {
+        Self { cell, slot, process, registered: None }
     }
 
     /// The error, if the outcome is there and is one.
@@ -48,7 +51,12 @@ impl Future for Receipt {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.cell.poll(this.slot, &mut this.registered, context)
+        let outcome = this.cell.poll(this.slot, &mut this.registered, context);
+        // In a forked child nobody is left to give it. Asked only by who has to wait, since the answer costs a system call.
+        if outcome.is_pending() && this.process != std::process::id() {
+            return Poll::Ready(Err(forked_process().at("publish", "before the fork").indeterminate()));
+        }
+        outcome
     }
 }
 

@@ -257,19 +257,18 @@ impl Engine {
         }
     }
 
-    /// Ends the worker's last attempts and gives the next ones, at most `size_max` of different keys, or waits for some;
-    /// `false` when the subscription closes.
-    pub(crate) fn poll_next(&self, worker: usize, size_max: usize, context: &mut Context<'_>) -> Poll<bool> {
+    /// Ends the worker's last attempts and gives the next ones, at most `size_max` of different keys, or waits for some.
+    pub(crate) fn poll_next(&self, worker: usize, size_max: usize, context: &mut Context<'_>) -> Poll<Next> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut hand = self.hands[worker].lock();
         let mut wakes = state.finish(&mut hand.ended, self.settings.commit_records);
         let polled = if self.is_closing() {
-            Poll::Ready(false)
+            Poll::Ready(Next::End)
         } else if state.lanes.take_some(&mut hand.works, size_max) {
             // Whoever wakes one worker for several lanes relies on it to wake the next.
             wakes.idle = state.takes_idle(state.lanes.ready_count().min(1));
-            Poll::Ready(true)
+            Poll::Ready(Next::Run)
         } else {
             state.wait(worker, context.waker());
             Poll::Pending
@@ -277,8 +276,9 @@ impl Engine {
         wakes.reader = state.takes_reader();
         drop(hand);
         drop(guard);
+        let yields = wakes.wakes_somebody() && matches!(polled, Poll::Ready(Next::Run));
         self.wake(wakes);
-        polled
+        if yields { Poll::Ready(Next::Yield) } else { polled }
     }
 
     /// Takes from a worker what it has not begun and not told, because it is held up.
@@ -370,6 +370,17 @@ impl Engine {
     }
 }
 
+/// What a worker does next.
+pub(crate) enum Next {
+    /// It runs what it has in its hand.
+    Run,
+    /// The same, after whom it has woken. The runtime keeps the task that a thread woke last for that thread alone, and a
+    /// handler that blocks the thread would keep it from running.
+    Yield,
+    /// The subscription closes.
+    End,
+}
+
 /// Who is to be woken after a change.
 #[derive(Default)]
 struct Wakes {
@@ -379,6 +390,12 @@ struct Wakes {
     alarm: bool,
     /// Records that are to be parked.
     items: Vec<Item>,
+}
+
+impl Wakes {
+    fn wakes_somebody(&self) -> bool {
+        self.tender || self.reader || self.alarm || !self.idle.is_empty() || !self.items.is_empty()
+    }
 }
 
 impl State {
@@ -440,9 +457,10 @@ impl State {
         !self.idle.is_empty() && self.lanes.ready_count() == 0 && self.lanes.room().0 < self.read_min
     }
 
-    /// Whether the reader waits for room and there is some; then it is to be woken.
+    /// Whether the reader is to be woken: it waits for room and there is some, or a partition need not pause any more.
     fn takes_reader(&mut self) -> bool {
-        self.reader_waits && self.may_read() && std::mem::take(&mut self.reader_waits)
+        let has_room = self.reader_waits && self.may_read() && std::mem::take(&mut self.reader_waits);
+        has_room || self.lanes.has_relieved()
     }
 
     /// A worker that is polled for another reason while it waits must not stand in the list twice, or a wake-up meant for

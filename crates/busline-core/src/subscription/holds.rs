@@ -20,9 +20,9 @@ impl Lanes {
         self.partitions.iter_mut().filter_map(moved).collect()
     }
 
-    /// Whether some partition has moved beyond its stored offset, is being given up, or pauses until it has less.
+    /// Whether some partition has moved beyond its stored offset, or is being given up.
     pub(crate) fn is_moving(&self) -> bool {
-        self.partitions.values().any(|held| held.revoking || held.greedy || held.progress.has_unstored())
+        self.partitions.values().any(|held| held.revoking || held.progress.has_unstored())
     }
 
     /// This commit is stored.
@@ -41,7 +41,7 @@ impl Lanes {
     /// and what is read of it only keeps the others out.
     pub(crate) fn pauses(&mut self, starving: bool) -> (Shares, Shares) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        let share = self.bounds.records_max / self.partitions.len().max(1);
+        let share = self.share();
         for (partition, held) in &mut self.partitions {
             let is_full = held.progress.ahead() + self.bounds.piece() > self.bounds.ahead_max;
             held.greedy = if held.greedy { held.records > share / 2 } else { starving && held.records > share };
@@ -53,6 +53,17 @@ impl Lanes {
             }
         }
         (pause, resume)
+    }
+
+    /// Records of the window for each partition.
+    fn share(&self) -> usize {
+        self.bounds.records_max / self.partitions.len().max(1)
+    }
+
+    /// Whether a partition had more than its share, and no longer has.
+    pub(crate) fn has_relieved(&self) -> bool {
+        let share = self.share();
+        self.partitions.values().any(|held| held.greedy && held.records <= share / 2)
     }
 
     /// Starts nothing of these partitions until they are resumed.

@@ -45,6 +45,7 @@ fn watch(stop: &(Mutex<bool>, Condvar), engine: &Weak<Engine>) {
             engine.count(|stats| stats.blocked_handlers += 1);
             // What the worker has in its hand would wait behind the handler.
             engine.give_back(worker);
+            engine.with_lanes(|_| ());
             let (topic, partitions) = (&engine.place.topic, engine.hands[worker].running());
             tracing::error!("HandlerBlocked: a handler of {topic} {partitions:?} blocks its thread; its key waits");
         }

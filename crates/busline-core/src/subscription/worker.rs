@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::engine::Engine;
+use super::engine::{Engine, Next};
 use super::guarded::Ran;
 use super::hand::Pace;
 use super::handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
@@ -33,11 +34,30 @@ pub(crate) trait Runner: Send + Sync + 'static {
 /// Works until the subscription closes. One of `concurrency` long-lived tasks: none is spawned for a record.
 pub(crate) async fn work<R: Runner>(engine: Arc<Engine>, runner: Arc<R>, worker: usize) {
     let mut pace = Pace::new();
-    while poll_fn(|context| engine.poll_next(worker, runner.size_max(&pace), context)).await {
+    loop {
+        match poll_fn(|context| engine.poll_next(worker, runner.size_max(&pace), context)).await {
+            Next::Run => {}
+            Next::Yield => step_back().await,
+            Next::End => return,
+        }
         let began = Instant::now();
         let waited = runner.run(&engine, worker).await;
         pace.note(began.elapsed(), waited);
     }
+}
+
+/// Lets others run first. Where the runtime's own yield would set the task aside for this thread, this queues it where
+/// every thread finds it.
+async fn step_back() {
+    let mut stepped = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut stepped, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A handler that gets one event at a time.

@@ -32,7 +32,7 @@ pub(super) fn read(body: &Bytes, text: &str) -> Option<Envelope> {
         event_type: event_type.into(),
         event_version: version_of(sequence)?,
         schema: rest.owned(r#","dataschema":""#),
-        occurred_at: OccurredAt::parse(time).ok()?,
+        occurred_at: OccurredAt::read(time).ok()?,
         source: Some(source.into()),
         tenant: rest.owned(r#","tenantid":""#),
         correlation_id: rest.owned(r#","correlationid":""#),

@@ -12,7 +12,7 @@ use crate::error::Result;
 /// `Invalid/Time` for a malformed time, `Invalid/Type` for another value than text.
 pub(super) fn take_time(name: &str, members: &mut Members<'_>) -> Result<OccurredAt> {
     match members.take_text(name)? {
-        Some(text) => OccurredAt::parse(&text),
+        Some(text) => OccurredAt::read(&text),
         None => Ok(OccurredAt::utc(Timestamp::UNIX_EPOCH)),
     }
 }

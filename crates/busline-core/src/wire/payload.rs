@@ -79,7 +79,7 @@ fn text_bytes(body: &Bytes, raw: &str) -> Result<Bytes> {
 pub(super) fn binary(content_type: Option<&str>, raw: &str) -> Result<Payload> {
     let bytes = Bytes::from(decode_base64(raw)?);
     match content_type {
-        Some(kind) if is_json_type(kind) => Payload::bytes_of(kind, bytes),
+        Some(kind) if is_json_type(kind) => Payload::checked(kind, bytes),
         Some(kind) => Ok(Payload::trusted_bytes(kind, bytes)),
         None => Ok(match RawJson::new(bytes.clone()) {
             Ok(json) => Payload::raw_json(json),

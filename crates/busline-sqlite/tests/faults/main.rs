@@ -9,6 +9,7 @@ mod bad_files;
 mod closing;
 mod damage;
 mod disk_full;
+mod forked;
 mod format;
 mod locked;
 mod model;
