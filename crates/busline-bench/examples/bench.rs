@@ -58,7 +58,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<BenchRequest> {
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
         match name.as_str() {
-            "--bus" => request.bus = Some(value),
+            "--bus" => request.buses.push(value),
             "--level" if value == "all" => request.levels = Level::ALL.into(),
             "--level" => request.levels = value.split(',').map(str::parse).collect::<Result<_>>()?,
             "--mode" if value == "all" => request.modes = Mode::ALL.into(),

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use busline::TopicName;
 #[cfg(feature = "sqlite")]
-use busline::TopicSpec;
+use busline::{TopicName, TopicSpec};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
@@ -132,6 +131,10 @@ async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory
 }
 
 /// Reads what the burst stored, by a group and by the twin, and follows a second burst.
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(unused_variables, reason = "only a file has a reading twin to take turns with")
+)]
 async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first: ReadFirst) -> Result<Reading> {
     #[cfg(feature = "sqlite")]
     let read_twin = || stage.file().map(|file| crate::twin::read(&file, &stage.topics)).transpose();
@@ -149,8 +152,9 @@ async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first
     })
 }
 
-fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread().enable_time().build().context("build a runtime")
+/// A runtime for one run.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("build a runtime")
 }
 
 /// Tasks left, once there is none or a short time has passed: one that was joined is counted until its worker has let go.
@@ -204,8 +208,10 @@ fn clear(stage: &Stage) -> Result<()> {
     }
     runtime()?.block_on(async {
         let bus = busline::connect(&stage.url).await?;
-        for topic in stage.topics.iter().chain(&stage.followed_topics) {
-            bus.driver().delete_topic(&TopicName::new(topic)?).await?;
+        for topic in bus.driver().topics().await? {
+            if stage.owns(topic.name.as_str()) {
+                bus.driver().delete_topic(&topic.name).await?;
+            }
         }
         bus.close(CLOSE_MAX).await?;
         Ok(())

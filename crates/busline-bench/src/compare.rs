@@ -28,7 +28,7 @@ impl Figure {
     }
 }
 
-/// The runs of one level and mode.
+/// The runs of one bus, level and mode.
 ///
 /// A ratio is taken within each run, whose twin ran directly behind it, and only then its median: so its spread is that
 /// of the comparison, not that of the machine.
@@ -105,16 +105,28 @@ pub struct Summary {
     pub success_percent: f64,
 }
 
-/// One summary for each level and mode, in the order of their first runs.
+/// One summary for each bus, level and mode, in the order of their first runs.
 pub(crate) fn summarize(results: &[RunResult]) -> Vec<Summary> {
-    let mut pairs: Vec<(Level, Mode)> = Vec::new();
+    let mut loads: Vec<(&str, Level, Mode)> = Vec::new();
     for result in results {
-        if !pairs.contains(&(result.level, result.mode)) {
-            pairs.push((result.level, result.mode));
+        let load = (result.bus.as_str(), result.level, result.mode);
+        if !loads.contains(&load) {
+            loads.push(load);
         }
     }
-    let of = |(level, mode)| results.iter().filter(move |result| (result.level, result.mode) == (level, mode));
-    pairs.into_iter().filter_map(|pair| summary(&of(pair).collect::<Vec<_>>())).collect()
+    let of = |load| results.iter().filter(move |it| (it.bus.as_str(), it.level, it.mode) == load);
+    loads.into_iter().filter_map(|load| summary(&of(load).collect::<Vec<_>>())).collect()
+}
+
+/// The buses, in the order of their first summaries.
+pub(crate) fn buses(summaries: &[Summary]) -> Vec<&str> {
+    let mut buses = Vec::new();
+    for summary in summaries {
+        if !buses.contains(&summary.bus.as_str()) {
+            buses.push(&summary.bus);
+        }
+    }
+    buses
 }
 
 fn summary(runs: &[&RunResult]) -> Option<Summary> {

@@ -5,11 +5,13 @@
 //!
 //! ```text
 //! request ─→ run ─→ burst_run ─→ publishing      senders, receipts, latency
-//!             │         ├──────→ consuming       groups, handlers, order at the handlers
+//!             │  ↑      ├──────→ consuming       groups, handlers, order at the handlers
+//!             │ contender: the buses, run by run in turn
 //!             │         ├──────→ measure         memory, processor time, what is left
 //!             │         └──────→ dump            what stands in the store
 //!             ├───────→ twin                     the raw client in one loop
 //!             └─ result ─→ compare ─→ targets, warnings ─→ report
+//!                   └────→ side_by_side ─→ verdict ──────────┘
 //! ```
 //! It is no load generator for a service: every level is one burst from one process.
 
@@ -18,6 +20,7 @@ mod arrivals;
 mod burst_run;
 mod compare;
 mod consuming;
+mod contender;
 mod dump;
 mod latency;
 mod measure;
@@ -29,10 +32,12 @@ mod result;
 mod run;
 #[cfg(feature = "sqlite")]
 mod scenario;
+mod side_by_side;
 mod targets;
 mod twin;
 #[cfg(feature = "sqlite")]
 mod two_processes;
+mod verdict;
 mod warnings;
 mod workload;
 

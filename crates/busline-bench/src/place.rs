@@ -53,6 +53,13 @@ impl Place {
 const PREFIX: &str = "busline-bench-";
 
 impl Stage {
+    /// Whether this topic is one of the run's, or holds what a group has parked of one.
+    pub(crate) fn owns(&self, name: &str) -> bool {
+        let mut own = self.topics.iter().chain(&self.followed_topics);
+        let parking = name.strip_prefix("__parked.").and_then(|rest| rest.split_once("..")).map(|(topic, _)| topic);
+        own.any(|topic| topic == name || Some(topic.as_str()) == parking)
+    }
+
     /// The SQLite file of the bus, if it is one.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         file_of(&self.url)

@@ -9,8 +9,9 @@ use crate::workload::{Level, Mode, PAYLOAD_BYTES, Shape, TOPICS};
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BenchRequest {
-    /// The bus, as a URL. Default: a temporary SQLite file for each run.
-    pub bus: Option<String>,
+    /// The buses, as URLs: each run goes over all of them before the next one. At most 8; default none, which is a
+    /// temporary SQLite file for each run.
+    pub buses: Vec<String>,
     /// Levels in the order they are run. Default: all but flood, which alone takes longer than the rest together.
     pub levels: Vec<Level>,
     /// Modes. Default: all.
@@ -27,12 +28,19 @@ pub struct BenchRequest {
     pub topics: usize,
     /// A file for the results, written anew after each run.
     pub json: Option<PathBuf>,
+    /// A file for the report as Markdown, written anew after each run.
+    pub markdown: Option<PathBuf>,
+    /// A file for the report as one page with plots, written anew after each run.
+    pub html: Option<PathBuf>,
 }
+
+/// Most buses of one benchmark: each one more is that much longer between two runs of the same one.
+const BUSES_MAX: usize = 8;
 
 impl Default for BenchRequest {
     fn default() -> Self {
         Self {
-            bus: None,
+            buses: Vec::new(),
             levels: vec![Level::Low, Level::Medium, Level::High, Level::Extreme, Level::Surge],
             modes: Mode::ALL.into(),
             runs: 3,
@@ -41,6 +49,8 @@ impl Default for BenchRequest {
             senders: None,
             topics: TOPICS,
             json: None,
+            markdown: None,
+            html: None,
         }
     }
 }
@@ -63,6 +73,8 @@ impl BenchRequest {
         let window = self.window_envelopes;
         check((1..=1_000_000).contains(&window), format!("window = {window} (1 to 1,000,000 envelopes)"));
         check((1..=50).contains(&self.topics), format!("topics = {} (1 to 50)", self.topics));
+        let buses = self.buses.len();
+        check(buses <= BUSES_MAX, format!("buses = {buses} (at most {BUSES_MAX})"));
         check(self.senders != Some(0), "senders = 0 (at least 1)".into());
         if let Some(bytes) = self.payload_bytes {
             let (min, max) = (PAYLOAD_BYTES.start(), PAYLOAD_BYTES.end());
@@ -87,9 +99,15 @@ mod tests {
 
     #[test]
     fn all_fields_out_of_range_are_named_at_once() {
-        let request = BenchRequest { runs: 0, window_envelopes: 0, payload_bytes: Some(1), ..BenchRequest::default() };
+        let request = BenchRequest {
+            buses: vec!["memory:".into(); 9],
+            runs: 0,
+            window_envelopes: 0,
+            payload_bytes: Some(1),
+            ..BenchRequest::default()
+        };
         let text = request.validate().expect_err("refused").to_string();
-        for field in ["runs", "window", "payload"] {
+        for field in ["runs", "window", "payload", "buses"] {
             assert!(text.contains(field), "{text}");
         }
         BenchRequest::default().validate().expect("defaults are legal");

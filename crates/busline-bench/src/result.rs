@@ -20,7 +20,7 @@ pub struct BenchReport {
     pub machine: Machine,
     /// One for each measured run, in their order.
     pub results: Vec<RunResult>,
-    /// One for each level and mode: medians of the runs.
+    /// One for each bus, level and mode: medians of the runs.
     pub summaries: Vec<Summary>,
     /// Promised figures that this benchmark measured.
     pub targets: Vec<Target>,
@@ -39,7 +39,7 @@ impl BenchReport {
 /// order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunResult {
-    /// The backend.
+    /// The backend, with a number where several buses of a benchmark have the same.
     pub bus: String,
     /// How much was published.
     pub level: Level,
@@ -129,8 +129,9 @@ impl RunResult {
     }
 }
 
-/// The native twin of one run: one raw loop that stores the same rows in transactions of the same sizes; in mode `sync`
-/// one transaction for each envelope.
+/// The native twin of one run, one raw loop. SQLite: the same rows in transactions of the same sizes; in mode `sync` one
+/// transaction for each envelope. NATS: a message and an ack for each envelope, in the same window; in mode `sync` one
+/// after the other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TwinResult {
     /// Envelopes it stored: all, or the first of a long run in mode `sync`.
@@ -143,7 +144,7 @@ pub struct TwinResult {
     pub client_cpu_us: f64,
     /// The run's `client_cpu_us` ÷ this one's.
     pub ratio_cpu: Option<f64>,
-    /// From before a transaction's first envelope to the end of its commit.
+    /// SQLite: from before a transaction's first envelope to the end of its commit. NATS: from the call to the ack.
     pub transaction_ms: Option<Percentiles>,
     /// In mode `sync`: the run's median from call to ack ÷ the twin's.
     pub ratio_p50: Option<f64>,

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;
 use crate::consuming::concurrency_of;
+use crate::contender::{Contender, contenders, turn};
 use crate::measure::{Load, Machine};
 use crate::place::Place;
-use crate::report::json;
+use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
 use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
@@ -57,11 +58,12 @@ impl Progress for Quiet {
 /// something is no error: see [`BenchReport::is_sound`].
 pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchReport> {
     request.validate()?;
-    let place = Place::new(request.bus.as_deref())?;
+    let buses = contenders(&request.buses)?;
     let load = Load::now()?;
+    let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {
         schema: SCHEMA,
-        machine: Machine::of(&place.folder().canonicalize().context("find the temporary folder")?),
+        machine: Machine::of(&folder),
         results: Vec::new(),
         summaries: Vec::new(),
         targets: Vec::new(),
@@ -69,30 +71,43 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
     };
     let pairs: Vec<(Level, Mode)> =
         request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
-    progress.begin(pairs.len() as u64 * (1 + u64::from(request.runs)));
+    progress.begin((pairs.len() * buses.len()) as u64 * (1 + u64::from(request.runs)));
     'all: for (level, mode) in pairs {
-        progress.step(&format!("{level} {mode}: warm-up"));
-        measure(&place, &warm_up(level, mode, request)?, ReadFirst::Bus)?;
+        for bus in &buses {
+            progress.step(&format!("{level} {mode} {}: warm-up", bus.label));
+            measure(&bus.place, &warm_up(level, mode, request)?, ReadFirst::Bus)?;
+        }
         let workload = Workload::new(level, mode, &request.shape())?;
         for run in 1..=request.runs {
-            if progress.is_cancelled() {
-                break 'all;
-            }
-            progress.step(&format!("{level} {mode}: run {run} of {}", request.runs));
-            let run_load = Load::now()?;
-            let first = if run % 2 == 1 { ReadFirst::Bus } else { ReadFirst::Twin };
-            let measured = measure(&place, &workload, first)?;
-            let twins = run_twins(&place, &workload, &measured)?;
-            let others_cpu_percent = run_load.others_since()? * 100.0;
-            report.results.push(RunResult { others_cpu_percent, ..result_of(&workload, run, &measured, twins) });
-            conclude(&mut report, load.others_since()?);
-            if let Some(file) = &request.json {
-                json::write(file, &report)?;
+            for bus in turn(&buses, run) {
+                if progress.is_cancelled() {
+                    break 'all;
+                }
+                progress.step(&format!("{level} {mode} {}: run {run} of {}", bus.label, request.runs));
+                report.results.push(run_once(bus, &workload, run)?);
+                conclude(&mut report, load.others_since()?);
+                write(request, &report)?;
             }
         }
     }
     progress.end();
     Ok(report)
+}
+
+/// One run of one bus, and its twins directly behind it.
+fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult> {
+    let load = Load::now()?;
+    let first = if run % 2 == 1 { ReadFirst::Bus } else { ReadFirst::Twin };
+    let measured = measure(&bus.place, workload, first)?;
+    let twins = run_twins(&bus.place, workload, &measured)?;
+    let others_cpu_percent = load.others_since()? * 100.0;
+    Ok(RunResult { bus: bus.label.clone(), others_cpu_percent, ..result_of(workload, run, &measured, twins) })
+}
+
+fn write(request: &BenchRequest, report: &BenchReport) -> Result<()> {
+    request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))?;
+    request.markdown.as_ref().map_or(Ok(()), |file| replace(file, markdown::render(report).as_bytes()))?;
+    request.html.as_ref().map_or(Ok(()), |file| replace(file, html::render(report).as_bytes()))
 }
 
 /// As many envelopes as bring everything into use; a flood's own number would only take longer.
@@ -105,6 +120,7 @@ fn conclude(report: &mut BenchReport, others: f64) {
     report.summaries = summarize(&report.results);
     report.targets = targets::judge(&report.summaries);
     report.warnings = warnings::of(&report.machine, &report.summaries, others);
+    report.warnings.extend(warnings::of_durability(&report.results));
 }
 
 /// The twins of one run.
@@ -118,6 +134,18 @@ struct TwinFigures {
     per_second: f64,
     cpu_us: f64,
     transaction_ms: Option<crate::latency::Percentiles>,
+}
+
+#[cfg(any(feature = "sqlite", feature = "nats"))]
+impl TwinFigures {
+    fn of(run: &crate::twin::TwinRun) -> Self {
+        Self {
+            envelopes: run.envelopes,
+            per_second: per_second(run.envelopes, run.stored_in),
+            cpu_us: micros_each(run.cpu, run.envelopes),
+            transaction_ms: run.latencies.percentiles(),
+        }
+    }
 }
 
 /// What the reading twin came to.
@@ -141,25 +169,49 @@ fn reading_twin_of(_measured: &Measured) -> Option<ReadingTwin> {
     None
 }
 
-#[cfg(not(feature = "sqlite"))]
-fn run_twins(_place: &Place, _workload: &Workload, _measured: &Measured) -> Result<Option<Twins>> {
-    Ok(None)
+/// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with.
+#[cfg_attr(not(any(feature = "sqlite", feature = "nats")), expect(unused_variables, reason = "no twin in this build"))]
+fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+    if !measured.is_sound(workload) {
+        return Ok(None);
+    }
+    match measured.backend.as_str() {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => sqlite_twins(place, workload, measured),
+        #[cfg(feature = "nats")]
+        "nats" => nats_twins(place, workload).map(Some),
+        _ => Ok(None),
+    }
 }
 
-/// Envelopes that the twin of mode `sync` stores at most: each costs a sync, and a median needs no more.
-#[cfg(feature = "sqlite")]
+/// Envelopes that the twin of mode `sync` stores at most: each costs a sync or a way to a server and back, and a median
+/// needs no more.
+#[cfg(any(feature = "sqlite", feature = "nats"))]
 const SYNC_TWIN_ENVELOPES_MAX: u64 = 2_000;
 
-#[cfg(feature = "sqlite")]
-fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+#[cfg(feature = "nats")]
+fn nats_twins(place: &Place, workload: &Workload) -> Result<Twins> {
     use crate::twin::Bodies;
 
-    // A run that is not sound gets no figures, and so nothing to compare them with.
-    let Some(transactions) = measured.transactions.as_ref().filter(|_| measured.is_sound(workload)) else {
-        return Ok(None);
+    let run = |workload: &Workload, bodies| -> Result<TwinFigures> {
+        let stage = place.stage(workload.topics);
+        let publishing = crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies);
+        Ok(TwinFigures::of(&crate::burst_run::runtime()?.block_on(publishing)?))
     };
+    if workload.mode == Mode::Sync {
+        let first = workload.cut_to(workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX));
+        return Ok(Twins { encoding: run(&first, Bodies::Encoded)?, premade: None });
+    }
+    Ok(Twins { encoding: run(workload, Bodies::Encoded)?, premade: Some(run(workload, Bodies::Premade)?) })
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
+    use crate::twin::Bodies;
+
+    let Some(transactions) = &measured.transactions else { return Ok(None) };
     if let Some(twin) = &measured.reading.twin {
-        ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
+        anyhow::ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
     }
     if workload.mode == Mode::Sync {
         let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
@@ -189,12 +241,7 @@ fn run_twin(
     anyhow::ensure!(dump.verdict.is_perfect(), "the twin is wrong: {:?}", dump.verdict);
     anyhow::ensure!(dump.transactions.len() == transactions.len(), "the twin's transactions are not those of the run");
     crate::place::remove_file(&path);
-    Ok(TwinFigures {
-        envelopes: run.envelopes,
-        per_second: per_second(run.envelopes, run.stored_in),
-        cpu_us: micros_each(run.cpu, run.envelopes),
-        transaction_ms: run.latencies.percentiles(),
-    })
+    Ok(TwinFigures::of(&run))
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {

@@ -2,6 +2,7 @@
 
 use crate::compare::Summary;
 use crate::measure::Machine;
+use crate::result::RunResult;
 use crate::targets::{OTHERS_MAX_PERCENT, RUNS_MIN};
 use crate::workload::{Level, Mode};
 
@@ -48,11 +49,31 @@ pub(crate) fn of(machine: &Machine, summaries: &[Summary], others: f64) -> Vec<S
     warnings
 }
 
+/// A warning if the acks of the buses attest different things.
+pub(crate) fn of_durability(results: &[RunResult]) -> Option<String> {
+    let mut attested: Vec<(&str, &str)> = Vec::new();
+    for result in results {
+        let pair = (result.bus.as_str(), result.durability.as_str());
+        if !attested.contains(&pair) {
+            attested.push(pair);
+        }
+    }
+    let differ = attested.iter().any(|(_, durability)| *durability != attested[0].1);
+    let named: Vec<String> = attested.iter().map(|(bus, durability)| format!("{bus} {durability}")).collect();
+    differ.then(|| {
+        format!(
+            "Acks attest different durability ({}): the weaker one is faster for that reason too. Compare buses that \
+             attest the same before you choose by speed.",
+            named.join(", ")
+        )
+    })
+}
+
 /// Bursts of some milliseconds spread for reasons of their own; targets are stated for longer ones.
 fn wide_spread(summary: &Summary) -> Option<String> {
     let spread = summary.ratio_acked?.spread_percent;
     let wide = spread > SPREAD_MAX && summary.level >= Level::Surge;
-    wide.then(|| format!("{} {} (± {spread:.0} %)", summary.level, summary.mode))
+    wide.then(|| format!("{} {} {} (± {spread:.0} %)", summary.bus, summary.level, summary.mode))
 }
 
 #[cfg(test)]
@@ -76,5 +97,18 @@ mod tests {
         for part in ["--release", "TMPDIR", "50 %", "--runs 5"] {
             assert!(found.iter().any(|warning| warning.contains(part)), "{part} in {found:?}");
         }
+    }
+
+    #[test]
+    fn different_durability_is_named_bus_by_bus_and_the_same_is_not() {
+        let bus = |bus: &str, durability: &str| RunResult {
+            bus: bus.into(),
+            durability: durability.into(),
+            ..sample::run(1)
+        };
+        let alike = [bus("sqlite", "written × 1"), bus("nats", "written × 1")];
+        assert_eq!(of_durability(&alike), None);
+        let found = of_durability(&[bus("sqlite", "synced × 1"), bus("nats", "written × 1")]).expect("a warning");
+        assert!(found.contains("sqlite synced × 1, nats written × 1"), "{found}");
     }
 }

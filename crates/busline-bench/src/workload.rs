@@ -178,7 +178,7 @@ impl Workload {
     }
 
     /// The first events of it.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "nats"))]
     pub(crate) fn cut_to(&self, envelopes: u64) -> Self {
         Self { envelopes, ..self.clone() }
     }
@@ -200,7 +200,7 @@ impl Workload {
     }
 
     /// All events, round by round over the aggregates: the order in which one loop publishes them.
-    #[cfg(any(feature = "sqlite", test))]
+    #[cfg(any(feature = "sqlite", feature = "nats", test))]
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
         let aggregates = self.aggregates as u64;
         (0..self.envelopes).map(move |i| Event { aggregate: (i % aggregates) as usize, version: i / aggregates + 1 })

@@ -3,7 +3,13 @@
 use busline_bench::{BenchRequest, Level, Mode, Quiet, run, write_table};
 
 fn small(bus: Option<String>) -> BenchRequest {
-    BenchRequest { bus, levels: vec![Level::Low], modes: Mode::ALL.into(), runs: 2, ..BenchRequest::default() }
+    BenchRequest {
+        buses: bus.into_iter().collect(),
+        levels: vec![Level::Low],
+        modes: Mode::ALL.into(),
+        runs: 2,
+        ..BenchRequest::default()
+    }
 }
 
 /// One test, because threads of another one would be counted as left behind.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::exec::CommandLine;
 
-/// An event bus for domain events: durable, in order per key, on a local file.
+/// An event bus for domain events: durable, in order per key, on a local file or on NATS.
 #[derive(Debug, Parser)]
 #[command(
     name = "busline",
@@ -54,7 +54,7 @@ Ctrl-C once stops in order: what was accepted gets its outcome. Ctrl-C twice sto
 /// Flags that stand before or after the command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The bus: sqlite:PATH is a durable log in one file, memory: ends with the process
+    /// The bus: sqlite:PATH a file, nats://HOST a server, memory: ends with the process
     #[arg(
         long,
         global = true,
@@ -63,7 +63,7 @@ pub(crate) struct Global {
         hide_env_values = true,
         default_value = "sqlite:busline.db"
     )]
-    pub(crate) bus: String,
+    pub(crate) bus: Vec<String>,
     /// Print data as JSON, one object a line [default: readable lines]
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -86,7 +86,7 @@ pub(crate) enum Command {
     /// List, show, replay and discard what groups have parked
     #[command(subcommand, after_help = PARKED_EXAMPLES)]
     Parked(Parked),
-    /// Show the backend, what it can do, every limit, and whether the file is well
+    /// Show the backend, what it can do, every limit, and whether the file or the servers are well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
     /// Print the completions of a shell
@@ -110,6 +110,7 @@ fn bus_of_bench() -> Arg {
         .value_name("URL")
         .env("BUSLINE_URL")
         .hide_env_values(true)
+        .action(clap::ArgAction::Append)
         .help("The bus to measure [default: a temporary SQLite file for each run]")
 }
 
@@ -156,12 +157,18 @@ pub(crate) struct Bench {
         value_name = "WORKLOAD",
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
-        conflicts_with_all = ["level", "mode", "window", "topics", "file"]
+        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "file"]
     )]
     pub(crate) workload: Vec<String>,
     /// What the workload wake starts
     #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
     pub(crate) publish_process: Vec<String>,
+    /// File for the report as Markdown; the table still goes to stdout [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<std::path::PathBuf>,
+    /// File for the report as one page with plots, which needs no network [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<std::path::PathBuf>,
     /// With --json: the file that gets the results, the machine and every run; the table then goes to stdout
     #[arg(value_name = "FILE", requires = "json")]
     pub(crate) file: Option<std::path::PathBuf>,
@@ -172,13 +179,18 @@ Examples:
   busline bench
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
-  busline bench --workload consume,wake --runs 5";
+  busline bench --workload consume,wake --runs 5
+  busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
 
 const BENCH_CONTRACT: &str = "\
 Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
-stores the same rows in the same batch sizes, and reads them; every figure is also given as a ratio to it. A speed is
+stores the same rows in the same batch sizes, and reads them; on NATS it publishes the same bytes in the same window.
+Its figures are checked in the same way, and every figure is also given as a ratio to it. A speed is
 printed only after a dump of the store has shown every envelope, and handlers got each, once and in order; else the
-exit status is 1.";
+exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the bounded reads of its driver.
+
+--bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on topics with a random
+suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.";
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:
@@ -209,7 +221,8 @@ the first parked event of each key, and keys are taken whole.";
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   busline doctor
-  busline doctor --json --bus sqlite:shop.db";
+  busline doctor --json --bus sqlite:shop.db
+  busline doctor --bus nats://localhost:4222";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

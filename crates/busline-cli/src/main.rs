@@ -86,7 +86,9 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<(Cli, UrlSource), Exit
 /// Runs the command on a thread of its own, so that a second Ctrl-C ends the process even while stdout blocks.
 fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
     let form = if cli.global.json { Form::Json } else { Form::Text };
-    let job = Job::new(cli.command, Target::new(cli.global.bus, url_source)?)?;
+    let mut buses = cli.global.bus.into_iter().map(|url| Target::new(url, url_source));
+    let first = buses.next().transpose()?.ok_or_else(|| Error::invalid("MissingArgument").next("give --bus"))?;
+    let job = Job::new(cli.command, first, buses.collect::<Result<_>>()?)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use busline::{Bus, Error, Result};
+use busline::{Bus, Error, Found, Result};
 
 /// A URL, with what may be said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,14 @@ impl Target {
             return Ok(None);
         }
         self.connect().await.map(Some)
+    }
+
+    /// As [`connect_existing`](Self::connect_existing), with what the backend found out about its servers.
+    pub(crate) async fn examine(&self) -> Result<Option<Found>> {
+        if self.is_missing() {
+            return Ok(None);
+        }
+        busline::connect_with_facts(&self.url).await.map(Some)
     }
 
     /// The file of an embedded bus.

@@ -36,11 +36,15 @@ pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
 }
 
 /// The flag that stands for all commands and is given twice, which clap takes for one that overrides the other.
+///
+/// `bench` takes several buses, if all of them stand behind it.
 pub(crate) fn repeated_global(arguments: &[OsString]) -> Option<Error> {
     let flags = || arguments.iter().map(OsString::as_os_str).take_while(|argument| *argument != "--");
+    let count = |flag| flags().filter(|argument| is_flag(argument, flag)).count();
+    let takes_several = |flag| flag == "--bus" && arguments.get(1).is_some_and(|command| command == "bench");
     ["--bus", "--json"]
         .into_iter()
-        .find(|flag| flags().filter(|argument| is_flag(argument, flag)).count() > 1)
+        .find(|flag| count(flag) > 1 && !takes_several(*flag))
         .map(|flag| repeated(flag).at("usage", ""))
 }
 
@@ -155,5 +159,7 @@ mod tests {
         assert!(repeated("busline --json sub t --json").is_some());
         assert_eq!(repeated("busline --json sub t -- --json"), None);
         assert_eq!(repeated("busline --bus a sub --busy"), None);
+        assert_eq!(repeated("busline bench --bus a --runs 2 --bus=b"), None);
+        assert!(repeated("busline --bus a bench --bus b").is_some(), "clap would forget the first one");
     }
 }

@@ -56,6 +56,11 @@ impl NatsDriver {
         self.admin.client()
     }
 
+    /// What was found out at open about the server and what is used of it, for people: a name and a text each.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        self.server.facts(self.config.strategy)
+    }
+
     pub(crate) fn admin(&self) -> Result<&Admin> {
         if self.closed.load(Ordering::Acquire) { Err(bus_closed()) } else { Ok(&self.admin) }
     }

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admin::Admin;
-use crate::config::NatsConfig;
+use crate::config::{NatsConfig, Strategy};
 use crate::monitoring;
+use crate::sink;
 use crate::topics::{StreamConfig, StreamFeatures};
 
 /// The server's level of the JetStream API that first has a feature.
@@ -16,6 +17,11 @@ const LEVEL_FAST: u32 = 4;
 /// What was found out about the servers.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
+    version: String,
+    /// The cluster's name; none of a server that stands alone.
+    cluster: Option<String>,
+    /// The server's level of the JetStream API.
+    level: u32,
     pub(crate) features: StreamFeatures,
     pub(crate) payload_bytes_max: usize,
     /// Every server said that it syncs before it acks.
@@ -44,7 +50,36 @@ impl Server {
         let level = account.api.level;
         let features = StreamFeatures { atomic: level >= LEVEL_ATOMIC, fast: level >= LEVEL_FAST };
         let syncs = monitoring::all_sync(&config.monitors, config.connect_timeout).await?;
-        Ok(Self { features, payload_bytes_max: info.max_payload, syncs })
+        let (version, cluster) = (info.version, info.cluster);
+        Ok(Self { version, cluster, level, features, payload_bytes_max: info.max_payload, syncs })
+    }
+
+    /// What was found out, for people: a name and a text each.
+    pub(crate) fn facts(&self, strategy: Strategy) -> Vec<(&'static str, String)> {
+        let place = self.cluster.as_ref().map_or("alone".into(), |cluster| format!("in cluster {cluster}"));
+        let publishing = match (strategy, self.features.fast) {
+            (Strategy::Pipelined, _) => "pipelined, as strategy=pipelined asks",
+            (_, true) => "fast ingest; pipelined where positions are required",
+            (_, false) => "pipelined: fast ingest needs API level 4",
+        };
+        let atomic = match self.features.atomic {
+            true => format!("up to {} records", sink::ATOMIC_RECORDS_MAX),
+            false => format!("none: they need API level {LEVEL_ATOMIC}"),
+        };
+        let durability = match self.syncs {
+            true => "synced: each server says that it syncs before it acks",
+            false => {
+                "written: no server says that it syncs before it acks; for synced set sync_interval: always there and \
+                 monitor=HOST:PORT in the URL"
+            }
+        };
+        vec![
+            ("server", format!("nats-server {}, {place}", self.version)),
+            ("JetStream API", format!("level {}", self.level)),
+            ("publishing", publishing.into()),
+            ("atomic batches", atomic),
+            ("durability", durability.into()),
+        ]
     }
 
     /// What an ack of this stream is worth.
@@ -81,6 +116,26 @@ fn check_version(version: &str) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn server(features: StreamFeatures, syncs: bool) -> Server {
+        Server { version: "2.15.1".into(), cluster: None, level: 4, features, payload_bytes_max: 1 << 20, syncs }
+    }
+
+    #[test]
+    fn facts_name_what_is_used_and_why_nothing_better_is() {
+        let text = |fast, atomic, syncs, strategy| {
+            format!("{:?}", server(StreamFeatures { fast, atomic }, syncs).facts(strategy))
+        };
+        let best = text(true, true, true, Strategy::Best);
+        for part in ["2.15.1, alone", "level 4", "fast ingest;", "up to ", "synced: each"] {
+            assert!(best.contains(part), "{part}: {best}");
+        }
+        let old = text(false, false, false, Strategy::Best);
+        for part in ["needs API level 4", "need API level 2", "written: no server says"] {
+            assert!(old.contains(part), "{part}: {old}");
+        }
+        assert!(text(true, true, false, Strategy::Pipelined).contains("as strategy=pipelined asks"));
+    }
+
     #[test]
     fn old_servers_are_refused_by_name() {
         assert_eq!(check_version("2.9.10").expect_err("old").code(), "Unsupported/ServerVersion");
@@ -98,7 +153,7 @@ mod tests {
             ..StreamConfig::default()
         };
         let features = StreamFeatures { atomic: true, fast: true };
-        let server = |syncs| Server { features, payload_bytes_max: 1 << 20, syncs };
+        let server = |syncs| server(features, syncs);
         assert_eq!(server(false).medium(&stream("file", None)), Medium::Written);
         assert_eq!(server(true).medium(&stream("file", None)), Medium::Synced);
         assert_eq!(server(true).medium(&stream("file", Some("async"))), Medium::Memory);

@@ -22,6 +22,32 @@ const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST, kafka://HO
 /// # Cancel safety
 /// Dropping the future may leave a new, empty file behind.
 pub async fn connect(url: &str) -> Result<Bus> {
+    connect_with_facts(url).await.map(|found| found.bus)
+}
+
+/// A bus, with what its backend found out about the servers.
+#[derive(Debug)]
+pub struct Found {
+    /// The bus.
+    pub bus: Bus,
+    /// For people: a name and a text each, in the backend's own words; empty where there is no server.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+impl Found {
+    fn without_server(bus: Bus) -> Self {
+        Self { bus, facts: Vec::new() }
+    }
+}
+
+/// As [`connect`], and says what was found out about the servers: their version, what is used of it, and what acks attest.
+///
+/// # Errors
+/// Those of [`connect`].
+///
+/// # Cancel safety
+/// That of [`connect`].
+pub async fn connect_with_facts(url: &str) -> Result<Found> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(unknown_scheme("").at("connect", "to a URL without a scheme"));
     };
@@ -32,13 +58,13 @@ pub async fn connect(url: &str) -> Result<Bus> {
             .at("connect", format!("{}:", escaped(scheme))));
     }
     match scheme {
-        "memory" if rest.is_empty() => Ok(Bus::new(Arc::new(MemoryDriver::new()))),
+        "memory" if rest.is_empty() => Ok(Found::without_server(Bus::new(Arc::new(MemoryDriver::new())))),
         "memory" => {
             Err(Error::invalid("Url").cause("memory: takes no path").next("use memory:").at("connect", "memory:"))
         }
-        "sqlite" => sqlite(rest).await,
+        "sqlite" => sqlite(rest).await.map(Found::without_server),
         "nats" | "tls" => nats(url).await,
-        "kafka" => kafka(url).await,
+        "kafka" => kafka(url).await.map(Found::without_server),
         _ => Err(unknown_scheme(scheme).at("connect", format!("{}:", escaped(scheme)))),
     }
 }
@@ -84,13 +110,14 @@ async fn sqlite(_path: &str) -> Result<Bus> {
 }
 
 #[cfg(feature = "nats")]
-async fn nats(url: &str) -> Result<Bus> {
+async fn nats(url: &str) -> Result<Found> {
     let driver = busline_nats::NatsDriver::open(busline_nats::NatsConfig::from_url(url)?).await?;
-    Ok(Bus::new(Arc::new(driver)))
+    let facts = driver.facts();
+    Ok(Found { bus: Bus::new(Arc::new(driver)), facts })
 }
 
 #[cfg(not(feature = "nats"))]
-async fn nats(_url: &str) -> Result<Bus> {
+async fn nats(_url: &str) -> Result<Found> {
     Err(left_out("nats", "build with the feature 'nats'"))
 }
 
@@ -123,5 +150,17 @@ mod kafka_tests {
         let error = connect("kafka://user:geheim@localhost:9092").await.expect_err("a secret in a URL");
         assert_eq!(error.code(), "Invalid/Url");
         assert!(!error.to_string().contains("geheim"), "{error}");
+    }
+}
+
+#[cfg(all(test, not(feature = "nats")))]
+mod without_nats {
+    #[tokio::test]
+    async fn a_build_without_nats_names_the_feature() {
+        for url in ["nats://localhost", "tls://localhost"] {
+            let error = super::connect(url).await.expect_err("not in this build");
+            assert_eq!(error.code(), "Unsupported/Feature");
+            assert!(error.to_string().contains("feature 'nats'"), "{error}");
+        }
     }
 }

@@ -32,7 +32,7 @@
 
 mod connect;
 
-pub use connect::connect;
+pub use connect::{Found, connect, connect_with_facts};
 
 pub use busline_core::{
     Ack, AckPositions, Assignment, Attribute, BATCH_ITEMS_MAX, Bounds, Bus, Capabilities, Clock, Closed, Delivery,

@@ -1,4 +1,4 @@
-//! The records of a backend that lives in this process: nobody else can read them.
+//! The records of a backend by the driver's bounded reads: no group, no sink and no code of publishing is part of them.
 
 use anyhow::Result;
 use busline::{Bus, Offset, Partition, ReadRequest, TopicName};

@@ -3,7 +3,7 @@
 //! ```text
 //! judge    takes rows in any store's order and says what is missing, doubled or out of order
 //! sqlite   gives it the rows of a file by plain SQL
-//! driver   gives it the records of a backend that no other program can read
+//! driver   gives it the records of every other backend by the driver's own bounded reads
 //! ```
 
 mod driver;

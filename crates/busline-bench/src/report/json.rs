@@ -1,25 +1,17 @@
 //! Results as a file.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::replace;
 use crate::result::BenchReport;
 
 /// Writes the report; a reader sees the former one or this one, never a part.
 pub(crate) fn write(file: &Path, report: &BenchReport) -> Result<()> {
-    let about = || format!("write the results to {}", file.display());
-    let folder = Path::new(".").join(file.parent().unwrap_or(Path::new("")));
-    let mut next = tempfile::NamedTempFile::new_in(folder).with_context(about)?;
-    let mut out = BufWriter::new(next.as_file_mut());
-    serde_json::to_writer_pretty(&mut out, report).with_context(about)?;
-    out.write_all(b"\n").and_then(|()| out.flush()).with_context(about)?;
-    drop(out);
-    let next: File = next.persist(file).with_context(about)?;
-    drop(next);
-    Ok(())
+    let mut text = serde_json::to_vec_pretty(report).context("encode the results")?;
+    text.push(b'\n');
+    replace(file, &text)
 }
 
 #[cfg(test)]

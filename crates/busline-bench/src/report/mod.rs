@@ -1,12 +1,20 @@
 //! How results leave the program.
 
 mod bar;
+pub(crate) mod html;
 pub(crate) mod json;
+pub(crate) mod markdown;
+mod numbers;
+mod plot;
+mod replace;
 #[cfg(test)]
 pub(crate) mod sample;
 mod table;
+mod tables;
+mod wrong;
 
 pub use bar::Bar;
+pub(crate) use replace::replace;
 pub use table::write_table;
 #[cfg(feature = "sqlite")]
 pub use table::{write_scenarios, write_sharing};

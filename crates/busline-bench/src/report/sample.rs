@@ -81,8 +81,27 @@ pub(crate) fn run(run: u32) -> RunResult {
 }
 
 pub(crate) fn report() -> BenchReport {
-    let results = vec![run(1)];
+    BenchReport { warnings: vec!["A warning.".into()], ..report_of(vec![run(1)]) }
+}
+
+pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     let summaries = summarize(&results);
     let targets = targets::judge(&summaries);
-    BenchReport { schema: SCHEMA, machine: machine(), results, summaries, targets, warnings: vec!["A warning.".into()] }
+    BenchReport { schema: SCHEMA, machine: machine(), results, summaries, targets, warnings: Vec::new() }
+}
+
+/// Runs of sqlite and of nats in turn; nats acks so many times faster.
+pub(crate) fn duel(ratios: &[f64]) -> Vec<RunResult> {
+    let pair = |(number, ratio): (u32, &f64)| {
+        let nats = RunResult {
+            bus: "nats".into(),
+            durability: "written × 1".into(),
+            acked_per_s: Some(200_000.0 * ratio),
+            transactions: None,
+            twin: None,
+            ..run(number)
+        };
+        [run(number), nats]
+    };
+    (1..).zip(ratios).flat_map(pair).collect()
 }

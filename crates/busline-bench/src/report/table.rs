@@ -2,9 +2,13 @@
 
 use std::io::{self, Write};
 
-use crate::compare::{Figure, Summary};
-use crate::result::{BenchReport, RunResult};
+use super::numbers::{self, grouped, hundredths, mebibytes, median};
+use super::tables::twin_note;
+use super::wrong::what_is_wrong;
+use crate::compare::{Summary, buses};
+use crate::result::BenchReport;
 use crate::targets::{Bound, Target, Verdict};
+use crate::verdict;
 
 /// Writes the report. What was lost, doubled or reordered comes before any speed.
 ///
@@ -12,11 +16,21 @@ use crate::targets::{Bound, Target, Verdict};
 /// Those of `out`.
 pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     soundness(report, out)?;
-    settings(report, out)?;
-    speeds(&report.summaries, out)?;
-    latencies(&report.summaries, out)?;
-    consuming(&report.summaries, out)?;
-    resources(&report.summaries, out)?;
+    if report.results.is_empty() {
+        writeln!(out, "nothing was measured")?;
+    }
+    for (place, bus) in buses(&report.summaries).into_iter().enumerate() {
+        if place > 0 {
+            writeln!(out)?;
+        }
+        let own: Vec<&Summary> = report.summaries.iter().filter(|it| it.bus == bus).collect();
+        settings(report, bus, out)?;
+        speeds(&own, out)?;
+        latencies(&own, out)?;
+        consuming(&own, out)?;
+        resources(&own, out)?;
+    }
+    verdicts(report, out)?;
     targets(&report.targets, out)?;
     if !report.warnings.is_empty() {
         writeln!(out)?;
@@ -97,24 +111,8 @@ fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn what_is_wrong(run: &RunResult) -> String {
-    let counts = [
-        ("lost", run.lost),
-        ("doubled", run.duplicates),
-        ("out of order", run.order_violations),
-        ("changed or foreign", run.damaged),
-        ("not acked", run.not_acked),
-        ("not delivered", run.envelopes - run.delivered.min(run.envelopes)),
-        ("delivered again", run.redelivered),
-        ("delivered out of order", run.handler_order_violations),
-    ];
-    let named = counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}"));
-    let named: Vec<String> = named.collect();
-    format!("{} of {} envelopes; its speed is left out", named.join(", "), run.envelopes)
-}
-
-fn settings(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
-    let Some(first) = report.results.first() else { return writeln!(out, "nothing was measured") };
+fn settings(report: &BenchReport, bus: &str, out: &mut dyn Write) -> io::Result<()> {
+    let Some(first) = report.results.iter().find(|run| run.bus == bus) else { return Ok(()) };
     let machine = &report.machine;
     writeln!(
         out,
@@ -123,12 +121,12 @@ fn settings(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
         first.durability,
         grouped(first.window_envelopes as f64),
         first.topics,
-        report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0)
+        report.summaries.iter().filter(|it| it.bus == bus).map(|it| it.runs).max().unwrap_or(0)
     )?;
     writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)
 }
 
-fn speeds(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+fn speeds(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
@@ -162,16 +160,11 @@ fn speeds(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
             median(summary.ratio_cpu, hundredths),
         )?;
     }
-    folded(
-        out,
-        "",
-        "× twin: the native client in one loop, the same rows in the same transactions, making and encoding each \
-         envelope; × premade: with bodies made beforehand. In mode sync the twin commits each envelope by itself. \
-         accepted/s has no meaning where a call waits for its ack.",
-    )
+    let twin = summaries.first().and_then(|it| twin_note(&it.bus)).map_or_else(String::new, |note| format!("{note} "));
+    folded(out, "", &format!("{twin}accepted/s has no meaning where a call waits for its ack."))
 }
 
-fn latencies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+fn latencies(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
@@ -191,10 +184,10 @@ fn latencies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
             median(summary.ratio_p50, hundredths),
         )?;
     }
-    folded(out, "", "× twin: p50 from the call ÷ that of a raw insert and commit, in mode sync.")
+    folded(out, "", "× twin: p50 from the call ÷ that of the native client alone, in mode sync.")
 }
 
-fn consuming(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+fn consuming(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(out, "{:64}{:>36}", "consuming", "to the handler from the burst's")?;
     writeln!(
@@ -232,7 +225,7 @@ fn consuming(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Joining a group took at most {joined:.0} ms, which is in no figure.")
 }
 
-fn resources(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+fn resources(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
@@ -257,6 +250,14 @@ fn resources(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
     folded(out, "", "Peak: the worst run; held after close: the median; tasks, threads, descriptors: left after close.")
 }
 
+fn verdicts(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    let sentences = verdict::sentences(report);
+    if !sentences.is_empty() {
+        writeln!(out)?;
+    }
+    sentences.iter().try_for_each(|sentence| folded(out, "", sentence))
+}
+
 fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {
     if !targets.is_empty() {
         writeln!(out)?;
@@ -277,34 +278,9 @@ fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn median(figure: Option<Figure>, form: fn(f64) -> String) -> String {
-    figure.map_or("-".into(), |figure| form(figure.median))
-}
-
-fn hundredths(value: f64) -> String {
-    format!("{value:.2}")
-}
-
-fn mebibytes(bytes: i64) -> String {
-    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
-}
-
 fn millis(four: Option<[f64; 4]>) -> String {
-    let form = |value: f64| if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") };
-    four.map_or_else(|| format!("{:>9}", "-").repeat(4), |four| four.map(|it| format!("{:>9}", form(it))).concat())
-}
-
-/// A whole number with a comma between groups of three digits.
-fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let form = |value| format!("{:>9}", numbers::millis(value));
+    four.map_or_else(|| format!("{:>9}", "-").repeat(4), |four| four.map(form).concat())
 }
 
 /// Columns of a line at most.
@@ -379,9 +355,13 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_grouped_in_threes() {
-        for (value, wanted) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1_234_567.0, "1,234,567")] {
-            assert_eq!(grouped(value), wanted);
+    fn several_buses_have_a_part_each_and_one_verdict() {
+        let text = text(&sample::report_of(sample::duel(&[2.0, 2.2, 1.8, 2.1, 1.9])));
+        for part in
+            ["\nsqlite, synced × 1, ", "\nnats, written × 1, ", "\nasync, acked/s: at low nats is 2.00 × sqlite"]
+        {
+            assert!(text.contains(part), "{part:?} in {text}");
         }
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
     }
 }

@@ -15,29 +15,11 @@ use busline::{Clock, SystemClock, Wire};
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, params};
 
+use super::came_to::{Bodies, TwinRun};
 use super::murmur2::partition_of;
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
 use crate::workload::{Event, Workload};
-
-/// When the bodies of the records are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bodies {
-    /// In the loop, each with its envelope, as who publishes does.
-    Encoded,
-    /// Beforehand, while no time is taken.
-    Premade,
-}
-
-/// What a twin came to.
-#[derive(Debug)]
-pub(crate) struct TwinRun {
-    pub(crate) envelopes: u64,
-    pub(crate) stored_in: Duration,
-    pub(crate) cpu: Duration,
-    /// From before a transaction's first body to the end of its commit, once for each transaction.
-    pub(crate) latencies: Latencies,
-}
 
 /// Stores the workload's events in their order, in transactions of these sizes, into a file that the driver has made.
 pub(crate) fn run(

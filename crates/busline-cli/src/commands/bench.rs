@@ -5,12 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use busline::{Error, ErrorKind, Result};
-use busline_bench::{
-    Bar, BenchReport, BenchRequest, Level, Mode, Scenario, ScenarioReport, ScenarioRequest, publish_process, scenarios,
-    write_scenarios, write_table,
-};
+use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, write_table};
 
-use super::Ended;
+use super::{Ended, workloads};
 use crate::args::Bench;
 use crate::interrupt::Stop;
 use crate::output::{Form, Output};
@@ -20,7 +17,7 @@ pub(crate) enum Request {
     /// Levels, each run beside its twins.
     Levels(BenchRequest),
     /// Conditions to consume under.
-    Scenarios(ScenarioRequest),
+    Workloads(workloads::Request),
     /// The other process of such a condition.
     PublishProcess(Vec<String>),
 }
@@ -29,16 +26,16 @@ impl Request {
     /// # Errors
     /// `Invalid/Range` with every value out of its range; `AlreadyExists/File`, `Denied/Symlink`, `Invalid/Path` or
     /// `NotFound/Folder` for a path where no result file can be made.
-    pub(crate) fn new(args: Bench, bus: Target) -> Result<Self> {
+    pub(crate) fn new(args: Bench, bus: Target, further: Vec<Target>) -> Result<Self> {
         if !args.publish_process.is_empty() {
             return Ok(Self::PublishProcess(args.publish_process));
         }
         if !args.workload.is_empty() {
-            return Self::scenarios(&args);
+            return Ok(Self::Workloads(workloads::Request::new(&args)?));
         }
         let defaults = BenchRequest::default();
         let request = BenchRequest {
-            bus: bus.named(),
+            buses: [bus].into_iter().chain(further).filter_map(Target::named).collect(),
             levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
             modes: chosen(&args.mode, &Mode::ALL, defaults.modes)?,
             runs: args.runs,
@@ -46,30 +43,17 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
+            markdown: args.markdown.map(free_file).transpose()?,
+            html: args.html.map(free_file).transpose()?,
             senders: args.senders,
         };
         request.validate().map_err(|error| wrong_value(&error))?;
         Ok(Self::Levels(request))
     }
-
-    fn scenarios(args: &Bench) -> Result<Self> {
-        let program = std::env::current_exe().map_err(|error| failed(&error))?;
-        let defaults = BenchRequest { runs: args.runs, payload_bytes: args.payload, ..BenchRequest::default() };
-        defaults.validate().map_err(|error| wrong_value(&error))?;
-        Ok(Self::Scenarios(ScenarioRequest {
-            scenarios: chosen(&args.workload, &Scenario::ALL, Vec::new())?,
-            runs: args.runs,
-            payload_bytes: args.payload.unwrap_or(SCENARIO_PAYLOAD_BYTES),
-            child: vec![program.into_os_string(), "bench".into(), "--publish-process".into()],
-        }))
-    }
 }
 
-/// Size of a payload of a workload unless another is asked for. Unit: bytes.
-const SCENARIO_PAYLOAD_BYTES: usize = 256;
-
 /// The named ones; `all` of them, or the default where none is named.
-fn chosen<T: Copy + std::str::FromStr<Err = E>, E: std::fmt::Display>(
+pub(super) fn chosen<T: Copy + std::str::FromStr<Err = E>, E: std::fmt::Display>(
     names: &[String],
     all: &[T],
     default: Vec<T>,
@@ -83,7 +67,7 @@ fn chosen<T: Copy + std::str::FromStr<Err = E>, E: std::fmt::Display>(
     names.iter().map(|name| name.parse().map_err(|error| wrong_value(&error))).collect()
 }
 
-fn wrong_value(error: &impl std::fmt::Display) -> Error {
+pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
     Error::invalid("Range").cause(error.to_string()).next("see 'busline bench --help'").at("bench", "")
 }
 
@@ -113,19 +97,12 @@ fn folder_of(file: &Path) -> &Path {
 pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
     match request {
         Request::Levels(request) => run_levels(request, output, stop).await,
-        Request::Scenarios(request) => {
-            let report = cancellable(move |bar| scenarios(&request, bar), stop).await?;
-            print_scenarios(&report, output)?;
-            Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
-        }
-        Request::PublishProcess(arguments) => {
-            joined(tokio::task::spawn_blocking(move || publish_process(&arguments)).await)?;
-            Ok(Ended::Done)
-        }
+        Request::Workloads(request) => workloads::run(request, output, stop).await,
+        Request::PublishProcess(arguments) => workloads::publish(arguments).await,
     }
 }
 
-fn joined<T, E: std::fmt::Display>(
+pub(super) fn joined<T, E: std::fmt::Display>(
     done: std::result::Result<std::result::Result<T, E>, tokio::task::JoinError>,
 ) -> Result<T> {
     done.map_err(|error| Error::new(ErrorKind::Internal, "Panic").because(error).next("report this"))?
@@ -140,7 +117,7 @@ async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> R
 }
 
 /// Runs it with a bar on the terminal; Ctrl-C ends it after its present run.
-async fn cancellable<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+pub(super) async fn cancellable<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
     work: impl FnOnce(&mut Bar) -> std::result::Result<T, E> + Send + 'static,
     mut stop: Stop,
 ) -> Result<T> {
@@ -157,23 +134,14 @@ async fn cancellable<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
     joined(done)
 }
 
-fn failed(error: &impl std::fmt::Display) -> Error {
+pub(super) fn failed(error: &impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unavailable, "Bench")
         .cause(format!("{error:#}"))
         .next("see the cause; a bus given by --bus must be reachable and writable")
         .at("bench", "")
 }
 
-fn print_scenarios(report: &ScenarioReport, output: &mut Output) -> Result<()> {
-    if output.form() == Form::Json {
-        return print_json(report, output);
-    }
-    let mut table = Vec::new();
-    write_scenarios(report, &mut table).map_err(|error| failed(&error))?;
-    output.raw(&table)
-}
-
-fn print_json(report: &impl serde::Serialize, output: &mut Output) -> Result<()> {
+pub(super) fn print_json(report: &impl serde::Serialize, output: &mut Output) -> Result<()> {
     let json = serde_json::to_vec(report)
         .map_err(|error| Error::new(ErrorKind::Internal, "Encoding").because(error).next("report this"))?;
     output.raw(&json)?;

@@ -1,20 +1,16 @@
-//! `busline doctor`: the backend, what it can do, every limit, and whether the file is well.
+//! `busline doctor`: the backend, what it can do, every limit, and whether the file or the servers are well.
 
 use std::fmt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use busline::{
-    BATCH_ITEMS_MAX, Bus, Capabilities, Driver, Error, HANDLER_BATCH_MAX, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX,
-    JSON_DEPTH_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, PublisherSettings, ReadRequest,
-    Result, SqliteConfig, SubscriptionSettings, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicSpec,
-};
+use busline::{Bus, Capabilities, Driver, Error, Offset, Partition, ReadRequest, Result, TopicInfo};
 use serde::Serialize;
 
+use super::Ended;
 use super::job::close;
-use super::{Ended, deliver, publish, subscribe};
-use crate::input;
-use crate::output::{NOTES_MAX, Output};
+use super::limits::{Limit, limits, millis};
+use crate::output::Output;
 use crate::target::Target;
 
 pub(crate) struct Request {
@@ -30,12 +26,13 @@ pub(crate) async fn run(request: Request, output: &mut Output) -> Result<Ended> 
 async fn examine(target: &Target) -> Report {
     let mut checks = target.file().map(file_checks).unwrap_or_default();
     let mut capabilities = None;
-    match target.connect_existing().await {
+    match target.examine().await {
         Ok(None) => {}
         Err(error) => checks.push(Check::bad("open", &error)),
-        Ok(Some(bus)) => {
-            capabilities = Some(CapabilityView::of(bus.driver().capabilities()));
-            checks.extend(bus_checks(&bus).await);
+        Ok(Some(found)) => {
+            capabilities = Some(CapabilityView::of(found.bus.driver().capabilities()));
+            checks.extend(found.facts.into_iter().map(|(name, fact)| Check::good(name, fact)));
+            checks.extend(bus_checks(&found.bus).await);
         }
     }
     Report {
@@ -184,76 +181,6 @@ impl CapabilityView {
             record_bytes_max: is.record_bytes_max,
         }
     }
-}
-
-/// One limit; `None` means that there is none by default.
-#[derive(Serialize)]
-struct Limit {
-    of: &'static str,
-    name: &'static str,
-    default: Option<u64>,
-    unit: &'static str,
-}
-
-fn limits() -> Vec<Limit> {
-    let (publisher, sqlite, topic) = (PublisherSettings::default(), SqliteConfig::new(""), TopicSpec::default());
-    let group = SubscriptionSettings::default();
-    let bytes = |of, name, bytes: usize| Limit { of, name, default: Some(bytes as u64), unit: "bytes" };
-    let count = |of, name, count: usize, unit| Limit { of, name, default: Some(count as u64), unit };
-    let time = |of, name, time| Limit { of, name, default: Some(millis(time)), unit: "ms" };
-    let none = |of, name, default, unit| Limit { of, name, default, unit };
-    let retention = topic.retention;
-    vec![
-        bytes("topic", "name_bytes_max", NAME_BYTES_MAX),
-        bytes("topic", "topic_and_group_bytes_max", TOPIC_AND_GROUP_BYTES_MAX),
-        count("topic", "partitions", topic.partitions as usize, "partitions"),
-        count("topic", "partitions_max", PARTITIONS_MAX as usize, "partitions"),
-        none("topic", "retention_age_max", retention.age_max.map(millis), "ms"),
-        none("topic", "retention_bytes_max", retention.bytes_max, "bytes"),
-        none("topic", "retention_records_max", retention.records_max, "records"),
-        bytes("envelope", "key_bytes_max", KEY_BYTES_MAX),
-        bytes("envelope", "id_bytes_max", ID_BYTES_MAX),
-        count("envelope", "headers_max", HEADERS_MAX, "headers"),
-        bytes("envelope", "header_bytes_max", HEADER_BYTES_MAX),
-        count("envelope", "json_depth_max", JSON_DEPTH_MAX as usize, "levels"),
-        bytes("publisher", "record_bytes_max", publisher.record_bytes_max),
-        count("publisher", "window_envelopes_max", publisher.window_envelopes_max, "envelopes"),
-        bytes("publisher", "window_bytes_max", publisher.window_bytes_max),
-        count("publisher", "batch_items_max", BATCH_ITEMS_MAX, "envelopes"),
-        time("publisher", "deadline", publisher.deadline),
-        time("sqlite", "patience", sqlite.patience),
-        count("sqlite", "batch_records_max", sqlite.batch_records_max, "records"),
-        bytes("sqlite", "batch_bytes_max", sqlite.batch_bytes_max),
-        count("sqlite", "checkpoint_pages", sqlite.checkpoint_pages as usize, "pages of 8 KiB"),
-        none("sqlite", "file_bytes_max", sqlite.file_bytes_max, "bytes"),
-        time("sqlite", "retention_interval", sqlite.retention_interval),
-        bytes("pub", "line_bytes_max", input::LINE_BYTES_MAX),
-        count("pub", "lines_waiting_max", publish::LINES_WAITING_MAX, "lines"),
-        count("pub", "notes_max", NOTES_MAX as usize, "lines"),
-        count("sub", "read_records_max", subscribe::READ_RECORDS_MAX, "records"),
-        bytes("sub", "read_bytes_max", subscribe::READ_BYTES_MAX),
-        time("sub", "pause_min", subscribe::PAUSE_MIN),
-        time("sub", "pause_max", subscribe::PAUSE_MAX),
-        count("group", "concurrency", group.concurrency, "handlers"),
-        count("group", "attempts_max", group.retry.attempts_max as usize, "attempts"),
-        count("group", "handler_batch_max", HANDLER_BATCH_MAX, "events"),
-        time("group", "backoff_min", group.retry.backoff_min),
-        time("group", "backoff_max", group.retry.backoff_max),
-        time("group", "handler_timeout", group.handler_timeout),
-        time("group", "lease", group.lease),
-        time("group", "commit_interval", group.commit_interval),
-        count("group", "commit_records", group.commit_records, "records"),
-        count("group", "in_flight_records_max", group.in_flight_records_max, "records"),
-        bytes("group", "in_flight_bytes_max", group.in_flight_bytes_max),
-        none("group", "ahead_max", Some(group.ahead_max), "records of a partition"),
-        time("sub --group", "reader_wait_max", deliver::READER_WAIT_MAX),
-        count("sub --group", "lines_max", deliver::LINES_MAX, "lines of one flush"),
-        time("sub --group", "close_extra", deliver::CLOSE_EXTRA),
-    ]
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Report {

@@ -33,11 +33,11 @@ pub(crate) enum Ended {
 }
 
 impl Job {
-    /// Turns arguments into a request.
+    /// Turns arguments into a request. Only `bench` takes further buses.
     ///
     /// # Errors
     /// What can be seen to be wrong before anything is opened: names, times, payloads.
-    pub(crate) fn new(command: Command, bus: Target) -> Result<Self> {
+    pub(crate) fn new(command: Command, bus: Target, further: Vec<Target>) -> Result<Self> {
         Ok(match command {
             Command::Pub(args) => Self::Publish(publish::Request::new(*args, bus)?),
             Command::Sub(args) if args.member.group.is_some() => {
@@ -45,7 +45,7 @@ impl Job {
             }
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
-            Command::Bench(args) => Self::Bench(bench::Request::new(args, bus)?),
+            Command::Bench(args) => Self::Bench(bench::Request::new(args, bus, further)?),
             Command::Parked(args) => Self::Parked(Box::new(parked::Request::new(args, bus)?)),
             Command::Group(args) => Self::Group(group::Request::new(args, bus)?),
             Command::Doctor => Self::Doctor(doctor::Request { bus }),

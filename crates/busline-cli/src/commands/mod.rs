@@ -5,12 +5,18 @@ mod deliver;
 mod doctor;
 mod group;
 mod job;
+mod limits;
 mod manual;
 mod outcome;
 mod parked;
 mod publish;
 mod subscribe;
 mod topic;
+#[cfg(feature = "sqlite")]
+mod workloads;
+#[cfg(not(feature = "sqlite"))]
+#[path = "no_workloads.rs"]
+mod workloads;
 
 pub(crate) use job::{Ended, Job};
 pub(crate) use outcome::Outcome;

@@ -6,9 +6,9 @@ use busline::{Bounds, Driver, Partition, Result, Retention, TopicInfo, TopicName
 use serde::Serialize;
 
 use super::Ended;
-use super::doctor::millis;
 use super::group::GroupView;
 use super::job::close;
+use super::limits::millis;
 use crate::args::Topic;
 use crate::output::Output;
 use crate::target::Target;

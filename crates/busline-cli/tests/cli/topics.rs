@@ -129,7 +129,7 @@ fn flags_for_all_commands_stand_on_either_side() {
 fn a_bad_url_is_named_and_its_secret_is_not_shown() {
     let shop = Shop::new();
     for (url, code) in [
-        ("nats://shop:hunter2@localhost:4222", "Unsupported/Feature"),
+        ("nats://shop:hunter2@localhost:1", "Unavailable/Server"),
         ("kafka://shop:hunter2@localhost", "Unsupported/Feature"),
         ("http://shop:hunter2@localhost", "Invalid/UrlScheme"),
         ("hunter2", "Invalid/UrlScheme"),

@@ -1,0 +1,82 @@
+//! Results as Markdown: the tables of a report that people quote.
+
+use std::fmt::Write;
+
+use super::numbers::grouped;
+use super::tables::{self, Table};
+use super::wrong::what_is_wrong;
+use crate::result::BenchReport;
+use crate::verdict;
+
+/// The whole report. What is wrong comes before any speed.
+pub(crate) fn render(report: &BenchReport) -> String {
+    let mut text = String::from("# Busline benchmark\n\n");
+    text += &soundness(report);
+    let _ = writeln!(text, "\nMachine: {}.", tables::machine(&report.machine));
+    text += &table(&tables::settings(report));
+    text += &list("Verdict", &verdict::sentences(report));
+    text += &list("Warnings", &report.warnings);
+    text += &list("Twins", &tables::twins(&report.summaries));
+    tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
+}
+
+fn soundness(report: &BenchReport) -> String {
+    let mut text = String::new();
+    for run in report.results.iter().filter(|run| !run.is_sound()) {
+        let _ = writeln!(
+            text,
+            "- **WRONG**: {} {} {} run {}: {}",
+            run.bus,
+            run.level,
+            run.mode,
+            run.run,
+            what_is_wrong(run)
+        );
+    }
+    if report.is_sound() {
+        let envelopes: u64 = report.results.iter().map(|run| run.envelopes).sum();
+        let runs = report.results.len();
+        let _ = writeln!(
+            text,
+            "All {} envelopes (runs: {runs}) were stored and delivered once and in order.",
+            grouped(envelopes as f64)
+        );
+    }
+    text
+}
+
+fn list(title: &str, sentences: &[String]) -> String {
+    if sentences.is_empty() {
+        return String::new();
+    }
+    let lines: String = sentences.iter().map(|sentence| format!("- {sentence}\n")).collect();
+    format!("\n## {title}\n\n{lines}")
+}
+
+fn table(table: &Table) -> String {
+    let Table { title, heads, rows } = table;
+    let rule = "---|".repeat(heads.len());
+    let rows: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
+    format!("\n## {title}\n\n| {} |\n|{rule}\n{rows}", heads.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_report_of_two_buses() {
+        insta::assert_snapshot!(render(&sample::report_of(sample::duel(&[2.0, 2.2, 1.8, 2.1, 1.9]))));
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first() {
+        let mut results = sample::duel(&[2.0]);
+        results[1].lost = 3;
+        let text = render(&sample::report_of(results));
+        let first = text.lines().nth(2).expect("a line");
+        assert!(first.starts_with("- **WRONG**: nats low async run 1: 3 lost of 500"), "{text}");
+        assert!(!text.contains("were stored and delivered"), "{text}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The tables of a report, whatever form it is written in.
+
+use super::numbers::{grouped, hundredths, mebibytes, median, millis, with_spread};
+use crate::compare::{Summary, buses};
+use crate::measure::Machine;
+use crate::result::BenchReport;
+
+/// A table: every row has as many cells as there are heads.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) title: &'static str,
+    pub(super) heads: Vec<&'static str>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// What the buses were run with.
+pub(super) fn settings(report: &BenchReport) -> Table {
+    let rows = buses(&report.summaries).into_iter().filter_map(|bus| {
+        let first = report.results.iter().find(|run| run.bus == bus)?;
+        let window = grouped(first.window_envelopes as f64);
+        let (durability, judge) = (first.durability.clone(), checked_by(bus).into());
+        let (topics, handlers) = (first.topics.to_string(), first.handler_concurrency.to_string());
+        Some(vec![bus.into(), durability, window, topics, handlers, judge])
+    });
+    Table {
+        title: "Settings",
+        heads: vec!["bus", "acks attest", "window", "topics", "handlers of a topic", "stored envelopes checked by"],
+        rows: rows.collect(),
+    }
+}
+
+/// By what means the stored envelopes of this bus are checked, in words.
+fn checked_by(bus: &str) -> &'static str {
+    let is_file = cfg!(feature = "sqlite") && bus.split('-').next() == Some("sqlite");
+    if is_file { "plain SQL, without the driver" } else { "the driver's bounded reads" }
+}
+
+/// What the twin of this bus does; none where there is no twin.
+pub(super) fn twin_note(bus: &str) -> Option<&'static str> {
+    match bus.split('-').next() {
+        Some("sqlite") => Some(
+            "× twin: the native client in one loop, the same rows in the same transactions, making and encoding each \
+             envelope; × premade: with bodies made beforehand. In mode sync the twin commits each envelope by itself.",
+        ),
+        Some("nats") => Some(
+            "× twin: the native client in one loop, the same bytes, a message and an ack for each envelope, as many \
+             awaited at once as the windows hold, making and encoding each envelope; × premade: with bodies made \
+             beforehand. In mode sync the twin waits for each ack. Consuming has no twin.",
+        ),
+        _ => None,
+    }
+}
+
+/// What the twins of these buses do.
+pub(super) fn twins(summaries: &[Summary]) -> Vec<String> {
+    let note = |bus: &str| twin_note(bus).map(|note| format!("{bus}: {note}"));
+    buses(summaries).into_iter().filter_map(note).collect()
+}
+
+/// Every figure, a table for each subject.
+pub(super) fn figures(summaries: &[Summary]) -> [Table; 4] {
+    [publishing(summaries), latencies(summaries), consuming(summaries), resources(summaries)]
+}
+
+/// The machine in one line.
+pub(super) fn machine(machine: &Machine) -> String {
+    let Machine { processors, processor, system, file_system, .. } = machine;
+    let gibibytes = machine.memory_bytes as f64 / f64::from(1 << 30);
+    let debug = if machine.debug_build { ", debug build" } else { "" };
+    format!("{processors} × {processor}, {gibibytes:.1} GiB, {system}, {file_system}{debug}")
+}
+
+fn publishing(summaries: &[Summary]) -> Table {
+    let heads =
+        vec!["load", "bus", "envelopes", "payload", "acked/s", "× twin", "× premade", "accepted/s", "CPU µs", "× twin"];
+    let row = |it: &Summary| {
+        vec![
+            load(it),
+            it.bus.clone(),
+            grouped(it.envelopes as f64),
+            format!("{} B", it.payload_bytes),
+            with_spread(it.acked_per_s, grouped),
+            with_spread(it.ratio_acked, hundredths),
+            with_spread(it.ratio_premade, hundredths),
+            median(it.accepted_per_s, grouped),
+            with_spread(it.client_cpu_us, hundredths),
+            with_spread(it.ratio_cpu, hundredths),
+        ]
+    };
+    Table { title: "Publishing", heads, rows: summaries.iter().map(row).collect() }
+}
+
+fn latencies(summaries: &[Summary]) -> Table {
+    let heads = vec!["load", "bus", "from", "p50 ms", "p99 ms", "p99.9 ms", "max ms"];
+    let mut rows = Vec::new();
+    for it in summaries {
+        for (from, four) in [
+            ("burst start to ack", it.publish_to_ack_ms),
+            ("call to ack", it.call_to_ack_ms),
+            ("burst start to handler", it.publish_to_handler_ms),
+        ] {
+            let values = four.map_or_else(|| vec!["-".to_string(); 4], |four| four.map(millis).to_vec());
+            rows.push([vec![load(it), it.bus.clone(), from.to_string()], values].concat());
+        }
+    }
+    Table { title: "Latency", heads, rows }
+}
+
+fn consuming(summaries: &[Summary]) -> Table {
+    let heads = vec!["load", "bus", "consumed/s", "× twin", "CPU µs", "× twin", "both/s", "joining ms"];
+    let row = |it: &Summary| {
+        vec![
+            load(it),
+            it.bus.clone(),
+            with_spread(it.consumed_per_s, grouped),
+            with_spread(it.ratio_consumed, hundredths),
+            with_spread(it.consume_cpu_us, hundredths),
+            with_spread(it.ratio_consume_cpu, hundredths),
+            with_spread(it.followed_per_s, grouped),
+            format!("{:.0}", it.joined_in_ms),
+        ]
+    };
+    Table { title: "Consuming", heads, rows: summaries.iter().map(row).collect() }
+}
+
+fn resources(summaries: &[Summary]) -> Table {
+    let heads =
+        vec!["load", "bus", "success", "peak MiB", "held MiB", "tasks left", "threads left", "descriptors left"];
+    let row = |it: &Summary| {
+        vec![
+            load(it),
+            it.bus.clone(),
+            format!("{} %", it.success_percent),
+            mebibytes(it.memory_peak_delta_bytes),
+            mebibytes(it.memory_retained_bytes),
+            it.leaked.tasks.to_string(),
+            it.leaked.threads.to_string(),
+            it.leaked.descriptors.to_string(),
+        ]
+    };
+    Table { title: "Memory and what is left", heads, rows: summaries.iter().map(row).collect() }
+}
+
+fn load(summary: &Summary) -> String {
+    format!("{} {}", summary.level, summary.mode)
+}

@@ -1,0 +1,25 @@
+//! What a twin is asked for and comes to, whatever client it is.
+
+use std::time::Duration;
+
+use crate::latency::Latencies;
+
+/// When the bodies of the records are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    /// In the loop, each with its envelope, as who publishes does.
+    Encoded,
+    /// Beforehand, while no time is taken.
+    Premade,
+}
+
+/// What a twin came to.
+#[derive(Debug)]
+pub(crate) struct TwinRun {
+    pub(crate) envelopes: u64,
+    pub(crate) stored_in: Duration,
+    pub(crate) cpu: Duration,
+    /// SQLite: from before a transaction's first body to the end of its commit, once for each transaction. NATS: from the
+    /// call of `publish` to its ack.
+    pub(crate) latencies: Latencies,
+}

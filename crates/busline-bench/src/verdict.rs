@@ -1,0 +1,117 @@
+//! What a benchmark of several buses says, in sentences that are computed from its runs alone.
+
+use crate::compare::{Summary, buses};
+use crate::result::BenchReport;
+use crate::side_by_side::{Decision, Ratio, Speed, ratio};
+use crate::targets::RUNS_MIN;
+use crate::workload::{Level, Mode};
+
+/// The sentences; none of a single bus.
+pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
+    let summaries = &report.summaries;
+    if buses(summaries).len() < 2 {
+        return Vec::new();
+    }
+    let mut sentences: Vec<String> = summaries.iter().filter_map(left_out).collect();
+    for mode in Mode::ALL {
+        for speed in Speed::ALL {
+            sentences.extend(sentence(report, mode, speed));
+        }
+    }
+    sentences.push(LIMITS.into());
+    sentences
+}
+
+const LIMITS: &str = "Not shown: other payloads and machines, servers on machines of their own, several publishing \
+                      processes, and what a steady rate costs: each figure is of bursts from one process.";
+
+/// A bus that was not sound takes no part in what its speed would decide.
+fn left_out(summary: &Summary) -> Option<String> {
+    let Summary { bus, level, mode, unsound_runs, runs, .. } = summary;
+    let text = || {
+        format!(
+            "{bus} lost, doubled, reordered or did not ack something at {level} {mode} (runs: {unsound_runs} of {runs}): \
+             it is compared with nothing there."
+        )
+    };
+    (*unsound_runs > 0).then(text)
+}
+
+/// All levels of one mode by one speed.
+fn sentence(report: &BenchReport, mode: Mode, speed: Speed) -> Option<String> {
+    let levels = Level::ALL.into_iter().filter_map(|level| at_level(report, (level, mode), speed));
+    let parts: Vec<String> = levels.collect();
+    (!parts.is_empty()).then(|| format!("{mode}, {}: {}.", speed.name(), parts.join("; ")))
+}
+
+/// The fastest bus under one load against each other one.
+fn at_level(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
+    let sound = report.summaries.iter().filter(|it| (it.level, it.mode) == load && it.unsound_runs == 0);
+    let mut buses: Vec<(&str, f64)> = sound.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
+    buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let (fastest, others) = buses.split_first()?;
+    let against = |(other, _): &(&str, f64)| {
+        Some(clause(fastest.0, other, &ratio(&report.results, load, speed, (fastest.0, other))?))
+    };
+    let clauses: Vec<String> = others.iter().filter_map(against).collect();
+    (!clauses.is_empty()).then(|| format!("at {} {}", load.0, clauses.join(", ")))
+}
+
+fn median(summary: &Summary, speed: Speed) -> Option<f64> {
+    let figure = match speed {
+        Speed::Acked => summary.acked_per_s,
+        Speed::Consumed => summary.consumed_per_s,
+        Speed::Followed => summary.followed_per_s,
+    };
+    figure.map(|figure| figure.median)
+}
+
+fn clause(fastest: &str, other: &str, ratio: &Ratio) -> String {
+    let Ratio { smallest, median, largest, runs } = ratio;
+    let range = format!("{smallest:.2} to {largest:.2}");
+    match ratio.decision() {
+        Decision::Faster => format!("{fastest} is {median:.2} × {other} ({range})"),
+        Decision::WithinNoise => format!("no difference beyond the noise between {fastest} and {other} ({range})"),
+        Decision::Undecided => {
+            format!("{fastest} was {median:.2} × {other} ({range}), undecided with {runs} of {RUNS_MIN} runs")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn told(ratios: &[f64]) -> Vec<String> {
+        sentences(&sample::report_of(sample::duel(ratios)))
+    }
+
+    #[test]
+    fn the_faster_bus_is_named_with_its_range() {
+        let told = told(&[2.0, 2.2, 1.8, 2.1, 1.9]);
+        assert_eq!(told[0], "async, acked/s: at low nats is 2.00 × sqlite (1.80 to 2.20).");
+        assert!(told[1].contains("no difference beyond the noise"), "consuming was the same: {told:?}");
+        assert!(told.last().is_some_and(|last| last.starts_with("Not shown: ")), "{told:?}");
+    }
+
+    #[test]
+    fn noise_and_few_runs_decide_nothing() {
+        assert!(told(&[1.2, 0.9, 1.1, 1.0, 1.1])[0].contains("no difference beyond the noise"));
+        assert!(told(&[2.0])[0].contains("undecided with 1 of 5 runs"));
+    }
+
+    #[test]
+    fn what_lost_something_is_compared_with_nothing() {
+        let mut results = sample::duel(&[2.0; 5]);
+        results.iter_mut().find(|it| it.bus == "nats").expect("a run").lost = 1;
+        let told = sentences(&sample::report_of(results));
+        assert!(told[0].starts_with("nats lost, doubled") && told[0].contains("runs: 1 of 5"), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    #[test]
+    fn one_bus_has_nothing_to_be_compared_with() {
+        assert!(sentences(&sample::report()).is_empty());
+    }
+}
