@@ -137,7 +137,7 @@ fn one_file(seed: u64) -> Outcome<(usize, usize, String)> {
         if of_members + of_replays == KILLS_PER_FILE {
             break;
         }
-        site.set_broken((kill / KILLS_PER_STATE) % 2 == 0)?;
+        site.set_broken((kill / KILLS_PER_STATE).is_multiple_of(2))?;
         let after = KILL_WITHIN.mul_f64(dice.random_range(0.0..1.0));
         let is_replay = dice.random_bool(0.6);
         let victim = if is_replay { site.replay()? } else { members.swap_remove(dice.random_range(0..members.len())) };
