@@ -33,6 +33,19 @@ pub(crate) struct Node {
     ground: Arc<Ground>,
 }
 
+/// Longest wait for a process to stand still.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Whether every thread of a process is stopped.
+fn stands(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        // `pid (name) state …`; the name may hold anything.
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    })
+}
+
 impl Node {
     /// A node that is not running yet; its log is `NAME.log` in the ground's folder.
     pub(crate) fn new(name: &str, start: Start, ground: Arc<Ground>) -> Self {
@@ -132,6 +145,15 @@ impl Node {
         let pid = child.as_ref().and_then(|child| i32::try_from(child.id()).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| Error::failed(format!("{} does not run", self.name)))?;
         kill_process(pid, signal).map_err(|error| Error::failed(format!("cannot signal {}: {error}", self.name)))
+    }
+
+    /// Stops all threads of the process, and waits until they stand: the signal alone is only on its way.
+    pub(crate) fn pause(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)?;
+        let pid = self.pid().ok_or_else(|| Error::failed(format!("{} does not run", self.name)))?;
+        until(&format!("the pause of {}", self.name), PAUSE_MAX, || {
+            Ok(if stands(pid) { Look::Done(()) } else { Look::NotYet("a thread still runs".into()) })
+        })
     }
 
     /// Leaves the process running when this value and this program end.

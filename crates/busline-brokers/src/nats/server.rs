@@ -152,7 +152,7 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn pause(&self) -> Result<(), Error> {
-        self.node.signal(Signal::STOP)
+        self.node.pause()
     }
 
     /// SIGCONT after [`pause`](Self::pause).
