@@ -26,7 +26,7 @@ const UNPARSABLE: &[(u32, &[&str], &str, &str)] = &[
     (70, &["sub", "orders", "--count", "1", "--count", "2"], "Invalid/RepeatedFlag", "give it once"),
     (70, &["--json", "topic", "list", "--json"], "Invalid/RepeatedFlag", "give it once"),
     (70, &["--bus", "a", "topic", "list", "--bus=b"], "Invalid/RepeatedFlag", "give it once"),
-    (70, &["bench", "--bus", "a", "--bus", "b"], "Invalid/RepeatedFlag", "give it once"),
+    (70, &["bench", "--runs", "1", "--runs", "2"], "Invalid/RepeatedFlag", "give it once"),
     (70, &["pub", "orders", "--file", ""], "Invalid/Argument", "needs a value"),
     (70, &[""], "Invalid/Argument", "an argument is empty"),
     (70, &["sub"], "Invalid/MissingArgument", "<TOPIC>"),

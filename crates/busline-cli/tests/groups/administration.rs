@@ -85,7 +85,7 @@ fn a_failed_program_runs_again_and_then_its_key_is_named() {
         &shop,
         "read event; case $event in *'\"a1\"'*) [ $BUSLINE_ATTEMPT = 3 ] || kill -9 $$;; *'\"b1\"'*) exit 7;; esac",
     );
-    let line = "sub files --group g --until-end --json --attempts 3 --exec";
+    let line = "sub files --group g --until-end --json --parking off --attempts 3 --exec";
     let ran = shop.command(line).arg("sh program").output().expect("runs");
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(1));
@@ -127,7 +127,7 @@ fn a_program_gets_the_envelope_and_runs_without_a_shell() {
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("json"), line["envelope"]);
     }
     assert!(stderr.contains("\"k1\""), "{stderr}");
-    let (code, stdout, stderr) = run("b", "--attempts 1 --timeout 0.2", "sleep 600");
+    let (code, stdout, stderr) = run("b", "--parking off --attempts 1 --timeout 0.2", "sleep 600");
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(stderr.contains("killed, it ran too long"), "{stderr}");
     let (code, _, stderr) = run("c", "", "./none");
