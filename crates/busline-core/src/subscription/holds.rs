@@ -44,7 +44,7 @@ impl Lanes {
         let share = self.share();
         for (partition, held) in &mut self.partitions {
             let is_full = held.progress.ahead() + self.bounds.piece() > self.bounds.ahead_max;
-            held.greedy = if held.greedy { held.records > share / 2 } else { starving && held.records > share };
+            held.greedy = if held.greedy { held.lively() > share / 2 } else { starving && held.lively() > share };
             let pauses = is_full || held.greedy || held.is_paused();
             if pauses != held.source_paused {
                 held.source_paused = pauses;
@@ -63,7 +63,7 @@ impl Lanes {
     /// Whether a partition had more than its share, and no longer has.
     pub(crate) fn has_relieved(&self) -> bool {
         let share = self.share();
-        self.partitions.values().any(|held| held.greedy && held.records <= share / 2)
+        self.partitions.values().any(|held| held.greedy && held.lively() <= share / 2)
     }
 
     /// Starts nothing of these partitions until they are resumed.
@@ -195,8 +195,9 @@ impl Lanes {
     fn empty(&mut self, lane_ref: super::lanes::LaneRef) {
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
         let (partition, gone) = (lane.partition, lane.load());
-        self.waiting.take(std::mem::take(&mut lane.counted));
+        let counted = std::mem::take(&mut lane.counted);
         (lane.held, lane.further) = (VecDeque::new(), VecDeque::new());
+        self.take_waiting(partition, counted);
         self.take_load(partition, gone);
     }
 

@@ -98,6 +98,8 @@ pub(super) struct Held {
     pub(super) running: usize,
     /// Its records that are handed over and unfinished, without what is kept as offsets.
     pub(super) records: usize,
+    /// Those of them that waiting lanes keep.
+    pub(super) waiting: usize,
     /// It has more than its share of the window, and workers had nothing to do.
     pub(super) greedy: bool,
     /// Being given up: nothing more is started.
@@ -123,6 +125,7 @@ impl Held {
             by_key: HashMap::new(),
             running: 0,
             records: 0,
+            waiting: 0,
             greedy: false,
             revoking: false,
             paused: false,
@@ -132,6 +135,11 @@ impl Held {
             set_aside: Vec::new(),
             source_paused: false,
         }
+    }
+
+    /// Records that could run, or do.
+    pub(super) fn lively(&self) -> usize {
+        self.records - self.waiting
     }
 
     pub(super) fn is_stopped(&self) -> bool {

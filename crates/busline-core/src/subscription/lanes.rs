@@ -266,6 +266,7 @@ impl Lanes {
         self.load.add(Load::one(bytes));
         if let Some(held) = self.partitions.get_mut(&lane.partition) {
             held.records += 1;
+            held.waiting += usize::from(lane.rests);
         }
         if lane.rests {
             self.waiting.add(Load::one(bytes));
@@ -419,7 +420,7 @@ impl Lanes {
         let lane = self.lanes.get_mut(lane_ref.place as usize)?.take_if(|lane| lane.id == lane_ref.id)?;
         self.free.push(lane_ref.place);
         self.take_load(lane.partition, lane.load());
-        self.waiting.take(lane.counted);
+        self.take_waiting(lane.partition, lane.counted);
         Some(lane)
     }
 
@@ -427,13 +428,15 @@ impl Lanes {
     pub(super) fn rest(&mut self, lane_ref: LaneRef, rests: bool) {
         let max = self.bounds.waiting_max();
         let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
-        self.waiting.take(std::mem::take(&mut lane.counted));
+        let (partition, counted) = (lane.partition, std::mem::take(&mut lane.counted));
+        self.take_waiting(partition, counted);
+        let Some(lane) = lane_of(&mut self.lanes, lane_ref) else { return };
         lane.rests = rests;
         if !rests {
             return;
         }
         let mut kept = lane.load();
-        let (partition, before) = (lane.partition, kept);
+        let before = kept;
         while kept.records > 0
             && (kept.records > WAITING_RECORDS_MAX
                 || self.waiting.records + kept.records > max.records
@@ -443,6 +446,9 @@ impl Lanes {
         }
         self.waiting.add(kept);
         lane.counted = kept;
+        if let Some(held) = self.partitions.get_mut(&partition) {
+            held.waiting += kept.records;
+        }
         self.take_load(partition, before.minus(kept));
     }
 
@@ -454,6 +460,14 @@ impl Lanes {
             lane.let_go_of_newest();
         }
         self.take_load(partition, gone);
+    }
+
+    /// No longer counted as waiting.
+    pub(super) fn take_waiting(&mut self, partition: Partition, gone: Load) {
+        self.waiting.take(gone);
+        if let Some(held) = self.partitions.get_mut(&partition) {
+            held.waiting -= gone.records;
+        }
     }
 
     /// No longer held in memory.

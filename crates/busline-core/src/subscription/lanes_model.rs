@@ -364,6 +364,8 @@ impl Course {
             waiting.add(lane.load());
         }
         assert_eq!(self.lanes.waiting(), waiting, "what waits is counted exactly");
+        let held_waiting: usize = self.lanes.partitions.values().map(|held| held.waiting).sum();
+        assert_eq!(held_waiting, waiting.records, "and counted for its partition");
         assert!(load.records <= self.bounds.records_max, "{load:?} of {:?}", self.bounds);
         assert!(load.bytes < self.bounds.bytes_max + 98, "{load:?} of {:?}", self.bounds);
         assert!(waiting.records <= self.bounds.records_max / 2 && waiting.bytes <= self.bounds.bytes_max / 2);
