@@ -303,7 +303,8 @@ pub async fn an_interrupted_backend_goes_on(harness: impl Harness) {
     for key in ["a", "b"] {
         assert_eq!(log.handled(key), (1..=40).collect::<Vec<_>>(), "key {key}");
     }
-    assert!(subscription.trouble().is_none(), "{:?}", subscription.trouble());
+    // One of several connections may come back a little later than that which the records came by.
+    until("the end of its trouble", || subscription.trouble().is_none()).await;
     drop(subscription);
     stage.close().await;
 }
