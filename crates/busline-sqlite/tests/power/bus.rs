@@ -15,13 +15,15 @@ pub(crate) const TOPIC: &str = "orders";
 
 const PATH: &str = "/bus/log.db";
 
-/// Tiny limits, so that every test crosses them.
+/// Tiny limits, so that every test crosses them; and no look at retention in between, whose syncs would take the place of
+/// those that are to fail.
 pub(crate) fn config(disk: &PowerDisk) -> SqliteConfig {
     SqliteConfig {
         batch_records_max: 6,
         checkpoint_pages: 4,
         vfs: Some(disk.vfs_name().into()),
         patience: Duration::from_secs(1),
+        retention_interval: Duration::from_secs(3_600),
         ..SqliteConfig::new(PATH)
     }
 }
