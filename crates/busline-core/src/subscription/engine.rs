@@ -172,9 +172,9 @@ impl Engine {
     }
 
     /// Queues records in their lanes and wakes as many workers as can start.
-    pub(crate) fn deliver(&self, generation: u64, mut records: Vec<Record>) {
+    pub(crate) fn deliver(&self, generation: u64, records: Vec<Record>) {
         // A few at a time, so that workers need not wait for the lanes until all are routed.
-        let mut records = records.drain(..).peekable();
+        let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
             let few = records.by_ref().take(ROUTED_AT_ONCE);
             let taken = self.with_lanes_and_stats(|lanes, stats| {
@@ -190,15 +190,12 @@ impl Engine {
 
     /// Changes the lanes of these partitions, after what workers have in their hands of them has come back.
     pub(crate) fn with_lanes_of<T>(&self, partitions: &[Partition], change: impl FnOnce(&mut Lanes) -> T) -> T {
-        let mut guard = self.lock();
-        for hand in &self.hands {
-            guard.take_back(hand.recall(partitions).into_iter());
-        }
-        let outcome = change(&mut guard.lanes);
-        drop(guard);
-        // Whoever can go on is woken.
-        self.with_lanes(|_| ());
-        outcome
+        self.with_state(|state| {
+            for hand in &self.hands {
+                state.take_back(hand.recall(partitions).into_iter());
+            }
+            change(&mut state.lanes)
+        })
     }
 
     /// Changes the lanes, and wakes whoever can go on afterwards.
@@ -207,19 +204,17 @@ impl Engine {
     }
 
     fn with_lanes_and_stats<T>(&self, change: impl FnOnce(&mut Lanes, &mut SubscriptionStats) -> T) -> T {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let outcome = change(&mut state.lanes, &mut state.stats);
-        let (wake_reader, wake_tender) = (state.takes_reader(), state.wakes_tender());
-        let woken = state.takes_idle(state.lanes.ready_count().div_ceil(HAND_MAX));
-        drop(guard);
-        woken.into_iter().for_each(|(_, waker)| waker.wake());
-        if wake_reader {
-            self.reader.notify_one();
-        }
-        if wake_tender {
-            self.tender.notify_one();
-        }
+        self.with_state(|state| change(&mut state.lanes, &mut state.stats))
+    }
+
+    fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let outcome = change(&mut state);
+        let (reader, tender) = (state.takes_reader(), state.wakes_tender());
+        let ready = state.lanes.ready_count();
+        let idle = state.takes_idle(ready.div_ceil(HAND_MAX));
+        drop(state);
+        self.wake(Wakes { idle, reader, tender, ..Wakes::default() });
         outcome
     }
 
