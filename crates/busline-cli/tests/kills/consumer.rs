@@ -29,13 +29,8 @@ impl Consumer {
     }
 
     /// Asks the member to leave, and waits until it has.
-    pub(crate) fn end(mut self) -> Outcome {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = self.0.wait()?;
-        // One that has just been started may be asked before it listens; it has not joined then.
-        let left = status.success() || status.signal() == Some(15);
-        if left { Ok(()) } else { Err(format!("a member left with {status}").into()) }
+    pub(crate) fn end(self) -> Outcome {
+        end(self.0)
     }
 
     /// A last member takes over what dead ones hold, and works until the group is at the end.
@@ -59,4 +54,13 @@ fn command(folder: &Path) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command
+}
+
+/// Asks a member to leave, and waits until it has.
+pub(crate) fn end(mut member: Child) -> Outcome {
+    rustix::process::kill_process(rustix::process::Pid::from_child(&member), rustix::process::Signal::TERM)?;
+    let status = member.wait()?;
+    // One that has just been started may be asked before it listens; it has not joined then.
+    let left = status.success() || status.signal() == Some(15);
+    if left { Ok(()) } else { Err(format!("a member left with {status}").into()) }
 }

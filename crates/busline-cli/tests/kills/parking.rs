@@ -13,6 +13,7 @@ use busline_history::{
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::consumer::end;
 use super::publisher::Publisher;
 use super::{Killed, Outcome, evidence, note, seed};
 
@@ -175,14 +176,6 @@ fn kill_after(mut victim: Child, after: Duration) -> Outcome<Option<Killed>> {
     let process = Process { pid: victim.id(), epoch: 0 };
     let by_signal = status.signal() == Some(9);
     Ok(by_signal.then(|| Killed { process, by_signal, until_then: format!("{after:?} of its life") }))
-}
-
-fn end(mut member: Child) -> Outcome {
-    rustix::process::kill_process(rustix::process::Pid::from_child(&member), rustix::process::Signal::TERM)?;
-    let status = member.wait()?;
-    // One that has just been started may be asked before it listens.
-    let left = status.success() || status.signal() == Some(15);
-    if left { Ok(()) } else { Err(format!("a member left with {status}").into()) }
 }
 
 /// A last member works until the group is at the end, and replays run until nothing is parked.
