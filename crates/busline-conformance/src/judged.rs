@@ -32,12 +32,18 @@ pub(crate) struct Load {
     /// Tasks of one publisher; each has keys of its own, so that their order is known.
     pub(crate) tasks: usize,
     pub(crate) per_task: u64,
+    /// Acked by all together below which the tasks go on, up to [`PATIENCE`] times their share: how much of a burst an
+    /// injected fault takes along is a matter of luck, and a run that was mostly refused proves little.
+    pub(crate) acked_min: u64,
     /// Keys of one task; low ranks are much more frequent.
     pub(crate) keys: usize,
     pub(crate) window: usize,
     pub(crate) deadline: Duration,
     pub(crate) shape: Shape,
 }
+
+/// How many times its share a task publishes at most.
+const PATIENCE: u64 = 20;
 
 /// Whether the sinks misbehave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +65,12 @@ impl Load {
             publishers: 1,
             tasks: 1,
             per_task: 100,
+            acked_min: 0,
             keys: 32,
             window,
             deadline: Duration::from_millis(250),
             shape: Shape::default(),
         }
-    }
-
-    fn total(&self) -> u64 {
-        (self.publishers * self.tasks) as u64 * self.per_task
     }
 }
 
@@ -102,7 +105,7 @@ impl Judged {
     }
 
     /// Fails with every violation unless the judges found none and the run was large and disturbed enough to count.
-    pub(crate) fn clean(&self, acked_min: u64) {
+    pub(crate) fn clean(&self) {
         let violations: Vec<String> = self.report.violations.iter().take(20).map(ToString::to_string).collect();
         assert!(
             self.report.verdict == Verdict::Green,
@@ -112,7 +115,6 @@ impl Judged {
             self.load,
             violations.join("\n")
         );
-        assert!(self.acked >= acked_min, "seed {}: only {} acked, the run is void", self.load.seed, self.acked);
     }
 }
 
@@ -122,7 +124,7 @@ fn plan(load: Load, chaos: Chaos) -> Plan {
         // check exactly (see `Key::check`), and a case of its own checks the deadline.
         report_lag: Duration::from_secs(5),
         outcome_grace: Duration::from_secs(3),
-        acked_min: load.total().min(1_000),
+        acked_min: load.acked_min,
         effective_faults_min: u64::from(chaos == Chaos::Random),
         ..Plan::default()
     }
@@ -266,7 +268,15 @@ impl Sender {
     async fn run(mut self, load: Load, mut calm: watch::Receiver<bool>) -> Vec<Key> {
         let mut keys: Vec<Key> = std::iter::repeat_with(Key::default).take(load.keys).collect();
         let mut observers = JoinSet::new();
-        for number in 0..load.per_task {
+        let acked_share = load.acked_min.div_ceil(load.publishers as u64);
+        for number in 0.. {
+            if number >= load.per_task {
+                if number >= load.per_task * PATIENCE || self.publisher.stats().acked >= acked_share {
+                    break;
+                }
+                // No second burst: the faults get a part of what follows, not all of it at once.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
             // A large window would take the whole load while the first fault keeps every batch.
             if number == load.per_task / 5 {
                 calm.wait_for(|calm| *calm).await.expect("the sender lives");

@@ -14,23 +14,23 @@ pub async fn a_quiet_run_keeps_the_order_of_each_key(harness: impl Harness) {
         let load = Load { window, publishers: 2, tasks: 3, per_task: 100, ..Load::seeded() };
         let judged = Judged::run(&harness, load, Chaos::None).await;
         assert_eq!(judged.acked(), 600, "nothing disturbs the backend, so every envelope must be acked");
-        judged.clean(600);
+        judged.clean();
     }
 }
 
 /// A run in which batches are held, refused, forgotten and left without answer at random keeps every promise.
 pub async fn a_disturbed_run_keeps_the_order_of_each_key(harness: impl Harness) {
-    let load = Load { publishers: 3, tasks: 4, per_task: 300, ..Load::seeded() };
+    let load = Load { publishers: 3, tasks: 4, per_task: 300, acked_min: 1_000, ..Load::seeded() };
     let judged = Judged::run(&harness, load, Chaos::Random).await;
-    judged.clean(1_000);
+    judged.clean();
 }
 
 /// The same with many small batches in flight at once.
 pub async fn a_disturbed_run_with_many_batches_in_flight_keeps_the_order(harness: impl Harness) {
     let shape = Shape { batches_in_flight_max: Some(8), batch_records_max: Some(4) };
-    let load = Load { publishers: 3, tasks: 4, per_task: 300, shape, ..Load::seeded() };
+    let load = Load { publishers: 3, tasks: 4, per_task: 300, acked_min: 1_000, shape, ..Load::seeded() };
     let judged = Judged::run(&harness, load, Chaos::Random).await;
-    judged.clean(1_000);
+    judged.clean();
 }
 
 /// Behind a refused envelope, those of its key that wait fail with its name; other keys go on.
