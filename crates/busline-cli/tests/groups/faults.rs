@@ -12,7 +12,7 @@ use crate::lock::WriteLock;
 use crate::members::{PUBLISHER, Paced, committed, ends, held, interrupt, pause, shop_with_events, show, wait_until};
 
 /// Promise C5: what one member may have handed over and unfinished, and finishes between two commits.
-const REPEATED_MAX: usize = 1_024 + 1_024;
+const REPEATED_MAX: usize = 1_024 + 4_096;
 
 /// A member that writes `NAME.out` and `NAME.err`, and its history.
 fn to_file(shop: &Shop, line: &str, name: &str) -> Command {

@@ -405,7 +405,7 @@ impl State {
         for ended in ended.drain(..) {
             ended.count(&mut self.stats);
             match ended.end {
-                End::Park(record, cause) => items.push(Item { ticket: ended.ticket, record, cause }),
+                End::Park(record, cause) => items.push(Item { ticket: ended.ticket, record: *record, cause }),
                 end => self.lanes.finish(&ended.ticket, end),
             }
         }
@@ -427,7 +427,7 @@ impl State {
     fn take_back(&mut self, works: impl Iterator<Item = Work>) {
         for work in works {
             let end = match work.subject {
-                Subject::Record(record) => End::Cancelled(record),
+                Subject::Record(record) => End::Cancelled(Box::new(record)),
                 Subject::Offset(offset) => End::ReadLater(offset, Instant::now()),
             };
             self.lanes.finish(&work.ticket, end);

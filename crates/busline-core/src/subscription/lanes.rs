@@ -96,21 +96,21 @@ pub(crate) enum Subject {
     Offset(Offset),
 }
 
-/// How an attempt ended.
+/// How an attempt ended. Boxed where a record comes back, since nearly all ends are `Done` and ends are moved about.
 #[derive(Debug)]
 pub(crate) enum End {
     /// Handled, or passed over by a stated policy.
     Done,
     /// Failed; the next attempt is due at this instant.
-    Retry(Record, Instant),
+    Retry(Box<Record>, Instant),
     /// Failed for good: the key waits.
-    Stuck(Record),
+    Stuck(Box<Record>),
     /// Cannot be decoded: the partition waits.
-    Undecodable(Record),
+    Undecodable(Box<Record>),
     /// To be parked: its lane waits for that, without a worker.
-    Park(Record, Box<Cause>),
+    Park(Box<Record>, Box<Cause>),
     /// Broken off; it comes again if the partition is still held.
-    Cancelled(Record),
+    Cancelled(Box<Record>),
     /// The record is no longer in the topic.
     Gone,
     /// The record could not be read again; the next try is due at this instant.
@@ -348,22 +348,22 @@ impl Lanes {
             }
             End::Retry(record, due) => {
                 lane.failed += 1;
-                lane.held.push_front((ordinal, record));
+                lane.held.push_front((ordinal, *record));
                 lane.phase = Phase::Backoff;
                 self.backoff.push(Reverse((due, lane_ref)));
             }
             End::Stuck(record) => {
                 lane.failed += 1;
-                lane.held.push_front((ordinal, record));
+                lane.held.push_front((ordinal, *record));
                 lane.phase = Phase::Stuck;
             }
             End::Undecodable(record) => {
-                lane.held.push_front((ordinal, record));
+                lane.held.push_front((ordinal, *record));
                 lane.phase = Phase::Undecodable;
                 held.undecodable = true;
             }
             End::Cancelled(record) | End::Park(record, _) => {
-                lane.held.push_front((ordinal, record));
+                lane.held.push_front((ordinal, *record));
                 lane.phase = Phase::Ready;
             }
             End::ReadLater(offset, due) => {

@@ -260,7 +260,7 @@ impl Course {
             return;
         }
         let running = self.running.swap_remove(self.random.random_range(0..self.running.len()));
-        let record = Self::record(running.work.ticket.partition, running.offset);
+        let record = Box::new(Self::record(running.work.ticket.partition, running.offset));
         let due = self.now + Duration::from_millis(self.random.random_range(0..50));
         let end = match (self.random.random_range(0..20), &running.work.subject) {
             (0..3, _) => End::Retry(record, due),

@@ -14,7 +14,7 @@ use crate::record::Record;
 ///
 /// # Source
 /// Promise C10.
-pub(crate) fn undecodable(engine: &Engine, record: Record, error: &Error) -> End {
+pub(crate) fn undecodable(engine: &Engine, record: Box<Record>, error: &Error) -> End {
     tracing::error!("{error}");
     if engine.parking.is_none() {
         return End::Undecodable(record);
@@ -25,7 +25,7 @@ pub(crate) fn undecodable(engine: &Engine, record: Record, error: &Error) -> End
 }
 
 /// Its key is parked.
-pub(crate) fn behind(record: Record) -> End {
+pub(crate) fn behind(record: Box<Record>) -> End {
     let error = String::from("its key is parked");
     End::Park(record, Box::new(Cause { kind: Kind::Behind, attempts: 0, error, first: SystemClock.now() }))
 }
@@ -34,7 +34,7 @@ pub(crate) fn behind(record: Record) -> End {
 ///
 /// # Source
 /// Promise C7.
-pub(crate) fn used_up(engine: &Engine, record: Record, attempts: u32, why: &HandlerError) -> End {
+pub(crate) fn used_up(engine: &Engine, record: Box<Record>, attempts: u32, why: &HandlerError) -> End {
     let (topic, partition, offset) = (&engine.place.topic, record.partition, record.offset);
     let Some(parking) = &engine.parking else {
         tracing::error!("attempt {attempts} of {topic}/{partition}/{offset} was the last, its key waits: {why}");

@@ -22,7 +22,7 @@ pub struct SubscriptionSettings {
     /// Delivered records between the committed offset and the newest one, per partition; then the partition pauses.
     /// Range 1 to 1,048,576, default 65,536. After a crash at most these come again.
     pub ahead_max: u64,
-    /// Finished records after which progress is committed. Range 1 to 65,536, default 1,024.
+    /// Finished records after which progress is committed. Range 1 to 65,536, default 4,096.
     pub commit_records: usize,
     /// Time after which progress is committed. Range 1 ms to 1 min, default 100 ms.
     pub commit_interval: Duration,
@@ -61,7 +61,7 @@ impl Default for SubscriptionSettings {
             in_flight_records_max: 1_024,
             in_flight_bytes_max: 16 * 1024 * 1024,
             ahead_max: 65_536,
-            commit_records: 1_024,
+            commit_records: 4_096,
             commit_interval: Duration::from_millis(100),
             lease: Duration::from_secs(5),
             parking: ParkingPolicy::Key,

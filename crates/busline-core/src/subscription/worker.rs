@@ -18,7 +18,7 @@ use super::parking::Way;
 use super::refused;
 use crate::driver::ReadRequest;
 use crate::envelope::Envelope;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::topic::{Offset, Partition};
 
@@ -102,12 +102,12 @@ impl<H: Handler> OneByOne<H> {
                 Err(end) => return ticket.ends(end, Note::Nothing),
             },
         };
-        let (record, envelope) = match open(engine, record) {
-            Ok(opened) => opened,
-            Err(ended) => return ticket.ends(ended.0, ended.1),
+        let envelope = match open(engine, &record) {
+            Ok(envelope) => envelope,
+            Err(unopened) => return unopened.ends(engine, ticket, record),
         };
         if !engine.is_held() && !hold(engine, worker).await {
-            return ticket.ends(End::Cancelled(record), Note::Nothing);
+            return ticket.ends(End::Cancelled(Box::new(record)), Note::Nothing);
         }
         let delivery = ticket.delivery(engine, envelope, record.offset);
         let run = || self.0.handle(delivery);
@@ -143,17 +143,17 @@ impl<H: BatchHandler> Runner for InBatches<H> {
                     }
                 },
             };
-            match open(engine, record) {
-                Ok((record, envelope)) => {
+            match open(engine, &record) {
+                Ok(envelope) => {
                     deliveries.push(ticket.delivery(engine, envelope, record.offset));
                     attempts.push((ticket, record));
                 }
-                Err(refused) => ended.push(ticket.ends(refused.0, refused.1)),
+                Err(unopened) => ended.push(unopened.ends(engine, ticket, record)),
             }
         }
         if !attempts.is_empty() && !engine.is_held() && !hold(engine, worker).await {
             let cancelled =
-                attempts.drain(..).map(|(ticket, record)| ticket.ends(End::Cancelled(record), Note::Nothing));
+                attempts.drain(..).map(|(ticket, record)| ticket.ends(End::Cancelled(Box::new(record)), Note::Nothing));
             ended.extend(cancelled);
         }
         if !attempts.is_empty() {
@@ -209,16 +209,37 @@ async fn fetch(
     }
 }
 
-/// The record with its envelope, if its handler is to run; else how the attempt ends.
-fn open(engine: &Engine, record: Record) -> std::result::Result<(Record, Envelope), Box<(End, Note)>> {
-    let way = engine.parking.as_ref().map_or(Way::Live, |parking| parking.way(&record));
+/// The envelope of a record, if its handler is to run.
+fn open(engine: &Engine, record: &Record) -> std::result::Result<Envelope, Unopened> {
+    let way = engine.parking.as_ref().map_or(Way::Live, |parking| parking.way(record));
     if way == Way::Finished {
-        return Err(Box::new((End::Done, Note::Nothing)));
+        return Err(Unopened::Finished);
     }
     match record.envelope(&engine.place.topic) {
-        Err(error) => Err(Box::new((refused::undecodable(engine, record, &error), Note::Failed))),
-        Ok(_) if way == Way::Behind => Err(Box::new((refused::behind(record), Note::Nothing))),
-        Ok(envelope) => Ok((record, envelope)),
+        Ok(envelope) if way == Way::Live => Ok(envelope),
+        Ok(_) => Err(Unopened::Behind),
+        Err(error) => Err(Unopened::Undecodable(error)),
+    }
+}
+
+/// Why the handler does not run for a record.
+enum Unopened {
+    /// It was parked and replayed before.
+    Finished,
+    /// Its key is parked.
+    Behind,
+    Undecodable(Error),
+}
+
+impl Unopened {
+    fn ends(self, engine: &Engine, ticket: Ticket, record: Record) -> Ended {
+        match self {
+            Self::Finished => ticket.ends(End::Done, Note::Nothing),
+            Self::Behind => ticket.ends(refused::behind(Box::new(record)), Note::Nothing),
+            Self::Undecodable(error) => {
+                ticket.ends(refused::undecodable(engine, Box::new(record), &error), Note::Failed)
+            }
+        }
     }
 }
 
@@ -265,7 +286,7 @@ fn judge(engine: &Engine, ticket: Ticket, record: Record, ran: Ran<Handled>) -> 
             end_failing(engine, &record, ticket.attempt);
             return ticket.ends(End::Done, Note::Handled);
         }
-        Ran::Cancelled => return ticket.ends(End::Cancelled(record), Note::Nothing),
+        Ran::Cancelled => return ticket.ends(End::Cancelled(Box::new(record)), Note::Nothing),
         Ran::Returned(Err(error)) => (error.verdict(), error),
         Ran::Panicked(text) => (Verdict::Retry, HandlerError::from(format!("panicked: {text}"))),
         Ran::TimedOut => (Verdict::Retry, HandlerError::from("Timeout/Handler: ran too long")),
@@ -288,10 +309,10 @@ fn judge(engine: &Engine, ticket: Ticket, record: Record, ran: Ran<Handled>) -> 
                 parking.note_failing(&record);
             }
             let due = Instant::now() + engine.settings.retry.pause_after(attempt);
-            ticket.ends(End::Retry(record, due), Note::Failed)
+            ticket.ends(End::Retry(Box::new(record), due), Note::Failed)
         }
         Verdict::Retry | Verdict::Park => {
-            let end = refused::used_up(engine, record, attempt, &why);
+            let end = refused::used_up(engine, Box::new(record), attempt, &why);
             ticket.ends(end, Note::Failed)
         }
     }

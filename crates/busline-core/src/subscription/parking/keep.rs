@@ -419,7 +419,7 @@ impl Item {
     fn ended(self, ending: Ending) -> (Ticket, End) {
         let end = match ending {
             Ending::Parked => End::Done,
-            Ending::Again => End::Cancelled(self.record),
+            Ending::Again => End::Cancelled(Box::new(self.record)),
         };
         (self.ticket, end)
     }
