@@ -440,16 +440,21 @@ impl State {
         self.idle.split_off(keep)
     }
 
-    /// Whether there is room to read, and enough for a piece that is worth the way. Less will do where no lane is ready:
-    /// then workers wait for what is read.
+    /// Whether there is room to read, and enough for a piece that is worth the way. Less will do for workers that have
+    /// nothing to do.
     fn may_read(&self) -> bool {
         let (records, bytes) = self.lanes.room();
-        records > 0 && bytes > 0 && (records >= self.read_min || self.lanes.ready_count() == 0)
+        records > 0 && bytes > 0 && (records >= self.read_min || self.lacks_work())
     }
 
     /// Whether workers have nothing to do although the window is about full.
     fn is_starving(&self) -> bool {
-        !self.idle.is_empty() && self.lanes.ready_count() == 0 && self.lanes.room().0 < self.read_min
+        self.lacks_work() && self.lanes.room().0 < self.read_min
+    }
+
+    /// Whether workers wait and no lane is ready for them.
+    fn lacks_work(&self) -> bool {
+        !self.idle.is_empty() && self.lanes.ready_count() == 0
     }
 
     /// Whether the reader is to be woken: it waits for room and there is some, or a partition need not pause any more.
