@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -15,7 +14,7 @@ use super::subscribe::{Running, Subscription};
 use super::watchdog::Watchdog;
 use super::worker::{InBatches, OneByOne, Runner};
 use super::{reader, tender, worker};
-use crate::bus::BusCore;
+use crate::bus::{BusCore, Ground};
 use crate::driver::{Driver, SourceRequest, Start};
 use crate::error::{Error, Result};
 use crate::topic::{GroupName, Provision, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, partition_not_found};
@@ -139,9 +138,7 @@ impl SubscriptionBuilder {
                 .next("shorten one of them"));
         }
         self.settings.validate()?;
-        let runtime = Handle::try_current().map_err(|_| crate::bus::no_runtime())?;
-        let bus = self.bus.upgrade().ok_or_else(crate::bus::bus_closed)?;
-        let driver = bus.driver()?;
+        let Ground { runtime, bus, driver } = Ground::of(&self.bus)?;
         let place = Arc::new(Place { topic, group });
         let claim = BusCore::claim(&bus, &place, self.is_another)?;
         let topic = crate::provision::provision(&*driver, &place.topic, &self.provision).await?;
