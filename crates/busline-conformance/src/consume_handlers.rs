@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use busline_core::{Bus, Delivery, HandlerError, ParkingPolicy, Partition, Retry, Subscription, SubscriptionSettings};
+use busline_core::{
+    Bus, Delivery, HandlerError, ParkingPolicy, Partition, Reason, Retry, Subscription, SubscriptionSettings,
+};
 use tokio::sync::{Barrier, oneshot};
 use tokio::time::Instant;
 
@@ -277,14 +279,63 @@ pub async fn a_blocked_handler_keeps_its_key_and_is_reported(harness: impl Harne
     let began = Instant::now();
     until("the report", || subscription.stats().blocked_handlers == 1).await;
     assert!(began.elapsed() < Duration::from_millis(1_100), "reported after {:?}", began.elapsed());
+    assert_eq!(told_as_blocked(&stage).await, Some(1), "health says so");
     until("the other key", || log.handled("free") == [1, 2]).await;
     assert_eq!(log.starts().iter().filter(|call| call.key == "stuck").count(), 1, "its key waits for it");
     latch.open();
     until("its next attempts", || log.of("stuck").len() == 3).await;
     let attempts: Vec<_> = log.of("stuck").into_iter().map(|(version, attempt, _)| (version, attempt)).collect();
     assert_eq!(attempts, [(1, 1), (1, 2), (2, 1)], "what blocked has timed out, whatever it returned");
+    assert_eq!(told_as_blocked(&stage).await, None, "it has returned");
     let left = subscription.close(CLOSE).await.expect("closes");
     assert_eq!(left.left, Vec::<String>::new());
+    stage.close().await;
+    runtime.shutdown_background();
+}
+
+/// How many handlers health says block their threads.
+async fn told_as_blocked(stage: &Stage) -> Option<usize> {
+    let health = stage.bus.health().await;
+    health.reasons.iter().find_map(|reason| match reason {
+        Reason::HandlerBlocked { topic, handlers, .. } if *topic == stage.name() => Some(*handlers),
+        _ => None,
+    })
+}
+
+/// As many handlers that block as the runtime has threads: they are told while nothing of it runs, nothing is taken for
+/// lost, and once one returns everything goes on.
+pub async fn as_many_blocked_handlers_as_threads_are_told(harness: impl Harness) {
+    let (stage, log, latch) = (Stage::open(&harness).await, Log::default(), Latch::default());
+    stage.one_partition().await;
+    stage.publish(&["stuck", "too", "free"], 2).await;
+    let (noted, waits) = (log.clone(), latch.clone());
+    let handler = move |delivery: Delivery| {
+        let (log, latch) = (noted.clone(), waits.clone());
+        async move {
+            log.start(&delivery);
+            if delivery.envelope.aggregate_id != "free" && delivery.attempt == 1 {
+                latch.wait();
+            }
+            log.end(&delivery, true);
+            Ok(())
+        }
+    };
+    // A runtime of its own, as above.
+    let (bus, topic) = (stage.bus.clone(), stage.topic.clone());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let opened = runtime.spawn(async move {
+        let builder = bus.subscribe(&topic, crate::consume_stage::GROUP).retry(quick_retry(3));
+        builder.handle(handler).await.expect("subscribes")
+    });
+    let subscription = opened.await.expect("opens");
+    until("both reports", || subscription.stats().blocked_handlers == 2).await;
+    assert_eq!(told_as_blocked(&stage).await, Some(2));
+    assert!(log.ends().iter().all(|call| call.key == "free"), "their keys wait for them");
+    latch.open();
+    until("all keys", || ["stuck", "too", "free"].iter().all(|key| log.handled(key).last() == Some(&2))).await;
+    assert_eq!(subscription.stats().lost_partitions, 0);
+    subscription.close(CLOSE).await.expect("closes");
     stage.close().await;
     runtime.shutdown_background();
 }
