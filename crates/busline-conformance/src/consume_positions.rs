@@ -49,9 +49,11 @@ pub async fn a_group_starts_where_it_is_told(harness: impl Harness) {
         drop(subscription);
     }
     let log = Log::default();
-    let start = Start::Offsets(vec![(Partition(1), Offset(0))]);
-    let unknown = stage.bus.subscribe(&stage.topic, "unknown").start(start).handle(easy(&log)).await;
-    refused(unknown, "NotFound/Partition");
+    let end = stage.driver().bounds(&stage.name(), FIRST).await.expect("the topic exists").end;
+    for (start, code) in [((Partition(1), Offset(0)), "NotFound/Partition"), ((FIRST, end.next()), "Invalid/Offset")] {
+        let start = Start::Offsets(vec![start]);
+        refused(stage.bus.subscribe(&stage.topic, "unknown").start(start).handle(easy(&log)).await, code);
+    }
     stage.close().await;
 }
 

@@ -50,7 +50,7 @@ pub use subscription::{
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,
-    TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, partition_not_found,
-    topic_exists, topic_not_found, warn_deleted,
+    TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, offset_beyond_end,
+    partition_not_found, topic_exists, topic_not_found, warn_deleted,
 };
 pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode, key_of};

@@ -47,7 +47,7 @@ pub use busline_core::{
 };
 pub use busline_core::{
     Batch, Blocked, BoxFuture, Commit, RecordRef, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest,
-    group_active, group_not_found,
+    group_active, group_not_found, offset_beyond_end,
 };
 pub use busline_core::{
     Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use busline::{
     Bus, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, Start, TopicName, group_active,
-    group_not_found,
+    group_not_found, offset_beyond_end,
 };
 use serde::Serialize;
 
@@ -181,19 +181,12 @@ async fn moves(driver: &dyn Driver, topic: &TopicName, found: &GroupView, to: &S
             }
         };
         if to > bounds.end {
-            return Err(beyond_end(partition, to, bounds.end).at("seek", topic));
+            return Err(offset_beyond_end(partition, to, bounds.end).at("seek", topic));
         }
         let from = found.partitions.iter().find(|lag| lag.partition == partition).and_then(|lag| lag.committed);
         moves.push(Move { partition, from, to });
     }
     Ok(moves)
-}
-
-/// Records that are stored later would be passed over in silence.
-fn beyond_end(partition: Partition, to: Offset, end: Offset) -> Error {
-    Error::invalid("Offset")
-        .cause(format!("offset {to} is beyond the end of partition {partition}"))
-        .next(format!("use {end} at most"))
 }
 
 /// A group on a topic, as `show` prints it.
