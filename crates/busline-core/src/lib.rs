@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 mod headers;
 mod health;
+mod layer;
 mod memory;
 mod provision;
 mod publisher;
@@ -36,6 +37,7 @@ pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYT
 pub use error::{Error, ErrorKind, Result, escaped};
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
+pub use layer::{Layer, Layered};
 pub use memory::MemoryDriver;
 pub use publisher::{
     BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline::{Bus, GroupName, Provision, Result, Retry, Start, SubscriptionSettings, TopicName, topic_not_found};
+use busline::{
+    Bus, GroupName, Layered, Provision, Result, Retry, Start, SubscriptionSettings, TopicName, topic_not_found,
+};
 use tokio::sync::mpsc;
 
 use super::handler::Deliver;
@@ -69,7 +71,7 @@ pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
     };
     let history = GroupHistory::start(&request.group, &request.topic)?;
     let watch = Arc::new(Watch::new(request.topic.clone(), history, request.records_max));
-    let bus = Bus::new(Arc::new(Watched::new(Arc::clone(bus.driver()), Arc::clone(&watch))));
+    let bus = Bus::new(Arc::new(Layered::new(Arc::clone(bus.driver()), Watched(Arc::clone(&watch)))));
     let outcome = deliver(&bus, request, watch, output, stop).await;
     close(&bus, outcome).await
 }
