@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Ended;
 use super::job::close;
+use super::mode::Mode;
 use crate::args::Group;
 use crate::output::Output;
 use crate::target::Target;
@@ -24,18 +25,6 @@ enum Action {
     Show(GroupName, Option<TopicName>),
     Seek { group: GroupName, topic: TopicName, to: Start, mode: Mode },
     Delete { group: GroupName, topic: TopicName, mode: Mode },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    DryRun,
-    ForGood,
-}
-
-impl Mode {
-    fn of(dry_run: bool) -> Self {
-        if dry_run { Self::DryRun } else { Self::ForGood }
-    }
 }
 
 impl Request {

@@ -10,6 +10,7 @@ use super::Ended;
 use super::group::GroupView;
 use super::job::close;
 use super::limits::millis;
+use super::mode::Mode;
 use crate::args::{Limit, Topic, TopicUpdate};
 use crate::output::Output;
 use crate::target::Target;
@@ -25,18 +26,6 @@ enum Action {
     Show(TopicName),
     List,
     Delete(TopicName, Mode),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    DryRun,
-    ForGood,
-}
-
-impl Mode {
-    fn of(dry_run: bool) -> Self {
-        if dry_run { Self::DryRun } else { Self::ForGood }
-    }
 }
 
 /// What is to change of a spec.
