@@ -130,8 +130,11 @@ fn wrong_usage_is_2_and_names_the_nearest() {
         ("subb orders", "usage: Invalid/UnknownCommand: no command 'subb'; did you mean sub?"),
         ("sub orders --count 1 --count 2", "usage: Invalid/RepeatedFlag: --count <N> is given twice; give it once"),
         ("--json sub orders --json", "usage: Invalid/RepeatedFlag: --json is given twice; give it once"),
-        ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it"),
-        ("pub orders", "usage: Invalid/MissingArgument: <--file <FILE>|--key <KEY>> is missing; give it"),
+        ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it, as --help shows"),
+        (
+            "pub orders",
+            "usage: Invalid/MissingArgument: --file <FILE> or --key <KEY> is missing; give it, as --help shows",
+        ),
         ("sub orders --count -1", "usage: Invalid/Value: '-1' for --count <N>; use a whole number"),
         ("sub orders --count many", "usage: Invalid/Value: 'many' for --count <N>; use a whole number"),
         (
