@@ -160,6 +160,7 @@ macro_rules! case_list {
                 a_seek_back_repeats_from_there,
                 a_seek_forgets_what_was_handed_over,
                 seeks_at_any_moment_keep_the_order,
+                a_seek_far_back_goes_on_to_the_end,
                 a_group_with_members_cannot_be_moved,
                 a_gap_is_seen,
                 an_interrupted_backend_goes_on,

@@ -235,6 +235,21 @@ pub async fn seeks_at_any_moment_keep_the_order(harness: impl Harness) {
     stage.close().await;
 }
 
+/// A seek far back below the committed offset repeats all of it, though no commit moves until it is passed again.
+pub async fn a_seek_far_back_goes_on_to_the_end(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a", "b"], 100).await;
+    let settings = SubscriptionSettings { ahead_max: 40, ..SubscriptionSettings::default() };
+    let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
+    stage.drained().await;
+    subscription.seek(FIRST, stage.offset(FIRST, 0).await).await.expect("the member holds it");
+    log.ended(400).await;
+    let twice: Vec<u64> = (1..=100).chain(1..=100).collect();
+    assert_eq!((log.handled("a"), log.handled("b")), (twice.clone(), twice));
+    subscription.close(CLOSE).await.expect("closes");
+    stage.close().await;
+}
+
 /// Offsets of a group are moved and forgotten from outside only while it has no members.
 pub async fn a_group_with_members_cannot_be_moved(harness: impl Harness) {
     let (stage, log) = stage(&harness).await;
