@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::Options;
 use super::server::{Peers, Server};
 use crate::Error;
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::{self, NODES};
 use crate::ground::Ground;
 
-impl Cluster<Server> {
+/// Three Kafka brokers in one cluster.
+pub type Cluster = cluster::Cluster<Server>;
+
+impl Cluster {
     /// Starts three brokers, numbered from 1, and waits until each knows all of them.
     ///
     /// # Errors

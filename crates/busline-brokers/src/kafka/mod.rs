@@ -6,9 +6,7 @@ mod options;
 mod server;
 mod wire;
 
+pub use cluster::Cluster;
 pub use installed::{CURRENT, java};
 pub use options::Options;
 pub use server::Server;
-
-/// Three Kafka brokers in one cluster.
-pub type Cluster = crate::Cluster<Server>;

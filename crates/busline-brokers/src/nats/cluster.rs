@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::Options;
 use super::server::{Place, Server};
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::{self, NODES};
 use crate::ground::Ground;
 use crate::{Error, ports};
 
-impl Cluster<Server> {
+/// Three NATS servers in one cluster.
+pub type Cluster = cluster::Cluster<Server>;
+
+impl Cluster {
     /// Starts three servers and waits until all are ready and have chosen a leader.
     ///
     /// # Errors

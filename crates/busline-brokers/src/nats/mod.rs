@@ -6,9 +6,7 @@ mod monitor;
 mod options;
 mod server;
 
+pub use cluster::Cluster;
 pub use installed::{CURRENT, OLDER};
 pub use options::Options;
 pub use server::Server;
-
-/// Three NATS servers in one cluster.
-pub type Cluster = crate::Cluster<Server>;
