@@ -33,6 +33,7 @@
 //! # Ok::<(), busline_brokers::Error>(())
 //! ```
 
+mod cluster;
 mod error;
 mod ground;
 mod install;
@@ -45,5 +46,6 @@ mod ports;
 mod tool;
 mod wait;
 
+pub use cluster::{Cluster, Member};
 pub use error::Error;
 pub use left::Left;

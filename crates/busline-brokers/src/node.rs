@@ -61,6 +61,11 @@ impl Node {
         &self.log
     }
 
+    /// Whether this text is in the log.
+    pub(crate) fn log_says(&self, text: &str) -> bool {
+        fs::read_to_string(&self.log).is_ok_and(|log| log.contains(text))
+    }
+
     /// The process number, while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child().as_ref().map(Child::id)

@@ -35,6 +35,29 @@ pub(crate) fn free() -> Result<u16, Error> {
     Err(Error::failed(format!("found no free port of 127.0.0.1 in {TRIES} tries in {RANGE:?}")))
 }
 
+/// Starts with other ports, if another process took one of them.
+const STARTS: usize = 5;
+
+/// Begins something on free ports and waits until it is ready; anew, if another process was faster on one of them.
+///
+/// # Errors
+/// Those of `begin` and `wait`.
+pub(crate) fn start<T>(
+    begin: impl Fn() -> Result<T, Error>,
+    wait: impl Fn(&T) -> Result<(), Error>,
+    lost_its_port: impl Fn(&T) -> bool,
+) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        let begun = begin()?;
+        match wait(&begun) {
+            Ok(()) => return Ok(begun),
+            Err(_) if tries < STARTS && lost_its_port(&begun) => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Different in every process, so that two of them rarely try the same one.
 fn random() -> u16 {
     let width = u64::from(RANGE.end - RANGE.start);
@@ -45,6 +68,20 @@ fn random() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_lost_its_port_begins_anew_a_few_times() {
+        let tries = |ready: usize, lost: bool| {
+            let begun = std::cell::Cell::new(0);
+            let begin = || Ok(begun.replace(begun.get() + 1) + 1);
+            let wait = |at: &usize| if *at == ready { Ok(()) } else { Err(Error::failed("not ready")) };
+            (start(begin, wait, |_| lost).ok(), begun.get())
+        };
+        assert_eq!(tries(1, false), (Some(1), 1));
+        assert_eq!(tries(2, false), (None, 1), "it failed for another reason");
+        assert_eq!(tries(STARTS, true), (Some(STARTS), STARTS));
+        assert_eq!(tries(STARTS + 1, true), (None, STARTS));
+    }
 
     #[test]
     fn a_port_is_given_once_and_never_one_in_use() {

@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Pub(Box<Publish>),
     /// Print the records of a topic, alone or as a member of a group
     Sub(Subscribe),
-    /// Create, show, list and delete topics
+    /// Create, change, show, list and delete topics
     #[command(subcommand, after_help = TOPIC_EXAMPLES)]
     Topic(Topic),
     /// Measure the bus beside the native client, and check that nothing was lost, doubled or reordered
@@ -195,6 +195,7 @@ suffix that are deleted afterwards. One bus is called faster than another if it 
 const TOPIC_EXAMPLES: &str = "\
 Examples:
   busline topic create orders --partitions 8
+  busline topic update orders --retain-age 604800 --dry-run
   busline topic show orders --json
   busline topic delete orders --dry-run";
 
@@ -438,6 +439,9 @@ pub(crate) enum Topic {
         #[command(flatten)]
         retention: RetentionArgs,
     },
+    /// Change the limits and the copies of a topic
+    #[command(after_help = TOPIC_UPDATE_EXAMPLES)]
+    Update(TopicUpdate),
     /// Show a topic and what its partitions hold
     #[command(after_help = "Examples:\n  busline topic show orders --json")]
     Show {
@@ -457,6 +461,61 @@ pub(crate) enum Topic {
         dry_run: bool,
     },
 }
+
+/// Flags of `topic update`; what is not named stays as it is.
+#[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("changes")
+        .required(true)
+        .multiple(true)
+        .args(["partitions", "replicas", "retain_age", "retain_bytes", "retain_records"])
+))]
+pub(crate) struct TopicUpdate {
+    /// The topic
+    pub(crate) topic: String,
+    /// Number of partitions; refused if it is another one, since keys would move to other partitions
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) partitions: Option<u32>,
+    /// Copies that the backend keeps, 1 to 255; more than one needs a cluster
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) replicas: Option<u8>,
+    /// Delete records that were stored longer ago than this, in seconds: 0.001 to 100 years, or none
+    #[arg(long, value_name = "SECONDS", value_parser = limit(seconds), allow_negative_numbers = true)]
+    pub(crate) retain_age: Option<Limit<Duration>>,
+    /// Delete the oldest records of a partition above so many bytes of keys, headers and bodies: at least 1, or none
+    #[arg(long, value_name = "BYTES", value_parser = limit(bytes), allow_negative_numbers = true)]
+    pub(crate) retain_bytes: Option<Limit<u64>>,
+    /// Delete the oldest records of a partition above this number: at least 1, or none
+    #[arg(long, value_name = "N", value_parser = limit(records), allow_negative_numbers = true)]
+    pub(crate) retain_records: Option<Limit<u64>>,
+    /// Only say what would change [default: change it]
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A limit that is to hold from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit<T> {
+    Off,
+    At(T),
+}
+
+impl<T> Limit<T> {
+    pub(crate) fn at(self) -> Option<T> {
+        match self {
+            Self::Off => None,
+            Self::At(limit) => Some(limit),
+        }
+    }
+}
+
+const TOPIC_UPDATE_EXAMPLES: &str = "\
+Examples:
+  busline topic update clicks --retain-age 86400 --dry-run
+  busline topic update clicks --retain-age 86400 --retain-bytes none
+
+A lower limit deletes what is above it within seconds, whether it was read or not. What the backend cannot do, such as
+more copies than it has nodes, is refused by the change itself and not by a dry run.";
 
 /// When the oldest records go.
 #[derive(Debug, Args)]
@@ -635,6 +694,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn bytes(text: &str) -> Result<u64, String> {
     let above_zero = text.parse().ok().filter(|bytes| *bytes > 0);
     above_zero.ok_or_else(|| format!("use a whole number of bytes from 1 to {}", u64::MAX))
+}
+
+fn records(text: &str) -> Result<u64, String> {
+    let above_zero = text.parse().ok().filter(|records| *records > 0);
+    above_zero.ok_or_else(|| "use a whole number of records above 0".into())
+}
+
+/// The same, or none.
+fn limit<T>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<Limit<T>, String> + Clone {
+    move |text| match text {
+        "none" => Ok(Limit::Off),
+        _ => parse(text).map(Limit::At).map_err(|use_it| format!("{use_it}, or none")),
+    }
 }
 
 fn name_and_text(text: &str) -> Result<(String, String), String> {

@@ -24,9 +24,7 @@ pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
         ErrorKind::ArgumentConflict => Error::invalid("Contradiction")
             .cause(format!("{flag} does not go with {}", name(ContextKind::PriorArg)))
             .next("leave one of them out"),
-        ErrorKind::MissingRequiredArgument => {
-            Error::invalid("MissingArgument").cause(format!("{flag} is missing")).next("give it")
-        }
+        ErrorKind::MissingRequiredArgument => missing(error),
         ErrorKind::InvalidUtf8 => {
             Error::invalid("Argument").cause("an argument is not UTF-8").next("write names, keys and payloads as UTF-8")
         }
@@ -55,6 +53,21 @@ fn is_flag(argument: &OsStr, flag: &str) -> bool {
 
 fn repeated(flag: &str) -> Error {
     Error::invalid("RepeatedFlag").cause(format!("{flag} is given twice")).next("give it once")
+}
+
+/// Of flags of which one is needed, clap makes one text: `<--file <FILE>|--key <KEY>>`.
+fn missing(error: &clap::Error) -> Error {
+    let arguments = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(texts)) => texts.as_slice(),
+        _ => &[],
+    };
+    let told =
+        arguments.iter().map(|argument| match argument.strip_prefix("<-").and_then(|rest| rest.strip_suffix('>')) {
+            Some(flags) => format!("-{flags}").replace('|', " or "),
+            None => argument.clone(),
+        });
+    let told: Vec<_> = told.collect();
+    Error::invalid("MissingArgument").cause(format!("{} is missing", told.join(", "))).next("give it, as --help shows")
 }
 
 fn unknown(flag: &str, nearest: &str) -> Error {
@@ -129,7 +142,11 @@ mod tests {
             "busline sub t --count 1 --count 2",
             "usage: Invalid/RepeatedFlag: --count <N> is given twice; give it once",
         );
-        says("busline sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it");
+        says("busline sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it, as --help shows");
+        says(
+            "busline pub t",
+            "usage: Invalid/MissingArgument: --file <FILE> or --key <KEY> is missing; give it, as --help shows",
+        );
     }
 
     #[test]

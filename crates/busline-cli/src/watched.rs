@@ -1,16 +1,15 @@
-//! A driver that passes every call on, and sees what a member's source says: assignments, losses, commits, the end.
+//! A layer over the driver that sees what a member's source says: assignments, losses, commits, the end.
 //!
 //! The subscription engine keeps these to itself; `sub --group` tells them, records them, and ends after a count.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline::{
-    Batch, Bounds, BoxFuture, Capabilities, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, GroupName, Headers,
-    Lag, Member, Offset, Partition, ReadRequest, Record, RecordRef, Result, Sink, SinkOffer, SinkRequest, Source,
-    SourceEvent, SourceRequest, TopicInfo, TopicName, TopicSpec, parked_record,
+    Batch, BoxFuture, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, Headers, Layer, Offset, Partition,
+    ReadRequest, Record, RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest,
+    TopicName, parked_record,
 };
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -19,17 +18,9 @@ use tokio::time::Instant;
 
 use crate::group_history::GroupHistory;
 
-/// A backend whose source is watched.
-pub(crate) struct Watched {
-    inner: Arc<dyn Driver>,
-    watch: Arc<Watch>,
-}
-
-impl Watched {
-    pub(crate) fn new(inner: Arc<dyn Driver>, watch: Arc<Watch>) -> Self {
-        Self { inner, watch }
-    }
-}
+/// Watches the source of a backend, and the sink of its parking topic.
+#[derive(Debug)]
+pub(crate) struct Watched(pub(crate) Arc<Watch>);
 
 /// What was seen of the source, and how many records it may still hand over.
 #[derive(Debug)]
@@ -376,117 +367,30 @@ impl Source for WatchedSource {
     }
 }
 
-impl Driver for Watched {
-    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
-        Box::pin(async move {
-            self.watch.history.joining(&request.member);
-            let inner = self.inner.source(request).await?;
-            self.watch.seen().source = Some(Arc::clone(&inner));
-            Ok(Arc::new(WatchedSource { inner, watch: Arc::clone(&self.watch) }) as Arc<dyn Source>)
-        })
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn patience(&self) -> Duration {
-        self.inner.patience()
-    }
-
-    fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.create_topic(name, spec)
-    }
-
-    fn update_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.update_topic(name, spec)
-    }
-
-    fn topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.topic(name)
-    }
-
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
-        self.inner.topics()
-    }
-
-    fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.inner.delete_topic(name)
-    }
-
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.trim(topic, partition, below)
-    }
-
-    fn sink(&self, request: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
+impl Layer for Watched {
+    fn sink<'a>(&'a self, inner: &'a dyn Driver, request: SinkRequest) -> BoxFuture<'a, Result<Arc<dyn Sink>>> {
         Box::pin(async move {
             let topic = request.topic.name.clone();
-            let inner = self.inner.sink(request).await?;
-            Ok(Arc::new(WatchedSink { inner, topic, watch: Arc::clone(&self.watch) }) as Arc<dyn Sink>)
+            let inner = inner.sink(request).await?;
+            Ok(Arc::new(WatchedSink { inner, topic, watch: Arc::clone(&self.0) }) as Arc<dyn Sink>)
         })
     }
 
-    fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
-        self.inner.read(topic, request)
+    fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>> {
+        Box::pin(async move {
+            self.0.history.joining(&request.member);
+            let inner = inner.source(request).await?;
+            self.0.seen().source = Some(Arc::clone(&inner));
+            Ok(Arc::new(WatchedSource { inner, watch: Arc::clone(&self.0) }) as Arc<dyn Source>)
+        })
     }
 
-    fn bounds<'a>(&'a self, topic: &'a TopicName, partition: Partition) -> BoxFuture<'a, Result<Bounds>> {
-        self.inner.bounds(topic, partition)
-    }
-
-    fn offset_at<'a>(
+    fn read<'a>(
         &'a self,
+        inner: &'a dyn Driver,
         topic: &'a TopicName,
-        partition: Partition,
-        time: Timestamp,
-    ) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.offset_at(topic, partition, time)
-    }
-
-    fn committed<'a>(
-        &'a self,
-        group: &'a GroupName,
-        topic: &'a TopicName,
-    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
-        self.inner.committed(group, topic)
-    }
-
-    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
-        self.inner.lag(group, topic)
-    }
-
-    fn move_committed<'a>(
-        &'a self,
-        group: &'a GroupName,
-        topic: &'a TopicName,
-        to: &'a [(Partition, Offset)],
-    ) -> BoxFuture<'a, Result<()>> {
-        self.inner.move_committed(group, topic, to)
-    }
-
-    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.inner.delete_group(group, topic)
-    }
-
-    fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
-        self.inner.groups()
-    }
-
-    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
-        self.inner.members(group, topic)
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.probe()
-    }
-
-    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-        self.inner.close(deadline)
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watched").field(&self.inner).finish()
+        request: ReadRequest,
+    ) -> BoxFuture<'a, Result<Vec<Record>>> {
+        inner.read(topic, request)
     }
 }

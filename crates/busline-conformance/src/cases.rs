@@ -137,6 +137,7 @@ macro_rules! case_list {
                 panics_and_timeouts_are_attempts,
                 a_blocked_handler_keeps_its_key_and_is_reported,
                 a_blocked_handler_keeps_no_other_key,
+                as_many_blocked_handlers_as_threads_are_told,
                 close_from_inside_a_handler_is_refused_at_once,
                 others_flow_while_a_key_fails,
             } alone {}
@@ -159,6 +160,7 @@ macro_rules! case_list {
                 a_seek_back_repeats_from_there,
                 a_seek_forgets_what_was_handed_over,
                 seeks_at_any_moment_keep_the_order,
+                a_seek_far_back_goes_on_to_the_end,
                 a_group_with_members_cannot_be_moved,
                 a_gap_is_seen,
                 an_interrupted_backend_goes_on,
@@ -222,6 +224,7 @@ macro_rules! case_list {
                 a_bus_that_works_is_healthy,
                 failing_publishes_are_told,
                 standing_still_is_told,
+                a_topic_that_feeds_itself_is_told,
                 a_closed_bus_is_down,
             } alone {}
             meaning {

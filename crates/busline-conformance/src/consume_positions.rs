@@ -49,9 +49,11 @@ pub async fn a_group_starts_where_it_is_told(harness: impl Harness) {
         drop(subscription);
     }
     let log = Log::default();
-    let start = Start::Offsets(vec![(Partition(1), Offset(0))]);
-    let unknown = stage.bus.subscribe(&stage.topic, "unknown").start(start).handle(easy(&log)).await;
-    refused(unknown, "NotFound/Partition");
+    let end = stage.driver().bounds(&stage.name(), FIRST).await.expect("the topic exists").end;
+    for (start, code) in [((Partition(1), Offset(0)), "NotFound/Partition"), ((FIRST, end.next()), "Invalid/Offset")] {
+        let start = Start::Offsets(vec![start]);
+        refused(stage.bus.subscribe(&stage.topic, "unknown").start(start).handle(easy(&log)).await, code);
+    }
     stage.close().await;
 }
 
@@ -230,6 +232,21 @@ pub async fn seeks_at_any_moment_keep_the_order(harness: impl Harness) {
         assert_eq!(behind_the_seek(key), wanted, "key {key}");
     }
     drop(subscription);
+    stage.close().await;
+}
+
+/// A seek far back below the committed offset repeats all of it, though no commit moves until it is passed again.
+pub async fn a_seek_far_back_goes_on_to_the_end(harness: impl Harness) {
+    let (stage, log) = stage(&harness).await;
+    stage.publish(&["a", "b"], 100).await;
+    let settings = SubscriptionSettings { ahead_max: 40, ..SubscriptionSettings::default() };
+    let subscription = stage.subscribe().settings(settings).handle(easy(&log)).await.expect("subscribes");
+    stage.drained().await;
+    subscription.seek(FIRST, stage.offset(FIRST, 0).await).await.expect("the member holds it");
+    log.ended(400).await;
+    let twice: Vec<u64> = (1..=100).chain(1..=100).collect();
+    assert_eq!((log.handled("a"), log.handled("b")), (twice.clone(), twice));
+    subscription.close(CLOSE).await.expect("closes");
     stage.close().await;
 }
 

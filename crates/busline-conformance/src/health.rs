@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use busline_core::{ErrorKind, Health, HealthState, Reason, Retry, Work};
+use busline_core::{Delivery, ErrorKind, Health, HealthState, Reason, Retry, Work};
 
 use crate::consume_stage::{GROUP, Log, Step, easy, scripted};
 use crate::envelopes::{accept, acked, envelope, outcome};
@@ -94,6 +94,55 @@ pub async fn standing_still_is_told(harness: impl Harness) {
     drop(subscription);
     stage.close().await;
 }
+
+/// A handler that publishes to its own topic for ever is bounded by the windows and told; so is its end.
+pub async fn a_topic_that_feeds_itself_is_told(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    let publisher = stage.builder().window(WINDOW, 1 << 20).open().await.expect("opens");
+    let is_fed = Arc::new(AtomicBool::new(true));
+    let (feeding, noted, feeder) = (Arc::clone(&is_fed), log.clone(), publisher.clone());
+    let handler = move |delivery: Delivery| {
+        let (is_fed, log, publisher) = (Arc::clone(&feeding), noted.clone(), feeder.clone());
+        async move {
+            log.start(&delivery);
+            if is_fed.load(Ordering::Acquire) {
+                let next = envelope(&delivery.envelope.aggregate_id, delivery.envelope.event_version + 1);
+                drop(publisher.publish(next).await.map_err(|error| error.to_string())?);
+            }
+            log.end(&delivery, true);
+            Ok(())
+        }
+    };
+    let subscription = stage.subscribe().handle(handler).await.expect("subscribes");
+    stage.publish(&["a", "b", "c", "d"], 1).await;
+    let is_told = |health: &Health| {
+        health.reasons.iter().any(|reason| {
+            matches!(reason, Reason::SelfFeedingTopic { topic, envelopes, .. }
+                if *topic == stage.name() && *envelopes >= 100)
+        })
+    };
+    let mut handled = 0;
+    loop {
+        let health = stage.bus.health().await;
+        if is_told(&health) {
+            assert_eq!(health.state, HealthState::Degraded, "{health}");
+            break;
+        }
+        handled += 200;
+        log.ended(handled).await;
+        assert!(handled < 4_000, "not told: {health}");
+    }
+    let (stats, window) = (subscription.stats(), publisher.stats());
+    assert!(stats.in_flight_records <= 8 && window.accepted - window.acked <= WINDOW as u64, "{stats:?} {window:?}");
+    is_fed.store(false, Ordering::Release);
+    stage.drained().await;
+    let health = becomes(&stage, HealthState::Healthy).await;
+    assert!(health.reasons.is_empty(), "{health}");
+    stage.close().await;
+}
+
+/// Most envelopes in flight where a topic feeds itself.
+const WINDOW: usize = 16;
 
 /// A closed bus is down.
 pub async fn a_closed_bus_is_down(harness: impl Harness) {

@@ -29,6 +29,24 @@ pub(crate) struct BusCore {
     health: Mutex<Memory>,
 }
 
+/// What opening something stands on: a runtime for its tasks, and a bus that is open.
+pub(crate) struct Ground {
+    pub(crate) runtime: Handle,
+    pub(crate) bus: Arc<BusCore>,
+    pub(crate) driver: Arc<dyn Driver>,
+}
+
+impl Ground {
+    /// # Errors
+    /// `Invalid/NoRuntime`; `Closed/Bus`.
+    pub(crate) fn of(bus: &Weak<BusCore>) -> Result<Self> {
+        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let bus = bus.upgrade().ok_or_else(bus_closed)?;
+        let driver = bus.driver()?;
+        Ok(Self { runtime, bus, driver })
+    }
+}
+
 #[derive(Default)]
 struct Open {
     closed: bool,

@@ -149,6 +149,7 @@ impl Envelope {
             check_traceparent(traceparent)?;
         }
         check_time(self.occurred_at)?;
+        self.payload.check_declared()?;
         self.attributes.iter().try_for_each(|(name, value)| check_attribute(name, value))?;
         self.headers.validate()
     }
@@ -162,6 +163,15 @@ fn new_id(now: Timestamp) -> String {
     rand::rng().fill_bytes(&mut random);
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+}
+
+fn check_text(content_type: &str, bytes: &[u8]) -> Result<()> {
+    if !content_type.starts_with("text/") || std::str::from_utf8(bytes).is_ok() {
+        return Ok(());
+    }
+    Err(Error::invalid("PayloadNotUtf8")
+        .cause(format!("declared {content_type}"))
+        .next("declare a binary content type, or encode the text as UTF-8"))
 }
 
 fn empty_field(field: &str) -> Error {
@@ -577,17 +587,21 @@ impl Payload {
             let kept = (content_type != JSON_CONTENT_TYPE).then(|| content_type.into());
             return Ok(Self { content: Content::Json(kept), bytes: RawJson::new(bytes)?.0 });
         }
-        if content_type.starts_with("text/") && std::str::from_utf8(&bytes).is_err() {
-            return Err(Error::invalid("PayloadNotUtf8")
-                .cause(format!("declared {content_type}"))
-                .next("declare a binary content type, or encode the text as UTF-8"));
-        }
+        check_text(content_type, &bytes)?;
         Ok(Self { content: Content::Other(content_type.into()), bytes })
     }
 
     /// Bytes of another content type, as a decoder found them: text in a foreign character set is passed on.
     pub(crate) fn trusted_bytes(content_type: &str, bytes: Bytes) -> Self {
         Self { content: Content::Other(content_type.into()), bytes }
+    }
+
+    /// Checks what a decoder lets pass: a reader is not to lose text of a foreign character set, a publisher is to name it.
+    fn check_declared(&self) -> Result<()> {
+        match &self.content {
+            Content::Other(content_type) => check_text(content_type, &self.bytes),
+            Content::None | Content::Json(_) => Ok(()),
+        }
     }
 
     /// Parts of a record that a decoder has checked.
@@ -791,6 +805,18 @@ mod tests {
         let empty = Payload::bytes_of("application/octet-stream", "").expect("empty bytes are legal");
         assert_eq!(empty.content_type(), Some("application/octet-stream"));
         assert_eq!(Payload::bytes_of("application/json", " [1] \n").expect("JSON").bytes(), "[1]");
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_passed_on_and_not_published() {
+        let payload = Payload::trusted_bytes("text/plain; charset=latin1", Bytes::from_static(b"\xe9"));
+        let envelope = placed("k").with_payload(payload);
+        assert_eq!(envelope.payload.bytes(), &b"\xe9"[..]);
+        assert_eq!(envelope.validate().expect_err("declared as text").reason(), "PayloadNotUtf8");
+        for (kind, bytes) in [("text/plain", &b"\xc3\xa9"[..]), ("application/octet-stream", b"\xe9")] {
+            let payload = Payload::trusted_bytes(kind, Bytes::from_static(bytes));
+            placed("k").with_payload(payload).validate().expect("legal");
+        }
     }
 
     #[test]

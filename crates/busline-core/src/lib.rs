@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 mod headers;
 mod health;
+mod layer;
 mod memory;
 mod provision;
 mod publisher;
@@ -36,6 +37,7 @@ pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYT
 pub use error::{Error, ErrorKind, Result, escaped};
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
+pub use layer::{Layer, Layered};
 pub use memory::MemoryDriver;
 pub use publisher::{
     BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
@@ -50,7 +52,7 @@ pub use subscription::{
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,
-    TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, partition_not_found,
-    topic_exists, topic_not_found, warn_deleted,
+    TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, offset_beyond_end,
+    partition_not_found, topic_exists, topic_not_found, warn_deleted,
 };
 pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode, key_of};

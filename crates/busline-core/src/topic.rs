@@ -403,6 +403,14 @@ pub fn partition_not_found(topic: &TopicName, partition: Partition) -> Error {
         .at("topic", topic)
 }
 
+/// The error of a group that is to begin or go on behind the end of a partition.
+pub fn offset_beyond_end(partition: Partition, to: Offset, end: Offset) -> Error {
+    // Records that are stored later would be passed over in silence.
+    Error::invalid("Offset")
+        .cause(format!("offset {to} is beyond the end of partition {partition}"))
+        .next(format!("use {end} at most"))
+}
+
 /// The error of a topic whose name differs from an existing one only in dots and underscores.
 pub fn colliding_name(name: &TopicName, existing: &TopicName) -> Error {
     Error::new(ErrorKind::AlreadyExists, "CollidingName")

@@ -106,7 +106,8 @@ fn too_long(bytes: usize, max: usize) -> Error {
 /// What stands at the path, before SQLite touches it.
 ///
 /// # Errors
-/// `NotFound/Folder`, `Denied/Symlink`, `Invalid/NotARegularFile`, `Invalid/NotABuslineFile`, `Denied/File`.
+/// `NotFound/Folder`, `Denied/Symlink`, `Invalid/NotARegularFile`, `Invalid/NotABuslineFile`, `Denied/File`,
+/// `Corrupt/Store`.
 pub(crate) fn check_file(path: &Path) -> Result<Found> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -139,12 +140,19 @@ pub(crate) fn check_file(path: &Path) -> Result<Found> {
         1..DATABASE_BYTES_MIN => Err(Error::invalid("NotABuslineFile")
             .cause(format!("a file of {} bytes is no database", found.len()))
             .next("name a file that Busline made, or a new one")),
+        // SQLite counts pages in 32 bits: a longer file could be one without pages to it, which it would fill.
+        bytes if bytes > DATABASE_BYTES_MAX => Err(Error::new(ErrorKind::Corrupt, "Store")
+            .cause(format!("a file of {bytes} bytes is longer than SQLite can count"))
+            .next("restore the file from a copy made with VACUUM INTO")),
         _ => Ok(Found::File),
     }
 }
 
 /// SQLite's smallest page.
 const DATABASE_BYTES_MIN: u64 = 512;
+
+/// SQLite's most pages (<https://www.sqlite.org/limits.html>) of the size that it takes before it has read the header.
+const DATABASE_BYTES_MAX: u64 = 4_294_967_294 * 4_096;
 
 /// Whether something stands at a path, empty or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

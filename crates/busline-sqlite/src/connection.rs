@@ -57,7 +57,8 @@ fn prepare(config: &SqliteConfig, connection: &Connection) -> Result<()> {
     }
     retried(until, || enter_wal(connection))?;
     set_writing(config, connection)?;
-    retried(until, || create_schema(connection))
+    retried(until, || create_schema(connection))?;
+    if contents == Contents::Nothing { Ok(()) } else { retried(until, || schema::check_whole(connection)) }
 }
 
 fn has_log(config: &SqliteConfig) -> bool {

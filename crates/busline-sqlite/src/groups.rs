@@ -7,7 +7,7 @@
 
 use busline_core::{
     Assignment, Bounds, Commit, GroupName, Lag, Member, Offset, Partition, Result, SourceRequest, Start, TopicName,
-    assign, group_active, group_not_found, not_owner,
+    assign, group_active, group_not_found, not_owner, offset_beyond_end,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -42,7 +42,29 @@ pub(crate) fn join(connection: &Connection, request: &SourceRequest, wake: &str)
         )
         .and_then(|mut insert| insert.execute(params![request.group.as_str(), topic_id]))
         .map_err(from_sqlite)?;
-    Ok(())
+    check_committed(connection, &request.group, topic_id, &request.topic.name)
+}
+
+/// Checks that the group has not finished records that no partition holds yet.
+///
+/// # Errors
+/// `Corrupt/Store` with both offsets.
+fn check_committed(connection: &Connection, group: &GroupName, topic_id: i64, topic: &TopicName) -> Result<()> {
+    let beyond: Option<(u32, u64, u64)> = connection
+        .prepare_cached(
+            "SELECT number, committed, end_offset FROM partitions JOIN progress USING (partition_id)
+             WHERE topic_id = ?2 AND group_name = ?1 AND committed > end_offset LIMIT 1",
+        )
+        .and_then(|mut select| {
+            let key = params![group.as_str(), topic_id];
+            select.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+        })
+        .map_err(from_sqlite)?;
+    beyond.map_or(Ok(()), |(partition, committed, end)| {
+        Err(topics::damaged(format!(
+            "group {group} has finished {topic}/{partition} up to offset {committed}, and it ends at {end}"
+        )))
+    })
 }
 
 /// Counts the member's beat up; gives whether its row is still there.
@@ -249,6 +271,8 @@ fn by_number(connection: &Connection, group: &GroupName, topic: &TopicName) -> R
 
 /// How far the group is behind in each partition, by number.
 pub(crate) fn lag(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Lag>> {
+    let topic_id = topics::id(connection, &topics::info(connection, topic)?)?;
+    check_committed(connection, group, topic_id, topic)?;
     let rows = by_number(connection, group, topic)?;
     let mut lags = Vec::with_capacity(rows.len());
     for (number, row) in rows.into_iter().enumerate() {
@@ -270,7 +294,10 @@ pub(crate) fn move_committed(
 ) -> Result<()> {
     check_idle(connection, group, topic)?;
     for (partition, offset) in to {
-        let (id, _) = topics::partition(connection, topic, *partition)?;
+        let (id, bounds) = topics::partition(connection, topic, *partition)?;
+        if *offset > bounds.end {
+            return Err(offset_beyond_end(*partition, *offset, bounds.end).at("move group", group));
+        }
         connection
             .execute(
                 "INSERT INTO progress (group_name, partition_id, committed) VALUES (?1, ?2, ?3)

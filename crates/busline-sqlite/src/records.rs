@@ -75,7 +75,9 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
         match pushed {
             Ok(()) => {}
             Err(_) if !piece.is_empty() => break,
-            Err(error) => return Err(error.at("read", format!("{topic}/{}", request.partition))),
+            Err(error) => {
+                return Err(error.at("read", format!("{topic}/{}/{}", request.partition, offset_of(place))));
+            }
         }
     }
     piece.into_records()

@@ -4,6 +4,7 @@ use busline_core::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 use crate::error::from_sqlite;
+use crate::topics::damaged;
 
 /// SQLite's `application_id` of our files: `Busl`.
 pub const APPLICATION_ID: i32 = 0x4275_736c;
@@ -141,8 +142,29 @@ pub(crate) fn inspect(connection: &Connection) -> Result<Contents> {
     match version {
         SCHEMA_VERSION => Ok(Contents::Ours),
         1.. => Ok(Contents::Older),
-        _ => Err(crate::topics::damaged(format!("schema {version} never was"))),
+        _ => Err(damaged(format!("schema {version} never was"))),
     }
+}
+
+/// Tables that are small beside the records, and that have indexes.
+const INDEXED: [&str; 4] = ["topics", "partitions", "members", "progress"];
+
+/// Checks that small tables and their indexes agree, page by page. Records have no index; their damage shows on reading.
+///
+/// # Errors
+/// `Corrupt/Store` with what SQLite says of the first fault.
+pub(crate) fn check_whole(connection: &Connection) -> Result<()> {
+    for table in INDEXED {
+        let said: String = connection
+            .query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))
+            .map_err(from_sqlite)?;
+        // A line that names the database may stand before the fault.
+        let fault = said.lines().last().unwrap_or_default();
+        if fault != "ok" {
+            return Err(damaged(format!("table {table}: {fault}")));
+        }
+    }
+    Ok(())
 }
 
 /// Brings a file of an earlier version to this one, inside one transaction.

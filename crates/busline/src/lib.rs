@@ -46,8 +46,8 @@ pub use busline_core::{
     Verdict, Wire, Work, decode, escaped, topic_not_found,
 };
 pub use busline_core::{
-    Batch, Blocked, BoxFuture, Commit, RecordRef, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest,
-    group_active, group_not_found,
+    Batch, Blocked, BoxFuture, Commit, Layer, Layered, RecordRef, Sink, SinkOffer, SinkRequest, Source, SourceEvent,
+    SourceRequest, group_active, group_not_found, offset_beyond_end,
 };
 pub use busline_core::{
     Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,

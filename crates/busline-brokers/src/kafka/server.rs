@@ -14,16 +14,13 @@ use super::{Options, installed, wire};
 use crate::ground::Ground;
 use crate::node::{Node, Start};
 use crate::wait::{Look, until};
-use crate::{Error, Left, ports, tool};
+use crate::{Error, Left, Member, ports, tool};
 
 /// How long a broker may take until it serves, on a machine with much else to do.
 const READY_MAX: Duration = Duration::from_secs(180);
 
 /// How long a broker may take to end by itself: it hands its partitions over first.
 const STOP_MAX: Duration = Duration::from_secs(60);
-
-/// Starts with other ports, if another process took one of them.
-const STARTS: usize = 5;
 
 const HEAP_ALONE_MIB: u32 = 768;
 const HEAP_OF_THREE_MIB: u32 = 320;
@@ -62,6 +59,20 @@ impl Peers {
     }
 }
 
+impl Member for Server {
+    fn wait_until_ready(&self) -> Result<(), Error> {
+        self.wait(|brokers| brokers.len() == self.peers.count())
+    }
+
+    fn lost_its_port(&self) -> bool {
+        self.node.log_says("Address already in use")
+    }
+
+    fn leave(self) -> Result<Left, Error> {
+        self.leave()
+    }
+}
+
 impl Server {
     /// Starts a broker and waits until it serves.
     ///
@@ -69,16 +80,8 @@ impl Server {
     /// Java or `mvn` is missing, the archives cannot be had, the settings are wrong (the end of the broker's log is in
     /// the line), or it was not ready within 180 s.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        let mut last = None;
-        for _ in 0..STARTS {
-            let server = Self::begin(options, Arc::new(Ground::new("kafka")?), 0, Peers::new(1)?)?;
-            match server.wait_until_ready() {
-                Ok(()) => return Ok(server),
-                Err(error) if server.lost_its_port() => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| Error::failed("the broker was never started")))
+        let begin = || Self::begin(options, Arc::new(Ground::new("kafka")?), 0, Peers::new(1)?);
+        ports::start(begin, Member::wait_until_ready, Self::lost_its_port)
     }
 
     /// A broker that runs and is perhaps not ready.
@@ -197,11 +200,6 @@ impl Server {
         self.wait(|brokers| brokers.contains(&number))
     }
 
-    /// Waits until it serves and knows all brokers of its cluster as alive.
-    pub(super) fn wait_until_ready(&self) -> Result<(), Error> {
-        self.wait(|brokers| brokers.len() == self.peers.count())
-    }
-
     fn wait(&self, ready: impl Fn(&[i32]) -> bool) -> Result<(), Error> {
         until(&format!("the start of {}", self.node.name()), READY_MAX, || {
             self.node.must_run()?;
@@ -219,11 +217,6 @@ impl Server {
     /// It does not run.
     pub fn leave(self) -> Result<Left, Error> {
         self.node.leave()
-    }
-
-    /// Whether another process had taken one of its ports.
-    pub(super) fn lost_its_port(&self) -> bool {
-        fs::read_to_string(self.log()).is_ok_and(|log| log.contains("Address already in use"))
     }
 }
 

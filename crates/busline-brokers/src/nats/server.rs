@@ -12,16 +12,13 @@ use super::{Options, installed, monitor};
 use crate::ground::Ground;
 use crate::node::{Node, Start};
 use crate::wait::{Look, until};
-use crate::{Error, Left, ports};
+use crate::{Error, Left, Member, ports};
 
 /// How long a server may take until it serves: a big store is read, three nodes choose a leader.
 const READY_MAX: Duration = Duration::from_secs(60);
 
 /// How long a server may take to end by itself.
 const STOP_MAX: Duration = Duration::from_secs(30);
-
-/// Starts with other ports, if another process took one of them.
-const STARTS: usize = 5;
 
 /// A NATS server with JetStream on free loopback ports and an empty store. Dropping it kills it and removes its store.
 #[derive(Debug)]
@@ -44,6 +41,20 @@ pub(super) enum Place {
     },
 }
 
+impl Member for Server {
+    fn wait_until_ready(&self) -> Result<(), Error> {
+        self.wait_until_ready()
+    }
+
+    fn lost_its_port(&self) -> bool {
+        self.node.log_says("address already in use")
+    }
+
+    fn leave(self) -> Result<Left, Error> {
+        self.leave()
+    }
+}
+
 impl Server {
     /// Starts a server and waits until JetStream serves.
     ///
@@ -51,16 +62,8 @@ impl Server {
     /// `pip` is missing, the package cannot be had, the settings are wrong (the end of the server's log is in the
     /// line), or it was not ready within 60 s.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        let mut last = None;
-        for _ in 0..STARTS {
-            let server = Self::begin(options, Arc::new(Ground::new("nats")?), "nats", Place::Alone)?;
-            match server.wait_until_ready() {
-                Ok(()) => return Ok(server),
-                Err(error) if server.lost_its_port() => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| Error::failed("the server was never started")))
+        let begin = || Self::begin(options, Arc::new(Ground::new("nats")?), "nats", Place::Alone);
+        ports::start(begin, Self::wait_until_ready, Self::lost_its_port)
     }
 
     /// A server that runs and is perhaps not ready.
@@ -210,11 +213,6 @@ impl Server {
     /// It does not run.
     pub fn leave(self) -> Result<Left, Error> {
         self.node.leave()
-    }
-
-    /// Whether another process had taken one of its ports.
-    pub(super) fn lost_its_port(&self) -> bool {
-        fs::read_to_string(self.log()).is_ok_and(|log| log.contains("address already in use"))
     }
 
     fn loaded_at(&self) -> Result<String, String> {

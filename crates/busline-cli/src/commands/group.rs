@@ -4,12 +4,13 @@ use std::fmt;
 
 use busline::{
     Bus, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, Start, TopicName, group_active,
-    group_not_found,
+    group_not_found, offset_beyond_end,
 };
 use serde::Serialize;
 
 use super::Ended;
 use super::job::close;
+use super::mode::Mode;
 use crate::args::Group;
 use crate::output::Output;
 use crate::target::Target;
@@ -24,18 +25,6 @@ enum Action {
     Show(GroupName, Option<TopicName>),
     Seek { group: GroupName, topic: TopicName, to: Start, mode: Mode },
     Delete { group: GroupName, topic: TopicName, mode: Mode },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    DryRun,
-    ForGood,
-}
-
-impl Mode {
-    fn of(dry_run: bool) -> Self {
-        if dry_run { Self::DryRun } else { Self::ForGood }
-    }
 }
 
 impl Request {
@@ -181,19 +170,12 @@ async fn moves(driver: &dyn Driver, topic: &TopicName, found: &GroupView, to: &S
             }
         };
         if to > bounds.end {
-            return Err(beyond_end(partition, to, bounds.end).at("seek", topic));
+            return Err(offset_beyond_end(partition, to, bounds.end).at("seek", topic));
         }
         let from = found.partitions.iter().find(|lag| lag.partition == partition).and_then(|lag| lag.committed);
         moves.push(Move { partition, from, to });
     }
     Ok(moves)
-}
-
-/// Records that are stored later would be passed over in silence.
-fn beyond_end(partition: Partition, to: Offset, end: Offset) -> Error {
-    Error::invalid("Offset")
-        .cause(format!("offset {to} is beyond the end of partition {partition}"))
-        .next(format!("use {end} at most"))
 }
 
 /// A group on a topic, as `show` prints it.

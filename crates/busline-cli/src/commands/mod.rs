@@ -7,6 +7,7 @@ mod group;
 mod job;
 mod limits;
 mod manual;
+mod mode;
 mod outcome;
 mod parked;
 mod publish;

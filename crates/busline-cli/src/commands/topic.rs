@@ -1,6 +1,7 @@
-//! `busline topic`: create, show, list and delete.
+//! `busline topic`: create, update, show, list and delete.
 
 use std::fmt;
+use std::time::Duration;
 
 use busline::{Bounds, Driver, Partition, Result, Retention, TopicInfo, TopicName, TopicSpec, topic_not_found};
 use serde::Serialize;
@@ -9,7 +10,8 @@ use super::Ended;
 use super::group::GroupView;
 use super::job::close;
 use super::limits::millis;
-use crate::args::Topic;
+use super::mode::Mode;
+use crate::args::{Limit, Topic, TopicUpdate};
 use crate::output::Output;
 use crate::target::Target;
 
@@ -20,14 +22,45 @@ pub(crate) struct Request {
 
 enum Action {
     Create(TopicName, TopicSpec),
+    Update(TopicName, Changes, Mode),
     Show(TopicName),
     List,
     Delete(TopicName, Mode),
 }
 
-enum Mode {
-    DryRun,
-    ForGood,
+/// What is to change of a spec.
+struct Changes {
+    partitions: Option<u32>,
+    replicas: Option<u8>,
+    age_max: Option<Limit<Duration>>,
+    bytes_max: Option<Limit<u64>>,
+    records_max: Option<Limit<u64>>,
+}
+
+impl Changes {
+    fn of(args: &TopicUpdate) -> Self {
+        Self {
+            partitions: args.partitions,
+            replicas: args.replicas,
+            age_max: args.retain_age,
+            bytes_max: args.retain_bytes,
+            records_max: args.retain_records,
+        }
+    }
+
+    /// The spec as it is to be.
+    fn applied(&self, is: &TopicSpec) -> TopicSpec {
+        TopicSpec {
+            partitions: self.partitions.unwrap_or(is.partitions),
+            replicas: self.replicas.unwrap_or(is.replicas),
+            retention: Retention {
+                age_max: self.age_max.map_or(is.retention.age_max, Limit::at),
+                bytes_max: self.bytes_max.map_or(is.retention.bytes_max, Limit::at),
+                records_max: self.records_max.map_or(is.retention.records_max, Limit::at),
+            },
+            ..is.clone()
+        }
+    }
 }
 
 impl Request {
@@ -44,11 +77,12 @@ impl Request {
                 spec.validate().map_err(|error| error.at("create topic", &topic))?;
                 Action::Create(topic, spec)
             }
+            Topic::Update(args) => {
+                Action::Update(TopicName::new(&args.topic)?, Changes::of(&args), Mode::of(args.dry_run))
+            }
             Topic::Show { topic } => Action::Show(TopicName::new(&topic)?),
             Topic::List => Action::List,
-            Topic::Delete { topic, dry_run } => {
-                Action::Delete(TopicName::new(&topic)?, if dry_run { Mode::DryRun } else { Mode::ForGood })
-            }
+            Topic::Delete { topic, dry_run } => Action::Delete(TopicName::new(&topic)?, Mode::of(dry_run)),
         };
         Ok(Self { bus, action })
     }
@@ -59,7 +93,9 @@ pub(crate) async fn run(request: Request, output: &mut Output) -> Result<Ended> 
         (_, Some(bus)) => bus,
         (Action::Create(..), None) => request.bus.connect().await?,
         (Action::List, None) => return Ok(Ended::Done),
-        (Action::Show(topic) | Action::Delete(topic, _), None) => return Err(topic_not_found(topic)),
+        (Action::Show(topic) | Action::Update(topic, ..) | Action::Delete(topic, _), None) => {
+            return Err(topic_not_found(topic));
+        }
     };
     let outcome = act(&**bus.driver(), request.action, output).await;
     close(&bus, outcome).await
@@ -70,6 +106,7 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
         Action::Create(name, spec) => {
             output.data(&TopicView::of(&driver.create_topic(&name, &spec).await?))?;
         }
+        Action::Update(name, changes, mode) => output.data(&update(driver, &name, &changes, mode).await?)?,
         Action::Show(name) => {
             let info = driver.topic(&name).await?;
             let (partitions, groups) = (contents(driver, &info).await?, groups(driver, &name).await?);
@@ -83,7 +120,7 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
         Action::Delete(name, mode) => {
             let info = driver.topic(&name).await?;
             let partitions = contents(driver, &info).await?;
-            let deleted = matches!(mode, Mode::ForGood);
+            let deleted = mode == Mode::ForGood;
             if deleted {
                 driver.delete_topic(&name).await?;
             }
@@ -91,6 +128,16 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
         }
     }
     Ok(Ended::Done)
+}
+
+async fn update(driver: &dyn Driver, name: &TopicName, changes: &Changes, mode: Mode) -> Result<Update> {
+    let is = driver.topic(name).await?;
+    let wanted = changes.applied(&is.spec);
+    wanted.validate().and_then(|()| is.spec.check_update(&wanted)).map_err(|error| error.at("update topic", name))?;
+    let changes = is.spec.differences(&wanted);
+    let updated = mode == Mode::ForGood && !changes.is_empty();
+    let info = if updated { driver.update_topic(name, &wanted).await? } else { TopicInfo { spec: wanted, ..is } };
+    Ok(Update { topic: TopicView::of(&info), updated, changes })
 }
 
 async fn contents(driver: &dyn Driver, info: &TopicInfo) -> Result<Vec<PartitionView>> {
@@ -182,6 +229,28 @@ impl fmt::Display for TopicContents {
         self.topic.fmt(f)?;
         self.partitions.iter().try_for_each(|partition| partition.fmt(f))?;
         self.groups.iter().try_for_each(|group| write!(f, "\ngroup {group}"))
+    }
+}
+
+/// A topic that was changed, or would be, as it is then.
+#[derive(Serialize)]
+struct Update {
+    #[serde(flatten)]
+    topic: TopicView,
+    updated: bool,
+    /// Each as `field: is … , wanted …`.
+    changes: Vec<String>,
+}
+
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match (self.updated, self.changes.is_empty()) {
+            (true, _) => "updated",
+            (false, false) => "would update",
+            (false, true) => "nothing to change:",
+        };
+        write!(f, "{what} {}", self.topic.topic)?;
+        self.changes.iter().try_for_each(|change| write!(f, "\n  {change}"))
     }
 }
 

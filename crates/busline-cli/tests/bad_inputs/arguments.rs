@@ -18,6 +18,9 @@ const UNPARSABLE: &[(u32, &[&str], &str, &str)] = &[
     (65, &["topic", "create", "t", "--retain-bytes", "-1"], "Invalid/Value", "a whole number of bytes"),
     (65, &["topic", "create", "t", "--retain-bytes", "1MB"], "Invalid/Value", "a whole number of bytes"),
     (65, &["topic", "create", "t", "--retain-bytes", "18446744073709551616"], "Invalid/Value", "bytes from 1"),
+    (65, &["topic", "update", "t", "--retain-age", "1h30"], "Invalid/Value", "seconds above 0, such as 2.5, or none"),
+    (65, &["topic", "update", "t", "--retain-bytes", "0"], "Invalid/Value", "a whole number of bytes"),
+    (65, &["topic", "update", "t", "--retain-records=-1"], "Invalid/Value", "a whole number of records"),
     (65, &["sub", "t", "--group", "g", "--lease", "0"], "Invalid/Value", "a number of seconds"),
     (65, &["sub", "t", "--group", "g", "--lease=-1"], "Invalid/Value", "a number of seconds"),
     (65, &["sub", "t", "--group", "g", "--exec", "true", "--timeout", "1m"], "Invalid/Value", "a number of seconds"),
@@ -30,6 +33,7 @@ const UNPARSABLE: &[(u32, &[&str], &str, &str)] = &[
     (70, &["pub", "orders", "--file", ""], "Invalid/Argument", "needs a value"),
     (70, &[""], "Invalid/Argument", "an argument is empty"),
     (70, &["sub"], "Invalid/MissingArgument", "<TOPIC>"),
+    (70, &["topic", "update", "t"], "Invalid/MissingArgument", "--retain-age"),
     (70, &["sub", "orders", "more"], "Invalid/Argument", "'more'"),
     (70, &["sub", "orders", "--group", "g", "--from", "\u{1b}[31m"], "Invalid/Value", "\\u{1b}[31m"),
 ];

@@ -6,7 +6,7 @@ use std::process::Command;
 use busline_conformance::assert_told;
 
 use crate::check::{Exit, refused_words};
-use crate::harness::Shop;
+use crate::harness::{Ran, Shop};
 
 #[test]
 fn a_bad_path_of_the_bus_is_refused_and_nothing_is_made() {
@@ -52,6 +52,33 @@ fn what_is_no_file_of_ours_is_refused_and_not_changed() {
         assert_eq!(content().map(|bytes| bytes.expect("readable")), before, "{name} was changed");
     }
     refused_words(87, &shop, &["--bus", "sqlite:/dev/null", "topic", "list"], Exit::Refused, "Invalid/NotARegularFile");
+}
+
+/// Entry 86: what a file claims takes no memory: a gigabyte of addresses is enough for the whole process.
+#[test]
+fn what_a_file_claims_takes_no_memory() {
+    let shop = shop_of_bad_files();
+    let sparse = |name: &str, bytes: u64| {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(shop.path(name));
+        file.expect("a file").set_len(bytes).expect("a file system with sparse files");
+    };
+    let made = shop.run("topic create orders --bus sqlite:long.db");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    sparse("long.db", 1 << 43);
+    sparse("zeros", 1 << 43);
+    let listed = |name: &str| {
+        let mut command = Command::new("sh");
+        let line = format!("ulimit -v 1048576; exec {} topic list", env!("CARGO_BIN_EXE_busline"));
+        command.arg("-c").arg(line).env("BUSLINE_URL", format!("sqlite:{name}")).current_dir(shop.path("."));
+        Ran::of(command.output().expect("runs"))
+    };
+    // Zeros behind what the header counts are none of its pages.
+    assert_eq!(listed("long.db").code, Some(0));
+    for (name, code) in [("zeros", "Invalid/NotABuslineFile"), ("pages.db", "Corrupt/Store")] {
+        let ran = listed(name);
+        assert_eq!(ran.code, Some(1), "{name}: {}", ran.stderr);
+        assert_told(ran.stderr.trim_end().trim_start_matches("busline: "), code);
+    }
 }
 
 fn shop_of_bad_files() -> Shop {

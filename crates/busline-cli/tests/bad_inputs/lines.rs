@@ -45,6 +45,7 @@ fn bad_lines() -> Vec<(u32, Vec<u8>, &'static str)> {
         (47, flat(&format!(r#","payload":"{}""#, "x".repeat(983_040))), "TooLarge/Record"),
         (48, event(&format!(r#","data_base64":"{}""#, "A".repeat(983_040))), "TooLarge/Record"),
         (52, event(r#","datacontenttype":"application/json","data_base64":"/w==""#), "Invalid/PayloadNotUtf8"),
+        (52, event(r#","datacontenttype":"text/plain","data_base64":"/w==""#), "Invalid/PayloadNotUtf8"),
         (52, event(r#","datacontenttype":"text/plain","data":"\ud800""#), "Invalid/Line"),
         (53, event(&format!(r#","x":{}"#, nested(10_000))), "TooLarge/JsonDepth"),
         (88, nested(10_000), "TooLarge/JsonDepth"),

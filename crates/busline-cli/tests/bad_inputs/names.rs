@@ -45,6 +45,7 @@ const PLACES: &[&[&str]] = &[
     &["sub", "NAME", "--group", "g", "--until-end"],
     &["sub", "orders", "--group", "NAME", "--until-end"],
     &["topic", "create", "NAME"],
+    &["topic", "update", "NAME", "--retain-records", "1"],
     &["topic", "show", "NAME"],
     &["topic", "delete", "NAME"],
     &["group", "show", "NAME"],

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use crate::harness::{EVENTS, Shop};
+use crate::harness::{EVENTS, Ran, Shop, interrupt_until_the_end};
 use serde_json::{Value, json};
 
 fn flat(id: &str, key: &str, version: u64) -> String {
@@ -156,6 +156,44 @@ fn outcomes_come_while_the_input_stays_open() {
     }
     crate::harness::signal(&child, "INT");
     assert_eq!(child.wait().expect("ends").code(), Some(0), "Ctrl-C once is done");
+}
+
+/// While a foreign lock lets nothing be stored: once goes on waiting for the outcomes, twice ends at once and counts them.
+#[test]
+fn ctrl_c_twice_counts_what_has_no_outcome() {
+    let shop = Shop::new();
+    assert_eq!(shop.run("topic create orders").code, Some(0));
+    let lines: Vec<_> = (1..=300).map(|version| flat(&format!("e{version}"), "a", version)).collect();
+    shop.file("lines", lines.join("\n"));
+    let lock = rusqlite::Connection::open(shop.path("busline.db")).expect("the bus");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+    for (line, most) in [("pub orders --key k --type T", 1), ("pub orders --file lines", 300)] {
+        let mut child = shop.spawn(line);
+        wait_until_it_stores(&shop);
+        let code = interrupt_until_the_end(&mut child);
+        let ran = Ran::of(child.wait_with_output().expect("ends"));
+        assert_eq!((code, ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
+        let count = ran.stderr.strip_prefix("busline: Closed/Interrupted: stopped at once, without the outcome of ");
+        let count = count.and_then(|rest| rest.strip_suffix(" events; look them up before publishing them again\n"));
+        let count: u32 = count.unwrap_or_else(|| panic!("{}", ran.stderr)).parse().expect("a number");
+        assert!((1..=most).contains(&count), "{line}: {count}");
+    }
+    lock.execute_batch("COMMIT").expect("the lock is ours");
+    assert_eq!(shop.records("orders").len(), 0);
+}
+
+/// Waits until a process wants to write: while it does it keeps its turn at the turnstile.
+fn wait_until_it_stores(shop: &Shop) {
+    let (_never, pause) = std::sync::mpsc::channel::<()>();
+    let stores = || {
+        let turnstile = std::fs::File::open(shop.path("busline.db.lock")).ok()?;
+        matches!(turnstile.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)).then_some(())
+    };
+    let found = (0..2_000).find_map(|_| {
+        let _ = pause.recv_timeout(std::time::Duration::from_millis(5));
+        stores()
+    });
+    assert!(found.is_some(), "nothing is to be stored");
 }
 
 #[test]

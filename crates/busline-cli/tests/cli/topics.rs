@@ -74,6 +74,30 @@ fn limits_of_retention_are_set_shown_and_kept() {
 }
 
 #[test]
+fn a_topic_is_changed_where_it_can_be() {
+    let shop = Shop::new();
+    assert_eq!(shop.run("topic create clicks --partitions 1 --retain-age 3600").code, Some(0));
+    for _ in 0..5 {
+        assert_eq!(shop.run("pub clicks --key a --type T").code, Some(0));
+    }
+    let change = "topic update clicks --retain-age none --retain-records 3 --partitions 1";
+    let text = "retention: is age 3600s, wanted 3 records";
+    let dry = shop.run(&format!("{change} --dry-run"));
+    assert_eq!((dry.code, dry.stdout), (Some(0), format!("would update clicks\n  {text}\n")), "{}", dry.stderr);
+    assert_eq!(shop.run("topic show clicks --json").json()[0]["retain_age_ms"], 3_600_000, "a dry run changes nothing");
+    let changed = shop.run(&format!("{change} --json")).json().remove(0);
+    assert_eq!((&changed["updated"], &changed["changes"]), (&json!(true), &json!([text])));
+    assert_eq!((&changed["retain_age_ms"], &changed["retain_records"]), (&json!(null), &json!(3)));
+    let again = shop.run(change);
+    assert_eq!((again.code, again.stdout.as_str()), (Some(0), "nothing to change: clicks\n"));
+    // What the new limit says is done by whoever has the bus open.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while shop.run("topic show clicks --json").json()[0]["contents"][0]["start"] != 2 {
+        assert!(std::time::Instant::now() < end, "{}", shop.run("topic show clicks").stdout);
+    }
+}
+
+#[test]
 fn topics_that_cannot_be_are_named() {
     let shop = Shop::new();
     assert_eq!(shop.run("topic create a_b").code, Some(0));
@@ -85,6 +109,12 @@ fn topics_that_cannot_be_are_named() {
         ("topic create x --retain-records 0", "Invalid/Range"),
         ("topic create __x", "Invalid/ReservedName"),
         ("topic delete x", "NotFound/Topic"),
+        ("topic update x --retain-records 1", "NotFound/Topic"),
+        ("topic update a_b --partitions 8", "Invalid/PartitionCount"),
+        ("topic update a_b --partitions 8 --dry-run", "Invalid/PartitionCount"),
+        ("topic update a_b --replicas 3", "Unsupported/Replicas"),
+        ("topic update a_b --replicas 0", "Invalid/Range"),
+        ("topic update a_b --retain-age 0.00001", "Invalid/Range"),
     ] {
         let ran = shop.run(line);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{line}");
@@ -100,8 +130,11 @@ fn wrong_usage_is_2_and_names_the_nearest() {
         ("subb orders", "usage: Invalid/UnknownCommand: no command 'subb'; did you mean sub?"),
         ("sub orders --count 1 --count 2", "usage: Invalid/RepeatedFlag: --count <N> is given twice; give it once"),
         ("--json sub orders --json", "usage: Invalid/RepeatedFlag: --json is given twice; give it once"),
-        ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it"),
-        ("pub orders", "usage: Invalid/MissingArgument: <--file <FILE>|--key <KEY>> is missing; give it"),
+        ("sub", "usage: Invalid/MissingArgument: <TOPIC> is missing; give it, as --help shows"),
+        (
+            "pub orders",
+            "usage: Invalid/MissingArgument: --file <FILE> or --key <KEY> is missing; give it, as --help shows",
+        ),
         ("sub orders --count -1", "usage: Invalid/Value: '-1' for --count <N>; use a whole number"),
         ("sub orders --count many", "usage: Invalid/Value: 'many' for --count <N>; use a whole number"),
         (
@@ -232,6 +265,7 @@ fn the_help_is_the_manual() {
         ("sub", "sub --help"),
         ("topic", "topic --help"),
         ("topic_create", "topic create --help"),
+        ("topic_update", "topic update --help"),
         ("doctor", "doctor --help"),
     ] {
         let ran = shop.run(line);

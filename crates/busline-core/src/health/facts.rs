@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::judge::{Facts, Publishing, Subscribing};
+use super::judge::{Facts, Feeding, Publishing, Subscribing};
 use crate::driver::{Driver, Lag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::publisher::PublisherCore;
@@ -25,7 +25,11 @@ pub(crate) async fn gather(
     publishers: &[Arc<PublisherCore>],
     subscriptions: &[Arc<SubscriptionCore>],
 ) -> Facts {
-    let mut facts = Facts { publishers: publishers.iter().map(look_at_publisher).collect(), ..Facts::default() };
+    let mut facts = Facts {
+        publishers: publishers.iter().map(look_at_publisher).collect(),
+        feedings: publishers.iter().filter_map(|publisher| look_at_feeding(publisher, subscriptions)).collect(),
+        ..Facts::default()
+    };
     let mut works: Vec<Subscribing> = subscriptions.iter().map(look_at_subscription).collect();
     let topics: BTreeSet<TopicName> = facts
         .publishers
@@ -86,6 +90,15 @@ fn look_at_publisher(publisher: &Arc<PublisherCore>) -> Publishing {
     }
 }
 
+/// What handlers of a subscription to the publisher's own topic have published with it.
+fn look_at_feeding(publisher: &Arc<PublisherCore>, subscriptions: &[Arc<SubscriptionCore>]) -> Option<Feeding> {
+    let (number, fed) = publisher.feeding()?;
+    let subscription = subscriptions.iter().find(|subscription| subscription.number() == number)?;
+    let (group, topic) = subscription.place();
+    let handled = subscription.stats().handled;
+    (topic == *publisher.topic_name()).then(|| Feeding { number: publisher.number(), topic, group, fed, handled })
+}
+
 fn look_at_subscription(subscription: &Arc<SubscriptionCore>) -> Subscribing {
     let (stats, (group, topic)) = (subscription.stats(), subscription.place());
     Subscribing {
@@ -97,6 +110,7 @@ fn look_at_subscription(subscription: &Arc<SubscriptionCore>) -> Subscribing {
         patience: subscription.patience(),
         trouble: subscription.trouble(),
         blocked: subscription.blocked(),
+        blocked_handlers: subscription.blocked_handlers(),
     }
 }
 

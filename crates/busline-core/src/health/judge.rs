@@ -1,6 +1,6 @@
 //! The verdict: facts of one look, compared with those of the looks before. Pure: it takes values and an instant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ const LOSS_SAID: Duration = Duration::from_secs(600);
 pub(crate) struct Facts {
     pub(crate) publishers: Vec<Publishing>,
     pub(crate) subscriptions: Vec<Subscribing>,
+    pub(crate) feedings: Vec<Feeding>,
     /// Records deleted before these groups had finished them.
     pub(crate) deleted: Vec<(TopicName, GroupName, u64)>,
     /// Why the backend does not answer.
@@ -50,7 +51,25 @@ pub(crate) struct Subscribing {
     pub(crate) patience: Duration,
     pub(crate) trouble: Option<Error>,
     pub(crate) blocked: Vec<Blocked>,
+    /// Handlers that block their threads, and the partitions they work on.
+    pub(crate) blocked_handlers: (usize, BTreeSet<Partition>),
 }
+
+/// What handlers have published to the topic that they read, counted from the start.
+#[derive(Debug)]
+pub(crate) struct Feeding {
+    /// Number of the publisher.
+    pub(crate) number: u64,
+    pub(crate) topic: TopicName,
+    pub(crate) group: GroupName,
+    /// Envelopes that its handlers published with it.
+    pub(crate) fed: u64,
+    /// Events that they handled.
+    pub(crate) handled: u64,
+}
+
+/// Fewer envelopes than this between two looks may be the last steps of something that ends.
+const FED_MIN: u64 = 100;
 
 /// What a course is: something that moves, of a publisher or of a partition of a subscription.
 type Course = (u64, Option<Partition>);
@@ -74,6 +93,8 @@ struct Stand {
 pub(crate) struct Memory {
     courses: HashMap<Course, Stand>,
     failed: HashMap<u64, u64>,
+    /// Fed and handled, by publisher.
+    feedings: HashMap<u64, (u64, u64)>,
     missing: HashMap<u64, Seen>,
     deleted: HashMap<(TopicName, GroupName), Seen>,
 }
@@ -97,6 +118,9 @@ impl Memory {
         }
         for subscribing in facts.subscriptions {
             self.judge_subscription(&before, subscribing, now, &mut verdict);
+        }
+        for feeding in facts.feedings {
+            self.judge_feeding(&before, feeding, &mut verdict);
         }
         // Groups that could not be looked at this time are not forgotten.
         self.deleted = before.deleted;
@@ -139,7 +163,8 @@ impl Memory {
     }
 
     fn judge_subscription(&mut self, before: &Self, is: Subscribing, now: Instant, verdict: &mut Verdict) {
-        let Subscribing { number, topic, group, partitions, missing, patience, trouble, blocked } = is;
+        let Subscribing { number, topic, group, partitions, missing, patience, trouble, blocked, blocked_handlers } =
+            is;
         let work = Work::Subscription(group.clone(), topic.clone());
         let mut has_moved = false;
         let mut standing = Vec::new();
@@ -155,6 +180,11 @@ impl Memory {
         verdict.note(has_moved, stands || (trouble.is_some() && !has_moved));
         verdict.reasons.extend(trouble.map(|error| Reason::Trouble(work.clone(), error)));
         verdict.reasons.extend(blocked.into_iter().map(|blocked| Reason::Blocked(group.clone(), blocked)));
+        let (handlers, of) = blocked_handlers;
+        if handlers > 0 {
+            let (topic, group, partitions) = (topic.clone(), group.clone(), of.into_iter().collect());
+            verdict.reasons.push(Reason::HandlerBlocked { topic, group, handlers, partitions });
+        }
         if let Some((standing, partition, waiting)) = standing.into_iter().max() {
             verdict.reasons.push(Reason::NoProgress { work, partition: Some(partition), waiting, standing });
         }
@@ -162,6 +192,18 @@ impl Memory {
         self.missing.insert(number, said);
         if missing > 0 && now - said.at < LOSS_SAID {
             verdict.reasons.push(Reason::Missing { topic, group, positions: missing });
+        }
+    }
+
+    /// Whoever publishes one event for each that he handles has never done.
+    fn judge_feeding(&mut self, before: &Self, is: Feeding, verdict: &mut Verdict) {
+        let Feeding { number, topic, group, fed, handled } = is;
+        self.feedings.insert(number, (fed, handled));
+        let Some((fed_before, handled_before)) = before.feedings.get(&number) else { return };
+        let (envelopes, handled) = (fed.saturating_sub(*fed_before), handled.saturating_sub(*handled_before));
+        // Attempts that have just ended may not be counted yet: a few of a hundred either way prove nothing.
+        if envelopes >= FED_MIN && envelopes * 100 >= handled * 95 {
+            verdict.reasons.push(Reason::SelfFeedingTopic { topic, group, envelopes });
         }
     }
 
@@ -226,6 +268,7 @@ mod tests {
             patience: Duration::from_secs(35),
             trouble: None,
             blocked: Vec::new(),
+            blocked_handlers: Default::default(),
         }
     }
 
@@ -320,6 +363,28 @@ mod tests {
         let at =
             |second| (second, subscriptions(vec![Subscribing { blocked: vec![held.clone()], ..subscribing(&[]) }]));
         check([at(0)], HealthState::Degraded, "group billing: orders/0 key k: it waits");
+    }
+
+    #[test]
+    fn handlers_that_block_their_threads_are_told() {
+        let blocked_handlers = (2, BTreeSet::from([Partition(3), Partition(0)]));
+        let at = (0, subscriptions(vec![Subscribing { blocked_handlers, ..subscribing(&[]) }]));
+        check([at], HealthState::Degraded, "HandlerBlocked: group billing on orders: 2 handlers block their threads");
+    }
+
+    #[test]
+    fn a_topic_feeds_itself_if_its_handlers_publish_as_much_as_they_handle() {
+        let at = |second, fed, handled| {
+            let feedings = vec![Feeding { number: 1, topic: name("orders"), group: group(), fed, handled }];
+            (second, Facts { feedings, ..Facts::default() })
+        };
+        let told = "published 100 envelopes to their own topic orders";
+        check([at(0, 900, 900)], HealthState::Healthy, "");
+        check([at(0, 900, 900), at(1, 1_000, 1_000)], HealthState::Degraded, told);
+        // Each second event is a last step, or few have been seen.
+        check([at(0, 900, 900), at(1, 1_000, 1_010)], HealthState::Healthy, "");
+        check([at(0, 900, 900), at(1, 999, 950)], HealthState::Healthy, "");
+        check([at(0, 900, 900), at(1, 1_000, 1_000), at(2, 1_000, 1_000)], HealthState::Healthy, "");
     }
 
     #[test]

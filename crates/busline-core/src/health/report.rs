@@ -68,6 +68,28 @@ pub enum Reason {
     },
     /// A record holds its key or its partition back.
     Blocked(GroupName, Blocked),
+    /// Handlers have held their threads for longer than half a second without a pause; their keys wait for them, and once
+    /// every thread of the runtime is held, everything on it does.
+    HandlerBlocked {
+        /// The topic.
+        topic: TopicName,
+        /// The group.
+        group: GroupName,
+        /// How many do at the moment.
+        handlers: usize,
+        /// The partitions of what they work on.
+        partitions: Vec<Partition>,
+    },
+    /// Since the look before, handlers of this topic published about as many envelopes to the topic itself as they
+    /// handled, or more: it never comes to its end. What they hand to tasks of their own is not seen.
+    SelfFeedingTopic {
+        /// The topic.
+        topic: TopicName,
+        /// The group whose handlers publish.
+        group: GroupName,
+        /// How many envelopes they published.
+        envelopes: u64,
+    },
     /// Records were deleted, by a limit of retention or a trim, before the group had finished them. Said for 10 minutes
     /// after the last of them, and by a bus that finds older ones.
     Deleted {
@@ -115,6 +137,20 @@ impl fmt::Display for Reason {
                 write!(f, "publisher of {topic}: {envelopes} envelopes failed and none was acked; see their errors")
             }
             Self::Blocked(group, blocked) => write!(f, "group {group}: {blocked}"),
+            Self::HandlerBlocked { topic, group, handlers, partitions } => {
+                let partitions: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+                let partitions = partitions.join(", ");
+                write!(
+                    f,
+                    "HandlerBlocked: group {group} on {topic}: {handlers} handlers block their threads, at work on \
+                     partitions {partitions}; let them wait asynchronously or in tokio's spawn_blocking"
+                )
+            }
+            Self::SelfFeedingTopic { topic, group, envelopes } => write!(
+                f,
+                "SelfFeedingTopic: handlers of group {group} published {envelopes} envelopes to their own topic {topic}, \
+                 about as many as they handled or more; publish to another topic, or stop once nothing is left to do"
+            ),
             Self::Deleted { topic, group, records } => write!(
                 f,
                 "{topic}: {records} records were deleted before group {group} had finished them; keep more of the topic, \

@@ -12,7 +12,7 @@ use super::line::Line;
 use super::publish::{AtomicLimits, Publisher};
 use super::settings::PublisherSettings;
 use crate::ack::Durability;
-use crate::bus::BusCore;
+use crate::bus::{BusCore, Ground};
 use crate::capabilities::{AckPositions, Capabilities, Integrity};
 use crate::driver::{Driver, Positions, Sink, SinkRequest};
 use crate::error::{Error, ErrorKind, Result};
@@ -112,9 +112,7 @@ impl PublisherBuilder {
     async fn open_checked(self) -> Result<Publisher> {
         let name = TopicName::new(&self.topic)?;
         self.settings.validate()?;
-        let runtime = Handle::try_current().map_err(|_| crate::bus::no_runtime())?;
-        let bus = self.bus.upgrade().ok_or_else(crate::bus::bus_closed)?;
-        let driver = bus.driver()?;
+        let Ground { runtime, bus, driver } = Ground::of(&self.bus)?;
         check_capabilities(&self.settings, driver.capabilities())?;
         let topic = crate::provision::provision(&*driver, &name, &self.provision).await?;
         let sink = open_sink(&*driver, &topic, &self.settings).await?;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::broken::BrokenKeys;
 use super::cell::Cell;
 use super::encoded::Encoded;
+use super::feeding::Feeding;
 use super::keeper::FailedItem;
 use super::process::Process;
 use super::receipt::Receipt;
@@ -52,6 +53,7 @@ pub(crate) struct Line {
     bytes: Semaphore,
     /// Wakes the keeper: the line became busy, a failure is waiting, or the publisher closes.
     pub(crate) stir: Notify,
+    pub(crate) feeding: Feeding,
     state: Mutex<State>,
 }
 
@@ -132,6 +134,7 @@ impl Line {
             envelopes: Semaphore::new(window_envelopes_max),
             bytes: Semaphore::new(window_bytes_max),
             stir: Notify::new(),
+            feeding: Feeding::default(),
             state: Mutex::new(State { process: process.id(), ..State::default() }),
             process,
         }
@@ -196,6 +199,7 @@ impl Line {
         }
         let receipt = state.push(record, now, &self.offer);
         self.after_acceptance(state);
+        self.feeding.note(1);
         Ok(receipt)
     }
 
@@ -212,6 +216,7 @@ impl Line {
         state.start_batch(true);
         let receipts = records.iter().map(|record| state.push_into_last(record, now)).collect();
         self.after_acceptance(state);
+        self.feeding.note(records.len());
         Ok(receipts)
     }
 

@@ -11,6 +11,7 @@ mod broken;
 mod builder;
 mod cell;
 mod encoded;
+mod feeding;
 mod keeper;
 mod line;
 mod process;

@@ -345,6 +345,11 @@ impl Inner {
         self.line.stats()
     }
 
+    /// The subscription whose handlers published here last, and how many envelopes handlers have published.
+    pub(crate) fn feeding(&self) -> Option<(u64, u64)> {
+        self.line.feeding.seen()
+    }
+
     pub(crate) fn trouble(&self) -> Option<Error> {
         self.line.trouble()
     }

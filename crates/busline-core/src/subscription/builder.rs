@@ -3,7 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -15,10 +14,12 @@ use super::subscribe::{Running, Subscription};
 use super::watchdog::Watchdog;
 use super::worker::{InBatches, OneByOne, Runner};
 use super::{reader, tender, worker};
-use crate::bus::BusCore;
+use crate::bus::{BusCore, Ground};
 use crate::driver::{Driver, SourceRequest, Start};
 use crate::error::{Error, Result};
-use crate::topic::{GroupName, Provision, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, partition_not_found};
+use crate::topic::{
+    GroupName, Provision, TOPIC_AND_GROUP_BYTES_MAX, TopicInfo, TopicName, offset_beyond_end, partition_not_found,
+};
 
 /// Opens a [`Subscription`] of a group to a topic.
 #[derive(Debug)]
@@ -106,7 +107,8 @@ impl SubscriptionBuilder {
     ///
     /// # Errors
     /// `Invalid/…` for a bad name or setting; `Invalid/NoRuntime`; what the provision says; `Unsupported/Groups`;
-    /// `NotFound/Partition` if the start names one that the topic does not have;
+    /// `NotFound/Partition` if the start names one that the topic does not have, `Invalid/Offset` if it names an offset
+    /// beyond the end of one;
     /// `AlreadyExists/Subscription` if this bus has one of this group and topic; `Closed/Bus`.
     pub async fn handle<H: Handler>(self, handler: H) -> Result<Subscription> {
         self.run(OneByOne(handler)).await
@@ -139,13 +141,11 @@ impl SubscriptionBuilder {
                 .next("shorten one of them"));
         }
         self.settings.validate()?;
-        let runtime = Handle::try_current().map_err(|_| crate::bus::no_runtime())?;
-        let bus = self.bus.upgrade().ok_or_else(crate::bus::bus_closed)?;
-        let driver = bus.driver()?;
+        let Ground { runtime, bus, driver } = Ground::of(&self.bus)?;
         let place = Arc::new(Place { topic, group });
         let claim = BusCore::claim(&bus, &place, self.is_another)?;
         let topic = crate::provision::provision(&*driver, &place.topic, &self.provision).await?;
-        check_start(&self.settings.start, &topic)?;
+        check_start(&*driver, &self.settings.start, &topic).await?;
         let member = member_name();
         let parking = open_parking(&*driver, &place, &topic, &member, &self.settings).await?;
         let request = SourceRequest {
@@ -207,12 +207,18 @@ async fn open_parking(
 /// Most events of one batch.
 pub const HANDLER_BATCH_MAX: usize = 4_096;
 
-fn check_start(start: &Start, topic: &TopicInfo) -> Result<()> {
+async fn check_start(driver: &dyn Driver, start: &Start, topic: &TopicInfo) -> Result<()> {
     let Start::Offsets(offsets) = start else { return Ok(()) };
-    match offsets.iter().find(|(partition, _)| partition.0 >= topic.spec.partitions) {
-        Some((partition, _)) => Err(partition_not_found(&topic.name, *partition)),
-        None => Ok(()),
+    for (partition, offset) in offsets {
+        if partition.0 >= topic.spec.partitions {
+            return Err(partition_not_found(&topic.name, *partition));
+        }
+        let end = driver.bounds(&topic.name, *partition).await?.end;
+        if *offset > end {
+            return Err(offset_beyond_end(*partition, *offset, end));
+        }
     }
+    Ok(())
 }
 
 /// The member's name: process and a random part, unique in its group.

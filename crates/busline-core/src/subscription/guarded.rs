@@ -51,6 +51,11 @@ pub(crate) fn next_subscription() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
+/// The subscription whose handler this thread is inside of.
+pub(crate) fn handling() -> Option<u64> {
+    Some(HANDLING.get()).filter(|subscription| *subscription != 0)
+}
+
 /// Whether this thread is inside a handler of this subscription.
 pub(crate) fn is_inside(subscription: u64) -> bool {
     HANDLING.get() == subscription
@@ -85,6 +90,11 @@ impl Slot {
     pub(crate) fn look(&self, tick: u64) -> bool {
         let since = self.polling_since.load(Ordering::Relaxed);
         since != 0 && tick > since + POLL_TICKS_MAX && !self.blocked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether a handler that was marked as blocked has not returned yet.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) && self.polling_since.load(Ordering::Relaxed) != 0
     }
 
     /// Makes a future, runs it to one of its ends and drops it; it may be waited for so long. `tick` is the watchdog's

@@ -17,10 +17,11 @@ pub(super) const HAND_MAX: usize = 32;
 
 /// One worker's hand. Its lock is short, and taken under the engine's or alone.
 #[derive(Debug, Default)]
-pub(crate) struct Hand(Mutex<Held>);
+pub(crate) struct Hand(Mutex<InHand>);
 
+/// What is in it.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct InHand {
     pub(super) works: VecDeque<Work>,
     pub(super) ended: Vec<Ended>,
     /// The partitions of what runs at the moment.
@@ -84,7 +85,7 @@ impl Hand {
         self.lock().running.clone()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Held> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, InHand> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 #[cfg(test)]
 use super::lane::Load;
 use super::lane::{Held, Phase};
-use super::lanes::{Blocked, Lanes, Shares, lane_of};
+use super::lanes::{Blocked, Bounds, Lanes, Shares, lane_of};
 use super::progress::Progress;
 use crate::driver::Commit;
 use crate::topic::{Offset, Partition};
@@ -20,9 +20,15 @@ impl Lanes {
         self.partitions.iter_mut().filter_map(moved).collect()
     }
 
-    /// Whether some partition has moved beyond its stored offset, or is being given up.
+    /// Whether some partition has moved beyond its stored offset, may go on, or is being given up.
     pub(crate) fn is_moving(&self) -> bool {
-        self.partitions.values().any(|held| held.revoking || held.progress.has_unstored())
+        self.partitions.values().any(|held| held.revoking || held.progress.has_unstored() || self.may_go_on(held))
+    }
+
+    /// Whether the source of this partition paused because it was full, and it is so no longer. Below the stored offset,
+    /// after a seek back, no commit says so.
+    fn may_go_on(&self, held: &Held) -> bool {
+        held.source_paused && !held.greedy && !held.is_paused() && !is_full(held, &self.bounds)
     }
 
     /// This commit is stored.
@@ -43,7 +49,7 @@ impl Lanes {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         let share = self.share();
         for (partition, held) in &mut self.partitions {
-            let is_full = held.progress.ahead() + self.bounds.piece() > self.bounds.ahead_max;
+            let is_full = is_full(held, &self.bounds);
             held.greedy = if held.greedy { held.lively() > share / 2 } else { starving && held.lively() > share };
             let pauses = is_full || held.greedy || held.is_paused();
             if pauses != held.source_paused {
@@ -227,4 +233,9 @@ impl Lanes {
     pub(crate) fn waiting(&self) -> Load {
         self.waiting
     }
+}
+
+/// Whether a further piece of this partition would go past `ahead_max`.
+fn is_full(held: &Held, bounds: &Bounds) -> bool {
+    held.progress.ahead() + bounds.piece() > bounds.ahead_max
 }

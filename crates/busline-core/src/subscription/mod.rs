@@ -28,6 +28,7 @@ mod tender;
 mod watchdog;
 mod worker;
 
+pub(crate) use guarded::handling;
 pub(crate) use handler::Place;
 pub(crate) use subscribe::{SubscriptionCore, close_in_handler};
 

@@ -1,5 +1,6 @@
 //! The subscription as its user holds it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -239,6 +240,13 @@ impl SubscriptionCore {
     /// Longest time for which a commit may stand still while its handlers do what they may.
     pub(crate) fn patience(&self) -> Duration {
         self.engine.settings.handler_timeout + self.engine.settings.commit_interval + COMMIT_GRACE
+    }
+
+    /// Handlers that block their threads at the moment, and the partitions of what their workers run.
+    pub(crate) fn blocked_handlers(&self) -> (usize, BTreeSet<Partition>) {
+        let works = self.engine.slots.iter().zip(&self.engine.hands).filter(|(slot, _)| slot.is_blocked());
+        let partitions: Vec<Vec<Partition>> = works.map(|(_, hand)| hand.running()).collect();
+        (partitions.len(), partitions.into_iter().flatten().collect())
     }
 
     pub(crate) fn blocked(&self) -> Vec<Blocked> {

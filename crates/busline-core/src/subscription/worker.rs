@@ -27,8 +27,8 @@ pub(crate) trait Runner: Send + Sync + 'static {
     /// Most attempts to be given at once, each of another key.
     fn size_max(&self, pace: &Pace) -> usize;
 
-    /// Runs the handler for what the worker has in its hand; gives whether it had to wait.
-    fn run(&self, engine: &Engine, worker: usize) -> impl Future<Output = bool> + Send;
+    /// Runs the handler for what the worker has in its hand, and notes its pace if that says how much to take next.
+    fn run(&self, engine: &Engine, worker: usize, pace: &mut Pace) -> impl Future<Output = ()> + Send;
 }
 
 /// Works until the subscription closes. One of `concurrency` long-lived tasks: none is spawned for a record.
@@ -40,9 +40,7 @@ pub(crate) async fn work<R: Runner>(engine: Arc<Engine>, runner: Arc<R>, worker:
             Next::Yield => step_back().await,
             Next::End => return,
         }
-        let began = Instant::now();
-        let waited = runner.run(&engine, worker).await;
-        pace.note(began.elapsed(), waited);
+        runner.run(&engine, worker, &mut pace).await;
     }
 }
 
@@ -68,9 +66,9 @@ impl<H: Handler> Runner for OneByOne<H> {
         pace.size()
     }
 
-    async fn run(&self, engine: &Engine, worker: usize) -> bool {
+    async fn run(&self, engine: &Engine, worker: usize, pace: &mut Pace) {
         let (hand, slot) = (&engine.hands[worker], &engine.slots[worker]);
-        let (mut waited, mut ended) = (false, None);
+        let (began, mut waited, mut ended) = (Instant::now(), false, None);
         while !engine.is_closing()
             && let Some(work) = hand.next(ended.take(), slot)
         {
@@ -88,7 +86,7 @@ impl<H: Handler> Runner for OneByOne<H> {
             waited |= gave_back;
         }
         hand.end(ended);
-        waited
+        pace.note(began.elapsed(), waited);
     }
 }
 
@@ -127,7 +125,7 @@ impl<H: BatchHandler> Runner for InBatches<H> {
         self.size_max
     }
 
-    async fn run(&self, engine: &Engine, worker: usize) -> bool {
+    async fn run(&self, engine: &Engine, worker: usize, _pace: &mut Pace) {
         let hand = &engine.hands[worker];
         let works = hand.all(&engine.slots[worker]);
         let (mut attempts, mut deliveries) = (Vec::with_capacity(works.len()), Vec::with_capacity(works.len()));
@@ -165,7 +163,6 @@ impl<H: BatchHandler> Runner for InBatches<H> {
             );
         }
         hand.end(ended);
-        false
     }
 }
 

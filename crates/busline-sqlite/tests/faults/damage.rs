@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busline_core::{Bus, Offset, Partition, ReadRequest, Result};
+use busline_core::{Bus, Delivery, GroupName, Offset, Partition, ReadRequest, Result};
 
 use crate::ledger::{dump, envelope};
 use crate::stage::{Stage, TOPIC, close, publisher, read, topic};
@@ -77,6 +77,34 @@ async fn a_record_past_the_end_refuses_the_publish_definitely() -> Result<()> {
     let count: i64 =
         stage.plain().query_row("SELECT count(*) FROM records", [], |row| row.get(0)).expect("a file of ours");
     assert_eq!(count, 10);
+    Ok(())
+}
+
+/// Number 85: the head of a partition below what a group has finished.
+#[tokio::test]
+async fn a_group_that_has_finished_more_than_there_is_is_damage() -> Result<()> {
+    let stage = Stage::new();
+    let partition = ten_records(&stage).await?;
+    let bus = stage.open().await?;
+    let (group, all) = (GroupName::new("billing")?, [(Partition(partition), Offset(10))]);
+    bus.driver().move_committed(&group, &topic(), &all).await?;
+    let beyond = [(Partition(partition), Offset(11))];
+    let error = bus.driver().move_committed(&group, &topic(), &beyond).await.expect_err("beyond the end");
+    assert_eq!(error.code(), "Invalid/Offset", "nobody makes it so: {error}");
+    close(&bus).await;
+    let ends = "UPDATE partitions SET end_offset = 7 WHERE number = ?1";
+    stage.plain().execute(ends, [partition]).expect("a writable file");
+
+    let bus = stage.open().await?;
+    let handler = |_: Delivery| async { Ok(()) };
+    let joined = bus.subscribe(TOPIC, "billing").handle(handler).await.expect_err("nothing tells what is missing");
+    let looked = bus.driver().lag(&group, &topic()).await.expect_err("the same");
+    for error in [joined, looked] {
+        assert_eq!(error.code(), "Corrupt/Store");
+        let text = error.to_string();
+        assert!(text.contains(&format!("{TOPIC}/{partition} up to offset 10, and it ends at 7")), "{text}");
+    }
+    close(&bus).await;
     Ok(())
 }
 

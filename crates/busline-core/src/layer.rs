@@ -1,0 +1,145 @@
+//! A backend behind a layer that sees or changes what goes through it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::capabilities::Capabilities;
+use crate::driver::{BoxFuture, Driver, Lag, Member, ReadRequest, Sink, SinkRequest, Source, SourceRequest};
+use crate::error::Result;
+use crate::record::Record;
+use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
+
+/// What a layer does to the calls that records go through; it asks the backend underneath itself.
+pub trait Layer: Send + Sync + fmt::Debug {
+    /// As [`Driver::sink`].
+    fn sink<'a>(&'a self, inner: &'a dyn Driver, request: SinkRequest) -> BoxFuture<'a, Result<Arc<dyn Sink>>>;
+
+    /// As [`Driver::source`].
+    fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>>;
+
+    /// As [`Driver::read`].
+    fn read<'a>(
+        &'a self,
+        inner: &'a dyn Driver,
+        topic: &'a TopicName,
+        request: ReadRequest,
+    ) -> BoxFuture<'a, Result<Vec<Record>>>;
+}
+
+/// A backend behind a layer, and a backend itself: what the layer has no word in goes straight through.
+#[derive(Debug)]
+pub struct Layered<L> {
+    inner: Arc<dyn Driver>,
+    layer: L,
+}
+
+impl<L: Layer> Layered<L> {
+    /// Puts this layer over this backend.
+    pub fn new(inner: Arc<dyn Driver>, layer: L) -> Self {
+        Self { inner, layer }
+    }
+}
+
+impl<L: Layer> Driver for Layered<L> {
+    fn sink(&self, request: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
+        self.layer.sink(&*self.inner, request)
+    }
+
+    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
+        self.layer.source(&*self.inner, request)
+    }
+
+    fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
+        self.layer.read(&*self.inner, topic, request)
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn patience(&self) -> Duration {
+        self.inner.patience()
+    }
+
+    fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
+        self.inner.create_topic(name, spec)
+    }
+
+    fn update_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
+        self.inner.update_topic(name, spec)
+    }
+
+    fn topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<TopicInfo>> {
+        self.inner.topic(name)
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
+        self.inner.topics()
+    }
+
+    fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
+        self.inner.delete_topic(name)
+    }
+
+    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
+        self.inner.trim(topic, partition, below)
+    }
+
+    fn bounds<'a>(&'a self, topic: &'a TopicName, partition: Partition) -> BoxFuture<'a, Result<Bounds>> {
+        self.inner.bounds(topic, partition)
+    }
+
+    fn offset_at<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        partition: Partition,
+        time: Timestamp,
+    ) -> BoxFuture<'a, Result<Offset>> {
+        self.inner.offset_at(topic, partition, time)
+    }
+
+    fn committed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        topic: &'a TopicName,
+    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
+        self.inner.committed(group, topic)
+    }
+
+    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
+        self.inner.lag(group, topic)
+    }
+
+    fn move_committed<'a>(
+        &'a self,
+        group: &'a GroupName,
+        topic: &'a TopicName,
+        to: &'a [(Partition, Offset)],
+    ) -> BoxFuture<'a, Result<()>> {
+        self.inner.move_committed(group, topic, to)
+    }
+
+    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
+        self.inner.delete_group(group, topic)
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
+        self.inner.groups()
+    }
+
+    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
+        self.inner.members(group, topic)
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.probe()
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        self.inner.close(deadline)
+    }
+}
