@@ -11,6 +11,7 @@ use busline_core::{
 use tokio::time::Instant;
 
 use super::control::{Control, Faults, Shape};
+use super::life::Side;
 use super::sink::FaultySink;
 use super::source::FaultySource;
 
@@ -27,6 +28,22 @@ impl Faulty {
     pub fn wrap(inner: Arc<dyn Driver>, shape: Shape) -> (Arc<dyn Driver>, Faults) {
         let (faults, control) = Faults::new(shape);
         (Arc::new(Self { inner, control }), faults)
+    }
+}
+
+impl Faulty {
+    /// Trims the partition of this request to its last record.
+    async fn trim_to_last(&self, topic: &TopicName, request: ReadRequest) -> Result<()> {
+        let (mut from, mut last) = (request.from, None);
+        loop {
+            let page = self.inner.read(topic, ReadRequest { from, ..request }).await?;
+            let Some(newest) = page.last().map(|record| record.offset) else { break };
+            (from, last) = (newest.next(), Some(newest));
+        }
+        if let Some(last) = last {
+            self.inner.trim(topic, request.partition, last).await?;
+        }
+        Ok(())
     }
 }
 
@@ -60,7 +77,12 @@ impl Driver for Faulty {
     }
 
     fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.trim(topic, partition, below)
+        Box::pin(async move {
+            self.control.life.pass_own(topic, "trim", Side::Before).await;
+            let start = self.inner.trim(topic, partition, below).await;
+            self.control.life.pass_own(topic, "trim", Side::After).await;
+            start
+        })
     }
 
     fn sink(&self, request: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
@@ -74,14 +96,19 @@ impl Driver for Faulty {
     fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
         Box::pin(async {
             let inner = self.inner.source(request).await?;
-            let source: Arc<dyn Source> = Arc::new(FaultySource::new(inner, Arc::clone(&self.control.commits)));
+            let source: Arc<dyn Source> = Arc::new(FaultySource::new(inner, Arc::clone(&self.control)));
             Ok(source)
         })
     }
 
     fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
         Box::pin(async move {
+            self.control.life.pass_own(topic, "read", Side::Before).await;
             let mut records = self.inner.read(topic, request).await?;
+            self.control.life.pass_own(topic, "read", Side::After).await;
+            if !records.is_empty() && self.control.trims_behind(topic) {
+                self.trim_to_last(topic, request).await?;
+            }
             self.control.commits.spoil_read(&mut records);
             Ok(records)
         })
