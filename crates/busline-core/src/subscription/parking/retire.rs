@@ -53,7 +53,7 @@ pub(crate) async fn delete_topic(
             check_idle(driver, &group, name).await?;
         }
     }
-    retire(driver, &leftovers, deletion).await?;
+    retire(driver, &leftovers, deletion).await.map_err(|error| error.at("delete topic", name))?;
     if topic.is_some() && !deletion.dry_run {
         driver.delete_topic(name).await?;
     }
@@ -78,7 +78,7 @@ pub(crate) async fn delete_group(
         return Err(group_not_found(group, topic));
     }
     check_idle(driver, group, topic).await?;
-    retire(driver, &leftovers, deletion).await?;
+    retire(driver, &leftovers, deletion).await.map_err(|error| error.at("delete group", group))?;
     if !deletion.dry_run {
         match driver.delete_group(group, topic).await {
             // It had a parking topic, and no offset yet.
@@ -105,7 +105,7 @@ async fn look(driver: &Arc<dyn Driver>, topic: Option<&TopicInfo>, parking: &Top
 async fn retire(driver: &Arc<dyn Driver>, leftovers: &[Leftover], deletion: Deletion) -> Result<()> {
     for Leftover { parking, count } in leftovers {
         if count.records > 0 && !deletion.with_parked {
-            return Err(holds_parked(count).at("delete", parking));
+            return Err(holds_parked(count));
         }
         if driver.capabilities().groups {
             check_idle(driver, &count.group.replayers(), parking).await?;
