@@ -451,11 +451,14 @@ pub(crate) enum Topic {
     /// List all topics
     #[command(after_help = "Examples:\n  busline topic list --json")]
     List,
-    /// Delete a topic with its records
+    /// Delete a topic with its records, its groups' offsets and what is left of their parking
     #[command(after_help = "Examples:\n  busline topic delete orders --dry-run\n  busline topic delete orders")]
     Delete {
         /// The topic
         topic: String,
+        /// Delete records too that groups have parked [default: refuse while there are any]
+        #[arg(long)]
+        with_parked: bool,
         /// Only say what would be deleted [default: delete it]
         #[arg(long)]
         dry_run: bool,
@@ -570,7 +573,7 @@ pub(crate) enum Group {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Forget a group's committed offsets on a topic
+    /// Forget a group on a topic: its committed offsets and what is left of its parking
     #[command(after_help = "Examples:\n  busline group delete billing orders --dry-run\n  \
                             busline group delete billing orders")]
     Delete {
@@ -578,6 +581,9 @@ pub(crate) enum Group {
         group: String,
         /// The topic
         topic: String,
+        /// Delete records too that the group has parked [default: refuse while there are any]
+        #[arg(long)]
+        with_parked: bool,
         /// Only say what would be forgotten [default: forget it]
         #[arg(long)]
         dry_run: bool,

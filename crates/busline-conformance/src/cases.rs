@@ -176,6 +176,11 @@ macro_rules! case_list {
             } alone {
                 nothing_is_left_after_close,
             }
+            consume_deaths {
+                a_death_at_any_step_of_parking_keeps_all_in_order,
+                a_death_at_any_step_of_a_replay_keeps_all_in_order,
+                a_death_while_a_key_is_released_keeps_all_in_order,
+            } alone {}
             consume_parking {
                 a_key_out_of_attempts_is_parked_and_later_records_queue_behind,
                 a_handler_parks_at_once,
@@ -189,6 +194,10 @@ macro_rules! case_list {
                 a_full_partition_waits_for_room,
                 parking_can_be_turned_off,
                 a_seek_keeps_what_is_parked,
+                a_trim_while_it_is_read_parks_nothing_again,
+                a_topic_with_parked_records_is_deleted_only_when_told,
+                a_group_with_parked_records_is_deleted_only_when_told,
+                groups_that_differ_in_dots_and_underscores_park_beside_each_other,
             } alone {}
             consume_replay {
                 a_replayed_key_runs_in_order_and_flows_again,
@@ -343,8 +352,9 @@ mod tests {
         names.map(str::to_owned).collect()
     }
 
-    const GROUPS: [&str; 19] = [
+    const GROUPS: [&str; 20] = [
         "consume_close",
+        "consume_deaths",
         "consume_handlers",
         "consume_order",
         "consume_parking",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use busline_core::{
-    Delivery, Extent, Offset, Parked, ParkedFilter, ParkedRecord, ParkedScope, ParkingPolicy, Partition,
+    Deletion, Delivery, Extent, Offset, Parked, ParkedFilter, ParkedRecord, ParkedScope, ParkingPolicy, Partition,
     SubscriptionBuilder, SubscriptionSettings, parked_record,
 };
 
@@ -331,5 +331,111 @@ pub async fn a_seek_keeps_what_is_parked(harness: impl Harness) {
     assert_eq!(log.handled("a"), [1], "the key is parked");
     assert_eq!(stage.parked_of("a").await, [2, 3, 4, 5]);
     drop(subscription);
+    stage.close().await;
+}
+
+/// The owner before may trim while the next one reads: nothing that was closed is taken for parked.
+pub async fn a_trim_while_it_is_read_parks_nothing_again(harness: impl Harness) {
+    let ((stage, faults), log) = (Stage::faulty(&harness).await, Log::default());
+    stage.one_partition().await;
+    // More entries than are read at once.
+    let keys: Vec<String> = (0..60).map(|number| format!("key-{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    stage.publish(&keys, 10).await;
+    let subscription = stage.subscribe().handle(scripted(&log, |_| Step::Park)).await.expect("subscribes");
+    stage.drained().await;
+    subscription.close(CLOSE).await.expect("closes");
+    let parked = stage.parked().await;
+    let options = busline_core::ReplayOptions { concurrency: 60, ..busline_core::ReplayOptions::default() };
+    assert_eq!(parked.replay(options, easy(&log)).await.expect("replays").replayed, 600);
+    faults.trim_behind_next_read(parked.topic());
+    let again = Log::default();
+    let subscription = stage.subscribe_and_park().handle(easy(&again)).await.expect("subscribes");
+    stage.publish_from(&keys, 11, 11).await;
+    stage.drained().await;
+    assert_eq!(again.ends().len(), 60, "all keys flow");
+    assert_eq!((subscription.parking().keys, parked.count().await.expect("the backend works")), (0, 0));
+    drop(subscription);
+    stage.close().await;
+}
+
+/// A topic is not deleted while records of it are parked, unless they may go; with it goes what is left of its parking.
+pub async fn a_topic_with_parked_records_is_deleted_only_when_told(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    stage.publish(&["a", "b"], 3).await;
+    let subscription = stage.subscribe().handle(scripted(&log, |_| Step::Park)).await.expect("subscribes");
+    stage.drained().await;
+    let with_parked = Deletion { with_parked: true, ..Deletion::default() };
+    let active = stage.bus.delete_topic(&stage.topic, with_parked).await.expect_err("a member is at work");
+    assert_eq!(active.code(), "Unavailable/GroupActive");
+    subscription.close(CLOSE).await.expect("closes");
+    for dry_run in [true, false] {
+        let deletion = Deletion { with_parked: false, dry_run };
+        let refused = stage.bus.delete_topic(&stage.topic, deletion).await.expect_err("records are parked");
+        assert_eq!(refused.code(), "Unavailable/ParkedRecords");
+        assert!(refused.to_string().contains("6 records"), "{refused}");
+    }
+    assert_eq!(stage.parked_of("a").await, [1, 2, 3]);
+    let parking = stage.parked().await.topic().clone();
+    let told = stage.bus.delete_topic(&stage.topic, Deletion { dry_run: true, ..with_parked }).await.expect("says it");
+    assert_eq!(told.iter().map(|count| (count.group.as_str(), count.records)).collect::<Vec<_>>(), [(GROUP, 6)]);
+    assert_eq!(stage.parked_of("b").await, [1, 2, 3], "a dry run deletes nothing");
+    assert_eq!(stage.bus.delete_topic(&stage.topic, with_parked).await.expect("deletes"), told);
+    for name in [&parking, &stage.name()] {
+        assert_eq!(stage.driver().topic(name).await.expect_err("gone").code(), "NotFound/Topic");
+    }
+    let gone = stage.bus.delete_topic(&stage.topic, with_parked).await.expect_err("gone");
+    assert_eq!(gone.code(), "NotFound/Topic");
+    stage.close().await;
+}
+
+/// The same of a group; one of that name then begins anew, also with keys whose records had been parked.
+pub async fn a_group_with_parked_records_is_deleted_only_when_told(harness: impl Harness) {
+    let (stage, log) = (Stage::open(&harness).await, Log::default());
+    stage.publish(&["a", "b"], 3).await;
+    let subscription = stage.subscribe().handle(scripted(&log, |_| Step::Park)).await.expect("subscribes");
+    stage.drained().await;
+    subscription.close(CLOSE).await.expect("closes");
+    let parked = stage.parked().await;
+    let only_a =
+        busline_core::ReplayOptions { filter: ParkedFilter::key("a"), ..busline_core::ReplayOptions::default() };
+    assert_eq!(parked.replay(only_a, easy(&log)).await.expect("replays").replayed, 3);
+    let refused = stage.bus.delete_group(GROUP, &stage.topic, Deletion::default()).await.expect_err("b is parked");
+    assert_eq!(refused.code(), "Unavailable/ParkedRecords");
+    assert!(refused.to_string().contains("3 records"), "{refused}");
+    let with_parked = Deletion { with_parked: true, ..Deletion::default() };
+    let went = stage.bus.delete_group(GROUP, &stage.topic, with_parked).await.expect("deletes");
+    assert_eq!(went.iter().map(|count| count.records).collect::<Vec<_>>(), [3]);
+    let gone = stage.bus.delete_group(GROUP, &stage.topic, with_parked).await.expect_err("gone");
+    assert_eq!(gone.code(), "NotFound/Group");
+    let anew = Log::default();
+    let subscription = stage.subscribe_and_park().handle(easy(&anew)).await.expect("subscribes");
+    stage.drained().await;
+    assert_eq!((anew.handled("a"), anew.handled("b")), (vec![1, 2, 3], vec![1, 2, 3]));
+    drop(subscription);
+    stage.close().await;
+}
+
+/// Each group has its own parking, however alike their names; where a backend cannot hold both, the second one is told so.
+pub async fn groups_that_differ_in_dots_and_underscores_park_beside_each_other(harness: impl Harness) {
+    let stage = Stage::open(&harness).await;
+    stage.one_partition().await;
+    stage.publish(&["a"], 2).await;
+    for group in ["a.b", "a_b", "a-b"] {
+        let log = Log::default();
+        let handler = scripted(&log, |_| Step::Park);
+        let subscription = match stage.bus.subscribe(&stage.topic, group).handle(handler).await {
+            Ok(subscription) => subscription,
+            Err(error) if stage.driver().capabilities().backend == "kafka" => {
+                assert_eq!(error.code(), "AlreadyExists/CollidingName");
+                continue;
+            }
+            Err(error) => panic!("{group}: {error}"),
+        };
+        until("both to be parked", || subscription.stats().parked == 2).await;
+        let parked = stage.bus.parked(&stage.topic, group).await.expect("it has a parking topic");
+        assert_eq!(parked.count().await.expect("the backend works"), 2);
+        drop(subscription);
+    }
     stage.close().await;
 }

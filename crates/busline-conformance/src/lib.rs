@@ -2,6 +2,7 @@
 
 mod cases;
 pub mod consume_close;
+pub mod consume_deaths;
 pub mod consume_handlers;
 mod consume_judged;
 pub mod consume_order;

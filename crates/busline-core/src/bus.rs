@@ -12,7 +12,10 @@ use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::{Facts, Health, Memory, gather};
 use crate::publisher::{Closed, Publisher, PublisherBuilder, PublisherCore};
-use crate::subscription::{Parked, Place, Subscription, SubscriptionBuilder, SubscriptionCore, close_in_handler};
+use crate::subscription::{
+    Deletion, Parked, ParkedCount, Place, Subscription, SubscriptionBuilder, SubscriptionCore, close_in_handler,
+    delete_group, delete_topic,
+};
 use crate::topic::{GroupName, TopicName};
 
 /// One backend, opened.
@@ -86,6 +89,31 @@ impl Bus {
         let driver = self.0.driver()?;
         let topic = driver.topic(&topic).await?;
         Parked::open(driver, topic, group).await
+    }
+
+    /// Deletes a topic with its records, the offsets of its groups and their parking topics; gives what each had parked.
+    ///
+    /// Calling it again finishes what was broken off.
+    ///
+    /// # Errors
+    /// `NotFound/Topic`; `Unavailable/ParkedRecords` while a group has records parked, unless they may go;
+    /// `Unavailable/GroupActive` while a group with members reads it, or a replay runs; `Closed/Bus`.
+    pub async fn delete_topic(&self, topic: &str, deletion: Deletion) -> Result<Vec<ParkedCount>> {
+        let (topic, driver) = (TopicName::new(topic)?, self.0.driver()?);
+        delete_topic(&driver, &topic, deletion).await
+    }
+
+    /// Forgets a group on a topic: its offsets and its parking topic; gives what it had parked. A group of that name begins
+    /// anew.
+    ///
+    /// Calling it again finishes what was broken off.
+    ///
+    /// # Errors
+    /// `NotFound/Topic`, `NotFound/Group`; `Unavailable/ParkedRecords` while it has records parked, unless they may go;
+    /// `Unavailable/GroupActive` with the names of its members, or of its replays; `Unsupported/Groups`; `Closed/Bus`.
+    pub async fn delete_group(&self, group: &str, topic: &str, deletion: Deletion) -> Result<Vec<ParkedCount>> {
+        let (group, topic, driver) = (GroupName::new(group)?, TopicName::new(topic)?, self.0.driver()?);
+        delete_group(&driver, &topic, &group, deletion).await
     }
 
     /// Looks at how the bus is, by acks and commits that moved since the looks before; asks the backend for a sign of life

@@ -31,6 +31,11 @@ fn add(bytes: isize) {
     let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
+/// The bytes that this thread holds by now.
+pub(crate) fn held() -> isize {
+    HELD.get()
+}
+
 /// What `make` gives, and the bytes that it holds.
 pub(crate) fn held_by<T>(make: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();

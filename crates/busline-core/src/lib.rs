@@ -46,9 +46,10 @@ pub use publisher::{
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
 pub use retention::{Kept, Retention};
 pub use subscription::{
-    BatchHandler, Blocked, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left, Parked,
-    ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy, ReplayOptions, ReplayReport,
-    Retry, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats, Verdict, parked_record,
+    BatchHandler, Blocked, Deletion, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left,
+    Parked, ParkedCount, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,
+    ReplayOptions, ReplayReport, Retry, Subscription, SubscriptionBuilder, SubscriptionSettings, SubscriptionStats,
+    Verdict, parked_record,
 };
 pub use topic::{
     Bounds, GroupName, NAME_BYTES_MAX, Offset, PARTITIONS_MAX, Partition, Provision, TOPIC_AND_GROUP_BYTES_MAX,

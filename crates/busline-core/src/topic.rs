@@ -123,9 +123,11 @@ impl TopicName {
         Some((Self(topic.into()), GroupName(group.into())))
     }
 
-    /// The other spelling that metrics and broker names cannot tell from this one: dots and underscores are one.
+    /// A spelling that two names share which must not stand beside each other: metrics cannot tell dots from
+    /// underscores. No metric bears one of the bus's own names, so each of those stands for itself: groups `a.b` and `a_b`
+    /// may park on the same topic. Brokers may be stricter.
     pub fn collision_form(&self) -> String {
-        self.0.replace('.', "_")
+        if self.is_own() { self.0.to_string() } else { self.0.replace('.', "_") }
     }
 }
 

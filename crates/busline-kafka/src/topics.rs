@@ -79,7 +79,8 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
 
 /// The error of a name that the brokers refuse: names are checked before, so it collides with another.
 fn collision(clients: &Clients, name: &TopicName) -> Result<Error> {
-    let existing = names(clients)?.into_iter().find(|other| other.collision_form() == name.collision_form());
+    let form = |name: &TopicName| name.as_str().replace('.', "_");
+    let existing = names(clients)?.into_iter().find(|other| form(other) == form(name));
     Ok(match existing {
         Some(existing) => colliding_name(name, &existing),
         None => Error::invalid("NameCharacter")

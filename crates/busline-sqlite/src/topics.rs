@@ -47,7 +47,12 @@ pub(crate) fn create(connection: &Connection, name: &TopicName, spec: &TopicSpec
 
 fn refuse_taken(connection: &Connection, name: &TopicName) -> Result<()> {
     let taken: Option<String> = connection
-        .query_row("SELECT name FROM topics WHERE collision_form = ?1", [name.collision_form()], |row| row.get(0))
+        .query_row(
+            // By name too: files of before hold the bus's own topics under another form.
+            "SELECT name FROM topics WHERE collision_form = ?1 OR name = ?2",
+            [name.collision_form().as_str(), name.as_str()],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(from_sqlite)?;
     match taken {

@@ -50,8 +50,8 @@ pub use busline_core::{
     SourceRequest, group_active, group_not_found, offset_beyond_end,
 };
 pub use busline_core::{
-    Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,
-    ReplayOptions, ReplayReport, parked_record,
+    Deletion, Diagnosis, Extent, Parked, ParkedCount, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope,
+    ParkingHealth, ParkingPolicy, ReplayOptions, ReplayReport, parked_record,
 };
 #[cfg(feature = "kafka")]
 pub use busline_kafka::{GroupProtocol, KafkaConfig, KafkaDriver, Secret};

@@ -1,4 +1,4 @@
-//! The healthy keys while 1 % of the keys fail and are tried again and again.
+//! The healthy keys while 1 % of the keys fail for ever: tried again and again, or parked with all that follows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,41 +20,58 @@ const ENVELOPES: u64 = 200_000;
 const KEYS: usize = 1_000;
 const FAILING: usize = KEYS / 100;
 
+/// What becomes of the failing keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// They do not fail.
+    Handled,
+    /// Each is tried again for longer than a run takes.
+    Retried,
+    /// Each is parked at its first failure, and what follows of it behind it.
+    Parked,
+}
+
+const FATES: [Fate; 3] = [Fate::Handled, Fate::Retried, Fate::Parked];
+
 pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Steps<'_>) -> Result<Outcome> {
     let filled = Filled::new(place, ENVELOPES, KEYS, request.payload_bytes)?;
-    let (mut well, mut failing, mut outcome) = (Vec::new(), Vec::new(), Outcome::default());
+    let (mut rates, mut outcome) = ([Vec::new(), Vec::new(), Vec::new()], Outcome::default());
     for run in 0..=request.runs {
         if !steps.next() {
             break;
         }
-        // Taking turns, so that neither is always the first.
-        let order = if run % 2 == 0 { [false, true] } else { [true, false] };
-        for fails in order {
-            let rate = healthy_rate(&filled, &format!("group-{run}-{fails}"), fails, &mut outcome)?;
-            // The first pair warms up.
+        // Taking turns, so that none is always the first.
+        for turn in 0..FATES.len() {
+            let which = (run as usize + turn) % FATES.len();
+            let rate = healthy_rate(&filled, &format!("group-{run}-{which}"), FATES[which], &mut outcome)?;
+            // The first runs warm up.
             if run > 0 {
-                if fails { &mut failing } else { &mut well }.push(rate);
+                rates[which].push(rate);
             }
         }
     }
     filled.end()?;
     outcome.settings = format!(
         "{ENVELOPES} envelopes of {} B, {KEYS} keys of which {FAILING} fail, 1 topic of 4 partitions, concurrency {}, \
-         pauses of 100 ms to 2 s",
+         pauses of 100 ms to 2 s where they are tried again",
         request.payload_bytes,
         concurrency_of(1)
     );
-    let ratios: Vec<f64> = failing.iter().zip(&well).map(|(failing, well)| failing / well).collect();
-    outcome.measure("healthy keys' handled/s, nothing fails", well);
-    outcome.measure("healthy keys' handled/s, 1 % of the keys fail", failing);
-    let what = "healthy keys' rate with failing ones ÷ without";
-    if let Some(it) = outcome.measure(what, ratios) {
-        outcome.targets.push(Target::new(what.into(), Bound::AtLeast(0.95), it.median, Some(it.spread_percent)));
+    let [handled, retried, parked] = rates;
+    for (how, rates) in [("are tried again", &retried), ("are parked", &parked)] {
+        let ratios: Vec<f64> = rates.iter().zip(&handled).map(|(failing, handled)| failing / handled).collect();
+        let what = format!("healthy keys' rate where failing ones {how} ÷ without");
+        if let Some(it) = outcome.measure(&what, ratios) {
+            outcome.targets.push(Target::new(what, Bound::AtLeast(0.95), it.median, Some(it.spread_percent)));
+        }
     }
+    outcome.measure("healthy keys' handled/s, nothing fails", handled);
+    outcome.measure("healthy keys' handled/s, 1 % of the keys are tried again", retried);
+    outcome.measure("healthy keys' handled/s, 1 % of the keys are parked", parked);
     Ok(outcome)
 }
 
-fn healthy_rate(filled: &Filled, group: &str, fails: bool, outcome: &mut Outcome) -> Result<f64> {
+fn healthy_rate(filled: &Filled, group: &str, fate: Fate, outcome: &mut Outcome) -> Result<f64> {
     let follower = Arc::new(Follower::behind(&filled.workload, FAILING));
     let planned = follower.planned();
     let consumed = filled.runtime.block_on(async {
@@ -64,11 +81,16 @@ fn healthy_rate(filled: &Filled, group: &str, fails: bool, outcome: &mut Outcome
             if healthy {
                 handler_follower.take(&delivery);
             }
-            std::future::ready(if healthy || !fails { Ok(()) } else { Err(HandlerError::from("this key fails")) })
+            std::future::ready(if healthy || fate == Fate::Handled {
+                Ok(())
+            } else {
+                Err(HandlerError::from("this key fails"))
+            })
         };
         let called = Instant::now();
         let builder = filled.bus.subscribe(filled.topic(), group).concurrency(concurrency_of(1));
-        let subscription = builder.retry(Retry::exponential(1_000)).handle(handler).await?;
+        let retry = if fate == Fate::Parked { Retry::never() } else { Retry::exponential(1_000) };
+        let subscription = builder.retry(retry).handle(handler).await?;
         follower.wait().await;
         follower.end(vec![subscription], called, Duration::ZERO).await
     })?;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use busline::{
-    Bus, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, Start, TopicName, group_active,
-    group_not_found, offset_beyond_end,
+    Bus, Deletion, Driver, Error, ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, Start, TopicName,
+    group_active, group_not_found, offset_beyond_end,
 };
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ enum Action {
     List,
     Show(GroupName, Option<TopicName>),
     Seek { group: GroupName, topic: TopicName, to: Start, mode: Mode },
-    Delete { group: GroupName, topic: TopicName, mode: Mode },
+    Delete { group: GroupName, topic: TopicName, deletion: Deletion },
 }
 
 impl Request {
@@ -40,10 +40,10 @@ impl Request {
                 to,
                 mode: Mode::of(dry_run),
             },
-            Group::Delete { group, topic, dry_run } => Action::Delete {
+            Group::Delete { group, topic, with_parked, dry_run } => Action::Delete {
                 group: GroupName::new(&group)?,
                 topic: TopicName::new(&topic)?,
-                mode: Mode::of(dry_run),
+                deletion: Deletion { with_parked, dry_run },
             },
         };
         Ok(Self { bus, action })
@@ -77,15 +77,12 @@ async fn act(bus: &Bus, action: Action, output: &mut Output) -> Result<Ended> {
             }
         }
         Action::Seek { group, topic, to, mode } => seek(bus, &group, &topic, &to, mode, output).await?,
-        Action::Delete { group, topic, mode } => {
-            let found = idle(driver, &group, &topic).await?;
-            let deleted = mode == Mode::ForGood;
-            if deleted {
-                let all: Vec<_> = found.partitions.iter().map(|lag| (lag.partition, Offset(0))).collect();
-                forget_closed(bus, &group, &topic, &all).await?;
-                driver.delete_group(&group, &topic).await?;
-            }
-            output.data(&Deletion { deleted, group: found })?;
+        Action::Delete { group, topic, deletion } => {
+            driver.topic(&topic).await?;
+            let found = GroupView::look(driver, &group, &topic).await?;
+            let parked = bus.delete_group(group.as_str(), topic.as_str(), deletion).await?;
+            let parked = parked.into_iter().map(|parked| parked.records).sum();
+            output.data(&Deleted { deleted: !deletion.dry_run, group: found, parked })?;
         }
     }
     Ok(Ended::Done)
@@ -339,14 +336,17 @@ impl fmt::Display for Seek {
 
 /// A group that was forgotten, or would be.
 #[derive(Serialize)]
-struct Deletion {
+struct Deleted {
     deleted: bool,
     #[serde(flatten)]
     group: GroupView,
+    /// Parked records that went too.
+    parked: u64,
 }
 
-impl fmt::Display for Deletion {
+impl fmt::Display for Deleted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", if self.deleted { "deleted" } else { "would delete" }, self.group)
+        write!(f, "{} {}", if self.deleted { "deleted" } else { "would delete" }, self.group)?;
+        if self.parked > 0 { write!(f, "\n  {} parked records", self.parked) } else { Ok(()) }
     }
 }

@@ -116,9 +116,8 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
             Action::List => list(&parked, &topic, &filter, output).await?,
             Action::Show => show(&parked, &filter, output).await?,
             Action::Look { extent, verb } => {
-                for queue in parked.queues(&filter).await? {
-                    output.data(&Planned { verb, done: false, queue: QueueView::of(&topic, &queue, *extent) })?;
-                }
+                let planned = |queue| Planned { verb, done: false, queue: QueueView::of(&topic, queue, *extent) };
+                each_queue(&parked, &filter, output, planned).await?;
             }
             Action::Discard { extent, reason } => {
                 let report = parked.discard(filter.clone(), *extent, reason).await?;
@@ -165,10 +164,23 @@ fn nothing_parked(group: &GroupName) -> Error {
 }
 
 async fn list(parked: &Parked, topic: &TopicName, filter: &ParkedFilter, output: &mut Output) -> Result<()> {
-    for queue in parked.queues(filter).await? {
-        output.data(&QueueView::of(topic, &queue, Extent::All))?;
-    }
-    Ok(())
+    each_queue(parked, filter, output, |queue| QueueView::of(topic, queue, Extent::All)).await
+}
+
+/// Prints a view of each queue as it is met.
+async fn each_queue<V: Serialize + fmt::Display>(
+    parked: &Parked,
+    filter: &ParkedFilter,
+    output: &mut Output,
+    view: impl Fn(ParkedQueue) -> V,
+) -> Result<()> {
+    let mut failed = None;
+    let walk = parked.each_queue(filter, |queue| {
+        failed = output.data(&view(queue)).err();
+        failed.is_none() && !output.is_gone()
+    });
+    walk.await?;
+    failed.map_or(Ok(()), Err)
 }
 
 async fn show(parked: &Parked, filter: &ParkedFilter, output: &mut Output) -> Result<()> {
@@ -229,23 +241,16 @@ struct FirstView {
 }
 
 impl QueueView {
-    fn of(topic: &TopicName, queue: &ParkedQueue, extent: Extent) -> Self {
-        let Diagnosis { offset, id, event_type, attempts, error, .. } = queue.first.diagnosis.clone();
+    fn of(topic: &TopicName, queue: ParkedQueue, extent: Extent) -> Self {
+        let Diagnosis { offset, id, event_type, attempts, error, .. } = queue.first.diagnosis;
         Self {
             topic: topic.to_string(),
             partition: queue.partition,
-            key: queue.key.clone(),
+            key: queue.key,
             scope: queue.scope.name(),
             records: if extent == Extent::First { 1 } else { queue.records },
             since: queue.since.to_string(),
-            first: FirstView {
-                offset,
-                id,
-                event_type,
-                attempts,
-                error,
-                replay_error: queue.first.replay_error.clone(),
-            },
+            first: FirstView { offset, id, event_type, attempts, error, replay_error: queue.first.replay_error },
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use busline::{Bounds, Driver, Partition, Result, Retention, TopicInfo, TopicName, TopicSpec, topic_not_found};
+use busline::{
+    Bounds, Bus, Deletion, Driver, ErrorKind, ParkedCount, Partition, Result, Retention, TopicInfo, TopicName,
+    TopicSpec, topic_not_found,
+};
 use serde::Serialize;
 
 use super::Ended;
@@ -25,7 +28,7 @@ enum Action {
     Update(TopicName, Changes, Mode),
     Show(TopicName),
     List,
-    Delete(TopicName, Mode),
+    Delete(TopicName, Deletion),
 }
 
 /// What is to change of a spec.
@@ -82,7 +85,9 @@ impl Request {
             }
             Topic::Show { topic } => Action::Show(TopicName::new(&topic)?),
             Topic::List => Action::List,
-            Topic::Delete { topic, dry_run } => Action::Delete(TopicName::new(&topic)?, Mode::of(dry_run)),
+            Topic::Delete { topic, with_parked, dry_run } => {
+                Action::Delete(TopicName::new(&topic)?, Deletion { with_parked, dry_run })
+            }
         };
         Ok(Self { bus, action })
     }
@@ -97,11 +102,12 @@ pub(crate) async fn run(request: Request, output: &mut Output) -> Result<Ended> 
             return Err(topic_not_found(topic));
         }
     };
-    let outcome = act(&**bus.driver(), request.action, output).await;
+    let outcome = act(&bus, request.action, output).await;
     close(&bus, outcome).await
 }
 
-async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result<Ended> {
+async fn act(bus: &Bus, action: Action, output: &mut Output) -> Result<Ended> {
+    let driver = &**bus.driver();
     match action {
         Action::Create(name, spec) => {
             output.data(&TopicView::of(&driver.create_topic(&name, &spec).await?))?;
@@ -117,14 +123,20 @@ async fn act(driver: &dyn Driver, action: Action, output: &mut Output) -> Result
                 output.data(&TopicView::of(info))?;
             }
         }
-        Action::Delete(name, mode) => {
-            let info = driver.topic(&name).await?;
-            let partitions = contents(driver, &info).await?;
-            let deleted = mode == Mode::ForGood;
-            if deleted {
-                driver.delete_topic(&name).await?;
-            }
-            output.data(&Deletion { topic: name.to_string(), deleted, partitions })?;
+        Action::Delete(name, deletion) => {
+            let partitions = match driver.topic(&name).await {
+                Ok(info) => contents(driver, &info).await?,
+                // What is left of its parking may be there all the same.
+                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            let parked = bus.delete_topic(name.as_str(), deletion).await?;
+            output.data(&Deleted {
+                topic: name.to_string(),
+                deleted: !deletion.dry_run,
+                partitions,
+                parked: parked.into_iter().map(ParkedView::of).collect(),
+            })?;
         }
     }
     Ok(Ended::Done)
@@ -256,16 +268,37 @@ impl fmt::Display for Update {
 
 /// A topic that was deleted, or would be.
 #[derive(Serialize)]
-struct Deletion {
+struct Deleted {
     topic: String,
     deleted: bool,
     #[serde(rename = "contents")]
     partitions: Vec<PartitionView>,
+    parked: Vec<ParkedView>,
 }
 
-impl fmt::Display for Deletion {
+/// What a group had parked that went too.
+#[derive(Serialize)]
+pub(super) struct ParkedView {
+    group: String,
+    records: u64,
+}
+
+impl ParkedView {
+    pub(super) fn of(count: ParkedCount) -> Self {
+        Self { group: count.group.to_string(), records: count.records }
+    }
+}
+
+impl fmt::Display for ParkedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n  {} records parked by group {}", self.records, self.group)
+    }
+}
+
+impl fmt::Display for Deleted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", if self.deleted { "deleted" } else { "would delete" }, self.topic)?;
-        self.partitions.iter().try_for_each(|partition| partition.fmt(f))
+        self.partitions.iter().try_for_each(|partition| partition.fmt(f))?;
+        self.parked.iter().filter(|parked| parked.records > 0).try_for_each(|parked| parked.fmt(f))
     }
 }

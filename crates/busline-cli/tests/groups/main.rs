@@ -2,6 +2,7 @@
 
 mod administration;
 mod faults;
+mod file_history;
 #[path = "../cli/harness.rs"]
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod harness;

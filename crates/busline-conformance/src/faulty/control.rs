@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
+use busline_core::TopicName;
 use tokio::sync::Notify;
 
+use super::life::{Life, Moment, Side};
 use super::sink::Queue;
 use super::source::{CommitFate, Commits, Watch};
 
@@ -35,6 +37,7 @@ pub struct Faults(Arc<Control>);
 pub(super) struct Control {
     pub(super) shape: Shape,
     pub(super) commits: Arc<Commits>,
+    pub(super) life: Arc<Life>,
     orders: Mutex<Orders>,
     /// Wakes tests that wait for something to be held, stalled or closed.
     changed: Notify,
@@ -49,6 +52,8 @@ struct Orders {
     fates: VecDeque<Fate>,
     deaf: bool,
     door: Door,
+    /// A topic that is trimmed to its last record once it was read.
+    trimmed_behind: Option<TopicName>,
     queues: Vec<Weak<Queue>>,
     sinks_open: usize,
     taken: u64,
@@ -81,6 +86,7 @@ impl Faults {
         let control = Arc::new(Control {
             shape,
             commits: Arc::default(),
+            life: Arc::default(),
             orders: Mutex::default(),
             changed: Notify::new(),
             door: Condvar::new(),
@@ -219,6 +225,26 @@ impl Faults {
         self.0.commits.spoil(key);
     }
 
+    /// Lets the process behind this driver die at this moment.
+    pub(crate) fn die_at(&self, moment: Moment) {
+        self.0.life.end_at(moment);
+    }
+
+    /// Waits for its death.
+    pub(crate) async fn died(&self) {
+        self.0.life.died().await;
+    }
+
+    /// A step that the test itself takes in that process; never comes back from its death.
+    pub(crate) async fn pass(&self, step: &str, side: Side) {
+        self.0.life.pass(step, side).await;
+    }
+
+    /// Trims each partition of a topic to its last record as soon as something of it was read, once.
+    pub(crate) fn trim_behind_next_read(&self, topic: &TopicName) {
+        self.0.orders().trimmed_behind = Some(topic.clone());
+    }
+
     /// Tells everything that sources opened from now on give and take.
     pub(crate) fn watch_sources(&self, watch: Arc<dyn Watch>) {
         self.0.commits.watch(watch);
@@ -232,6 +258,11 @@ impl Faults {
 impl Control {
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this topic is to be trimmed now that it was read.
+    pub(super) fn trims_behind(&self, topic: &TopicName) -> bool {
+        self.orders().trimmed_behind.take_if(|wanted| wanted == topic).is_some()
     }
 
     pub(super) fn changed(&self) {

@@ -7,6 +7,7 @@ use busline_core::{
 };
 
 use super::control::{Control, Faults, Shape};
+use super::life::Side;
 use super::sink::FaultySink;
 use super::source::FaultySource;
 
@@ -35,7 +36,7 @@ impl Layer for Faulty {
     fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>> {
         Box::pin(async {
             let inner = inner.source(request).await?;
-            let source: Arc<dyn Source> = Arc::new(FaultySource::new(inner, Arc::clone(&self.0.commits)));
+            let source: Arc<dyn Source> = Arc::new(FaultySource::new(inner, Arc::clone(&self.0)));
             Ok(source)
         })
     }
@@ -47,7 +48,12 @@ impl Layer for Faulty {
         request: ReadRequest,
     ) -> BoxFuture<'a, Result<Vec<Record>>> {
         Box::pin(async move {
+            self.0.life.pass_own(topic, "read", Side::Before).await;
             let mut records = inner.read(topic, request).await?;
+            self.0.life.pass_own(topic, "read", Side::After).await;
+            if !records.is_empty() && self.0.trims_behind(topic) {
+                trim_to_last(inner, topic, request).await?;
+            }
             self.0.commits.spoil_read(&mut records);
             Ok(records)
         })
@@ -58,4 +64,18 @@ impl std::fmt::Debug for Faulty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Faulty").finish_non_exhaustive()
     }
+}
+
+/// Trims the partition of this request to its last record.
+async fn trim_to_last(inner: &dyn Driver, topic: &TopicName, request: ReadRequest) -> Result<()> {
+    let (mut from, mut last) = (request.from, None);
+    loop {
+        let page = inner.read(topic, ReadRequest { from, ..request }).await?;
+        let Some(newest) = page.last().map(|record| record.offset) else { break };
+        (from, last) = (newest.next(), Some(newest));
+    }
+    if let Some(last) = last {
+        inner.trim(topic, request.partition, last).await?;
+    }
+    Ok(())
 }

@@ -10,9 +10,11 @@
 
 mod control;
 mod driver;
+mod life;
 mod sink;
 mod source;
 
 pub use control::{Faults, Shape};
 pub use driver::Faulty;
+pub(crate) use life::{Moment, Side};
 pub(crate) use source::Watch;

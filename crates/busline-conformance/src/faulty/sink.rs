@@ -10,6 +10,7 @@ use busline_core::{Ack, Batch, BoxFuture, Error, ErrorKind, Result, Sink, SinkOf
 use tokio::time::Instant;
 
 use super::control::{Control, Fate};
+use super::life::{Side, kind_of};
 
 pub(super) struct FaultySink {
     queue: Arc<Queue>,
@@ -59,7 +60,16 @@ impl Sink for FaultySink {
 
     fn publish(&self, batch: Batch) {
         self.queue.control.enter();
-        self.queue.take(batch);
+        let life = Arc::clone(&self.queue.control.life);
+        let kind = if life.is_to_end() { kind_of(&batch) } else { String::new() };
+        if !life.lives(&kind, Side::Before) {
+            return life.keep(batch);
+        }
+        // What a dead process hears has no effect any more.
+        self.queue.take(batch.map_outcomes(move |outcomes| {
+            life.lives(&kind, Side::After);
+            outcomes
+        }));
     }
 
     fn trouble(&self) -> Option<Error> {

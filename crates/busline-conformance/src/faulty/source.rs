@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use busline_core::{BoxFuture, Commit, Error, ErrorKind, Offset, Partition, Record, Result, Source, SourceEvent};
 use tokio::time::Instant;
 
+use super::control::Control;
+use super::life::{Life, Side};
+
 /// What the sources of a faulty driver are to do with commits, and who watches them.
 #[derive(Default)]
 pub(super) struct Commits(Mutex<CommitOrders>);
@@ -73,12 +76,14 @@ impl Commits {
 pub(super) struct FaultySource {
     inner: Arc<dyn Source>,
     commits: Arc<Commits>,
+    life: Arc<Life>,
     held: Mutex<Vec<(Partition, u64)>>,
 }
 
 impl FaultySource {
-    pub(super) fn new(inner: Arc<dyn Source>, commits: Arc<Commits>) -> Self {
-        Self { inner, commits, held: Mutex::default() }
+    pub(super) fn new(inner: Arc<dyn Source>, control: Arc<Control>) -> Self {
+        let (commits, life) = (Arc::clone(&control.commits), Arc::clone(&control.life));
+        Self { inner, commits, life, held: Mutex::default() }
     }
 
     fn note(&self, event: &SourceEvent) {
@@ -114,6 +119,7 @@ impl Source for FaultySource {
     fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
         Box::pin(async move {
             let mut event = self.inner.next(records_max, bytes_max).await?;
+            self.life.pass("", Side::After).await;
             if let SourceEvent::Records { records, .. } = &mut event {
                 self.commits.spoil_read(records);
             }
@@ -124,6 +130,7 @@ impl Source for FaultySource {
 
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
         Box::pin(async move {
+            self.life.pass("commit", Side::Before).await;
             let watch = self.commits.watcher();
             watch.iter().for_each(|watch| watch.committing(&commits));
             let fate = self.commits.lock().fates.pop_front();
@@ -136,6 +143,7 @@ impl Source for FaultySource {
                 None => self.inner.commit(commits.clone()).await,
             };
             watch.iter().for_each(|watch| watch.committed(&commits, &outcomes));
+            self.life.pass("commit", Side::After).await;
             outcomes
         })
     }
@@ -157,8 +165,13 @@ impl Source for FaultySource {
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
-        self.note_revoked(partitions.iter().copied());
-        self.inner.release(partitions)
+        Box::pin(async move {
+            self.life.pass("release", Side::Before).await;
+            self.note_revoked(partitions.iter().copied());
+            let released = self.inner.release(partitions).await;
+            self.life.pass("release", Side::After).await;
+            released
+        })
     }
 
     fn trouble(&self) -> Option<Error> {

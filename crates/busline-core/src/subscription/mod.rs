@@ -30,14 +30,15 @@ mod worker;
 
 pub(crate) use guarded::handling;
 pub(crate) use handler::Place;
+pub(crate) use parking::{delete_group, delete_topic};
 pub(crate) use subscribe::{SubscriptionCore, close_in_handler};
 
 pub use builder::{HANDLER_BATCH_MAX, SubscriptionBuilder};
 pub use handler::{BatchHandler, Delivery, Handler, HandlerError, Verdict};
 pub use outcome::{ParkingHealth, SubscriptionStats};
 pub use parking::{
-    Diagnosis, Extent, Parked, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ReplayOptions, ReplayReport,
-    parked_record,
+    Deletion, Diagnosis, Extent, Parked, ParkedCount, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope,
+    ReplayOptions, ReplayReport, parked_record,
 };
 pub use retry::Retry;
 pub use settings::{ParkingPolicy, SubscriptionSettings};

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::entry::{Diagnosis, ParkedScope, Token, error_of, parked_record};
 use super::filter::ParkedFilter;
-use super::keep::read_page;
 use super::log::{Applied, LogState};
-use crate::driver::Driver;
+use super::page::{read_page, was_trimmed};
+use crate::driver::{Driver, ReadRequest};
 use crate::error::Result;
 use crate::record::Record;
 use crate::topic::{Offset, Partition, TopicName};
@@ -53,6 +53,8 @@ pub(crate) struct Follower {
     behind: LogState,
     behind_next: Offset,
     page: std::vec::IntoIter<Record>,
+    /// Of queues whose first record was replayed in vain: its offset, and where its `failed` stands in the log.
+    failed: HashMap<QueueId, (Offset, Offset)>,
     own: Option<Token>,
     has_begun: bool,
 }
@@ -68,6 +70,7 @@ impl Follower {
             behind: LogState::new(incarnation),
             behind_next: Offset(0),
             page: Vec::new().into_iter(),
+            failed: HashMap::new(),
             own: None,
             has_begun: false,
         }
@@ -85,18 +88,42 @@ impl Follower {
 
     /// Reads to the end of the partition; gives whether there was anything.
     pub(crate) async fn catch_up(&mut self) -> Result<bool> {
-        let mut is_new = false;
+        let (mut first, mut pages) = (None, 0);
         loop {
             let page = read_page(&*self.driver, &self.topic, self.partition, self.head_next).await?;
-            let Some(last) = page.last() else { return Ok(is_new) };
-            is_new = true;
+            let Some(last) = page.last() else { break };
+            first = first.or(page.first().map(|record| record.offset));
+            pages += 1;
             self.head_next = last.offset.next();
-            for record in &page {
-                if let Applied::Replayer(token) = self.head.apply(record) {
-                    self.has_begun |= self.own == Some(token);
-                }
-            }
+            page.iter().for_each(|record| self.meet(record));
         }
+        if pages > 1 && was_trimmed(&*self.driver, &self.topic, self.partition, first).await? {
+            self.begin_again();
+            return Box::pin(self.catch_up()).await;
+        }
+        Ok(pages > 0)
+    }
+
+    fn meet(&mut self, record: &Record) {
+        match self.head.apply(record) {
+            Applied::Replayer(token) => self.has_begun |= self.own == Some(token),
+            Applied::Failed(scope, offset) => {
+                self.failed.insert(QueueId::of(scope, &record.key, offset), (offset, record.offset));
+            }
+            Applied::Done(scope, offset) if !self.failed.is_empty() => {
+                self.failed.remove(&QueueId::of(scope, &record.key, offset));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what was read.
+    fn begin_again(&mut self) {
+        let incarnation = self.head.incarnation();
+        (self.head, self.behind) = (LogState::new(incarnation), LogState::new(incarnation));
+        (self.head_next, self.behind_next) = (Offset(0), Offset(0));
+        self.page = Vec::new().into_iter();
+        self.failed.clear();
     }
 
     /// The next record in log order that is open, up to where the end was last seen.
@@ -109,9 +136,35 @@ impl Follower {
             }
             if let Some((record, diagnosis)) = parked_record(&entry) {
                 let id = QueueId::of(scope, &entry.key, offset);
-                return Ok(Some((id, ParkedRecord { record, scope, diagnosis, replay_error: None })));
+                let replay_error = self.replay_error(&id, offset).await?;
+                return Ok(Some((id, ParkedRecord { record, scope, diagnosis, replay_error })));
             }
         }
+    }
+
+    /// The first open record of the next queue in log order, and how many wait in it. Each queue is given once and then
+    /// forgotten, so that what was given costs nothing more.
+    pub(crate) async fn next_queue(&mut self) -> Result<Option<(u64, ParkedRecord)>> {
+        loop {
+            let Some(entry) = self.next_entry().await? else { return Ok(None) };
+            let Some((scope, offset)) = self.behind.follow_owner(&entry) else { continue };
+            let Some(records) = self.head.take_queue(&entry.key, scope, offset) else { continue };
+            if let Some((record, diagnosis)) = parked_record(&entry) {
+                let id = QueueId::of(scope, &entry.key, offset);
+                let replay_error = self.replay_error(&id, offset).await?;
+                self.failed.remove(&id);
+                return Ok(Some((records, ParkedRecord { record, scope, diagnosis, replay_error })));
+            }
+        }
+    }
+
+    /// The error of the last replay of this record, if that failed: read again, since it may be long.
+    async fn replay_error(&self, id: &QueueId, offset: Offset) -> Result<Option<String>> {
+        let Some((_, place)) = self.failed.get(id).filter(|(failed, _)| *failed == offset) else { return Ok(None) };
+        let (partition, from, to) = (self.partition, *place, place.next());
+        let request = ReadRequest { partition, from, to, records_max: 1, bytes_max: usize::MAX };
+        let entry = self.driver.read(&self.topic, request).await?.pop();
+        Ok(entry.and_then(|entry| error_of(&entry.headers)))
     }
 
     async fn next_entry(&mut self) -> Result<Option<Record>> {
@@ -127,25 +180,6 @@ impl Follower {
             self.behind_next = record.offset.next();
         }
         Ok(next)
-    }
-
-    /// Errors of failed replays, by queue, of what is still open.
-    pub(crate) async fn replay_errors(&self) -> Result<HashMap<QueueId, String>> {
-        let mut errors = HashMap::new();
-        let (mut next, mut state) = (Offset(0), LogState::new(self.head.incarnation()));
-        loop {
-            let page = read_page(&*self.driver, &self.topic, self.partition, next).await?;
-            let Some(last) = page.last() else { return Ok(errors) };
-            next = last.offset.next();
-            for record in &page {
-                if let Applied::Failed(scope, offset) = state.apply(record)
-                    && self.head.is_open(&record.key, scope, offset)
-                    && let Some(error) = error_of(&record.headers)
-                {
-                    errors.insert(QueueId::of(scope, &record.key, offset), error);
-                }
-            }
-        }
     }
 }
 

@@ -12,18 +12,14 @@ use super::entry::{Diagnosis, ParkedScope, Token};
 use super::gate::Awaiting;
 use super::log::{LogState, Way};
 use super::owner::{Item, Kind, Owned, Parking, State};
+use super::page::{read_page, was_trimmed};
 use super::writer::Outgoing;
 use crate::clock::{Clock, SystemClock};
-use crate::driver::{Driver, ReadRequest};
 use crate::error::Result;
 use crate::record::Record;
 use crate::subscription::engine::Engine;
 use crate::subscription::lanes::{End, Ticket};
-use crate::topic::{Offset, Partition, TopicName};
-
-/// Entries read at once.
-pub(crate) const PAGE_RECORDS: usize = 1_024;
-pub(crate) const PAGE_BYTES: usize = 4 * 1024 * 1024;
+use crate::topic::Partition;
 
 /// Pause between two looks at what others wrote, while something is parked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -108,10 +104,7 @@ async fn take_over(engine: &Engine, parking: &Parking) -> Result<bool> {
     let outcomes = parking.writer.write(&entries).await;
     for ((awaiting, token), outcome) in awaiting.iter().zip(tokens).zip(outcomes) {
         outcome?;
-        let owned = Owned::new(awaiting.generation, token, LogState::new(parking.source.incarnation));
-        parking.with(|state| state.owned.insert(awaiting.partition, owned));
-        let has_begun = |state: &State| state.owned.get(&awaiting.partition).is_none_or(|owned| owned.has_begun);
-        catch_up(engine, parking, awaiting.partition, Some(&has_begun)).await?;
+        begin(engine, parking, awaiting, token).await?;
         let is_foreign = parking.with(|state| state.is_foreign(awaiting.partition));
         if !is_foreign {
             engine.with_lanes(|lanes| lanes.admit(awaiting.partition, awaiting.generation));
@@ -119,6 +112,22 @@ async fn take_over(engine: &Engine, parking: &Parking) -> Result<bool> {
     }
     engine.apply_pauses();
     Ok(true)
+}
+
+/// Reads a partition up to one's own `owner` entry.
+async fn begin(engine: &Engine, parking: &Parking, awaiting: &Awaiting, token: Token) -> Result<()> {
+    let Awaiting { partition, generation } = *awaiting;
+    let has_begun = |state: &State| state.owned.get(&partition).is_none_or(|owned| owned.has_begun);
+    loop {
+        let owned = Owned::new(generation, token, LogState::new(parking.source.incarnation));
+        parking.with(|state| state.owned.insert(partition, owned));
+        catch_up(engine, parking, partition, Some(&has_begun)).await?;
+        let first = parking.with(|state| state.owned.get(&partition).and_then(|owned| owned.first));
+        // The owner before may not know yet that it is none, and trim.
+        if !was_trimmed(&*engine.driver, &parking.topic.name, partition, first).await? {
+            return Ok(());
+        }
+    }
 }
 
 /// Reads a partition until `is_enough`, or to its end.
@@ -150,6 +159,11 @@ async fn catch_up(
             return Ok(());
         }
         if is_end {
+            let held = engine.with_lanes(|lanes| lanes.shares());
+            if !parking.with(|state| state.is_held(partition, &held)) {
+                // Whoever owns it now may have trimmed what is looked for.
+                return Ok(());
+            }
             // It was acked, so it is there; the backend may need a moment to show it.
             tokio::time::sleep(SHOWN_AGAIN).await;
         }
@@ -158,18 +172,6 @@ async fn catch_up(
 
 /// Pause before an acked entry is looked for again.
 const SHOWN_AGAIN: Duration = Duration::from_millis(2);
-
-/// The next entries of a partition, none at its end.
-pub(crate) async fn read_page(
-    driver: &dyn Driver,
-    topic: &TopicName,
-    partition: Partition,
-    from: Offset,
-) -> Result<Vec<Record>> {
-    let to = Offset(u64::MAX);
-    let request = ReadRequest { partition, from, to, records_max: PAGE_RECORDS, bytes_max: PAGE_BYTES };
-    driver.read(topic, request).await
-}
 
 /// Parks what is queued, one record of a key at most; gives whether anything came of it.
 ///
@@ -441,6 +443,10 @@ impl State {
         }
         self.queue = rest;
         ready
+    }
+
+    fn is_held(&self, partition: Partition, held: &[(Partition, u64)]) -> bool {
+        self.owned.get(&partition).is_some_and(|owned| held.contains(&(partition, owned.generation)))
     }
 
     fn is_foreign(&self, partition: Partition) -> bool {

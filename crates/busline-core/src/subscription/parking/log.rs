@@ -255,6 +255,44 @@ impl LogState {
         self.replayer
     }
 
+    /// Takes the next entry where only the owner is of interest; gives the place of a record that its owner parked, for
+    /// each copy of it.
+    pub(crate) fn follow_owner(&mut self, record: &Record) -> Option<(ParkedScope, Offset)> {
+        let entry = Entry::of(&record.headers).filter(|entry| entry.incarnation == self.incarnation)?;
+        match entry.mark {
+            Mark::Owner => {
+                self.owner = Some(entry.token);
+                None
+            }
+            Mark::Parked(scope, offset) if self.owner == Some(entry.token) => Some((scope, offset)),
+            _ => None,
+        }
+    }
+
+    /// Forgets the queue that this open record belongs to; gives how many records wait in it.
+    pub(crate) fn take_queue(&mut self, key: &[u8], scope: ParkedScope, offset: Offset) -> Option<u64> {
+        if !self.is_open(key, scope, offset) {
+            return None;
+        }
+        match scope {
+            ParkedScope::Record => {
+                self.records.remove(&offset)?;
+                self.open_records -= 1;
+                Some(1)
+            }
+            ParkedScope::Key => {
+                let key = self.keys.remove(key)?;
+                self.open_keys -= 1;
+                Some(u64::from(key.open))
+            }
+        }
+    }
+
+    /// Records that wait, of keys and parked alone.
+    pub(crate) fn open_in_all(&self) -> u64 {
+        self.keys.values().map(|key| u64::from(key.open)).sum::<u64>() + self.open_records as u64
+    }
+
     pub(crate) fn open_keys(&self) -> usize {
         self.open_keys
     }

@@ -15,8 +15,10 @@ mod gate;
 mod keep;
 mod log;
 mod owner;
+mod page;
 mod parked;
 mod replay;
+mod retire;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,3 +33,5 @@ pub use filter::ParkedFilter;
 pub use follower::ParkedRecord;
 pub use parked::{Extent, Parked, ParkedQueue};
 pub use replay::{ReplayOptions, ReplayReport};
+pub use retire::{Deletion, ParkedCount};
+pub(crate) use retire::{delete_group, delete_topic};

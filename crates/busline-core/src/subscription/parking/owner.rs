@@ -53,6 +53,8 @@ pub(super) struct State {
 pub(super) struct Owned {
     pub(super) generation: u64,
     pub(super) token: Token,
+    /// The first entry that was read.
+    pub(super) first: Option<Offset>,
     /// The first entry that was not read.
     pub(super) next: Offset,
     pub(super) state: LogState,
@@ -70,6 +72,7 @@ impl Owned {
         Self {
             generation,
             token,
+            first: None,
             next: Offset(0),
             state,
             has_begun: false,
@@ -81,6 +84,7 @@ impl Owned {
 
     /// Takes what was read.
     pub(super) fn apply(&mut self, records: &[Record]) {
+        self.first = self.first.or(records.first().map(|record| record.offset));
         for record in records {
             if let Applied::Owner(token) = self.state.apply(record) {
                 self.is_foreign = self.has_begun && token != self.token;

@@ -1,6 +1,5 @@
 //! What a group has parked, to be looked at, replayed and discarded.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 
 use super::entry::{ParkedScope, Token};
 use super::filter::ParkedFilter;
-use super::follower::{Follower, ParkedRecord, QueueId, Selection};
+use super::follower::{Follower, ParkedRecord, Selection};
 use super::replay::{Act, ReplayOptions, ReplayReport, replay};
 use super::writer::{Outgoing, Writer};
 use crate::driver::Driver;
@@ -65,41 +64,59 @@ impl Parked {
 
     /// Parked keys, and records that are parked alone, in the order of their parking in each partition.
     ///
-    /// Memory grows with the number of keys, not with that of records.
-    ///
     /// # Errors
     /// What the backend says.
     pub async fn queues(&self, filter: &ParkedFilter) -> Result<Vec<ParkedQueue>> {
         let mut queues = Vec::new();
-        for partition in self.partitions() {
-            let mut selection = Selection::new(filter.clone());
-            let mut places: HashMap<QueueId, usize> = HashMap::new();
-            let (mut follower, errors) = self.follow(partition).await?;
-            while let Some((id, mut parked)) = follower.next_open().await? {
-                parked.replay_error = errors.get(&id).cloned();
-                if let Some(place) = places.get(&id) {
-                    let queue: &mut ParkedQueue = &mut queues[*place];
-                    queue.records += 1;
-                } else if selection.wants(&id, &parked) {
-                    places.insert(id, queues.len());
-                    queues.push(queue(partition, parked));
-                }
-            }
-        }
+        let collect = |queue| {
+            queues.push(queue);
+            true
+        };
+        self.each_queue(filter, collect).await?;
         Ok(queues)
     }
 
+    /// Hands what [`queues`](Self::queues) gives to `each`, one after the other, until it gives `false`.
+    ///
+    /// Memory: a page of the parking topic, at most 4 MiB, and less than 200 bytes for each key, or record that is parked
+    /// alone, of the partition at hand; it does not grow with what queues behind a key.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn each_queue(&self, filter: &ParkedFilter, mut each: impl FnMut(ParkedQueue) -> bool) -> Result<()> {
+        for partition in self.partitions() {
+            let mut follower = self.follow(partition).await?;
+            while let Some((records, first)) = follower.next_queue().await? {
+                if filter.matches(&first) && !each(queue(partition, records, first)) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that wait, in all.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn count(&self) -> Result<u64> {
+        let mut count = 0;
+        for partition in self.partitions() {
+            count += self.follow(partition).await?.head.open_in_all();
+        }
+        Ok(count)
+    }
+
     /// Hands each parked record that waits to `each`, in the order of their parking in each partition, until it gives
-    /// `false`. One page is in memory at a time.
+    /// `false`. In memory are a page at a time and some bytes for each key.
     ///
     /// # Errors
     /// What the backend says.
     pub async fn records(&self, filter: &ParkedFilter, mut each: impl FnMut(ParkedRecord) -> bool) -> Result<()> {
         for partition in self.partitions() {
             let mut selection = Selection::new(filter.clone());
-            let (mut follower, errors) = self.follow(partition).await?;
-            while let Some((id, mut parked)) = follower.next_open().await? {
-                parked.replay_error = errors.get(&id).cloned();
+            let mut follower = self.follow(partition).await?;
+            while let Some((id, parked)) = follower.next_open().await? {
                 if selection.wants(&id, &parked) && !each(parked) {
                     return Ok(());
                 }
@@ -189,11 +206,10 @@ impl Parked {
         Follower::new(Arc::clone(&self.driver), self.parking.name.clone(), partition, self.topic.incarnation)
     }
 
-    async fn follow(&self, partition: Partition) -> Result<(Follower, HashMap<QueueId, String>)> {
+    async fn follow(&self, partition: Partition) -> Result<Follower> {
         let mut follower = self.follower(partition);
         follower.catch_up().await?;
-        let errors = follower.replay_errors().await?;
-        Ok((follower, errors))
+        Ok(follower)
     }
 }
 
@@ -215,7 +231,7 @@ pub enum Extent {
     First,
 }
 
-fn queue(partition: Partition, mut first: ParkedRecord) -> ParkedQueue {
+fn queue(partition: Partition, records: u64, mut first: ParkedRecord) -> ParkedQueue {
     first.record.body = bytes::Bytes::new();
     for error in [Some(&mut first.diagnosis.error), first.replay_error.as_mut()].into_iter().flatten() {
         error.truncate(error.floor_char_boundary(LISTED_ERROR_BYTES_MAX));
@@ -224,7 +240,7 @@ fn queue(partition: Partition, mut first: ParkedRecord) -> ParkedQueue {
         scope: first.scope,
         partition,
         key: String::from_utf8_lossy(&first.record.key).into_owned(),
-        records: 1,
+        records,
         since: first.record.time,
         first,
     }

@@ -184,9 +184,7 @@ async fn wanted(
         if follower.head.open_keys() + follower.head.open_records() == 0 {
             continue;
         }
-        let errors = follower.replay_errors().await?;
-        while let Some((id, mut record)) = follower.next_open().await? {
-            record.replay_error = errors.get(&id).cloned();
+        while let Some((id, record)) = follower.next_open().await? {
             if selection.wants(&id, &record) {
                 wanted.insert(partition);
                 break;
@@ -275,16 +273,14 @@ impl<H: Handler> Replay<'_, H> {
         while !follower.has_begun() {
             follower.catch_up().await?;
         }
-        let errors = follower.replay_errors().await?;
         loop {
             let mut round: Vec<(QueueId, ParkedRecord)> = Vec::new();
             let mut is_end = false;
             while round.len() < self.options.concurrency {
-                let Some((id, mut record)) = follower.next_open().await? else {
+                let Some((id, record)) = follower.next_open().await? else {
                     is_end = true;
                     break;
                 };
-                record.replay_error = errors.get(&id).cloned();
                 if !selection.wants(&id, &record) {
                     continue;
                 }

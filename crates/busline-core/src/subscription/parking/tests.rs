@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::entry::Token;
-use super::writer::Writer;
+use super::entry::{Diagnosis, ParkedScope, Token};
+use super::filter::ParkedFilter;
+use super::parked::{Parked, ParkedQueue};
+use super::writer::{Outgoing, Writer};
 use crate::bus::Bus;
 use crate::driver::Driver;
 use crate::envelope::Envelope;
+use crate::headers::Headers;
 use crate::memory::MemoryDriver;
 use crate::subscription::handler::{Delivery, HandlerError};
-use crate::topic::{GroupName, Partition, Provision, TopicName, TopicSpec};
+use crate::topic::{GroupName, Offset, Partition, Provision, TopicName, TopicSpec};
 
 async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
@@ -56,7 +61,7 @@ async fn an_owner_that_meets_another_begins_again() {
     }
     let parked = bus.parked("orders", "g").await.expect("exists");
     let count = async || {
-        let queues = parked.queues(&super::ParkedFilter::default()).await.expect("reads");
+        let queues = parked.queues(&ParkedFilter::default()).await.expect("reads");
         queues.iter().map(|queue| (queue.key.clone(), queue.records)).collect::<Vec<_>>()
     };
     until(async || count().await == [("a".to_owned(), 5), ("b".to_owned(), 4)]).await;
@@ -64,4 +69,61 @@ async fn an_owner_that_meets_another_begins_again() {
     until(async || driver.lag(&group, &topic).await.expect("a group")[0].records == 0).await;
     assert_eq!(subscription.parking().keys, 2);
     bus.close(Duration::from_secs(5)).await.expect("closes");
+}
+
+/// Writes a parking topic in which each key has so many records waiting.
+async fn park_many(driver: &Arc<dyn Driver>, keys: u64, records: u64) -> Parked {
+    let (topic, group) = (TopicName::new("orders").expect("legal"), GroupName::new("g").expect("legal"));
+    let spec = TopicSpec { partitions: 1, ..TopicSpec::default() };
+    let topic = driver.create_topic(&topic, &spec).await.expect("a new topic");
+    let parking = driver.create_topic(&topic.name.parking(&group), &spec).await.expect("a new topic");
+    let (writer, token) = (Writer::open(&**driver, &parking, topic.incarnation).await.expect("opens"), Token::random());
+    let mut entries = vec![writer.control(Partition(0), "owner", token)];
+    for number in 0..keys * records {
+        let diagnosis = Diagnosis {
+            topic: "orders".into(),
+            partition: Partition(0),
+            offset: Offset(number),
+            id: None,
+            event_type: None,
+            attempts: 1,
+            error: "an error of some length, as errors are in real systems that say what is wrong".into(),
+            first: Timestamp::UNIX_EPOCH,
+            last: Timestamp::UNIX_EPOCH,
+            group: "g".into(),
+            member: "m".into(),
+        };
+        let entry = writer.entry(Headers::default(), "behind", token).place(ParkedScope::Key, Offset(number));
+        let header_block = entry.diagnosis(&diagnosis).block();
+        let key = format!("{:036}", number % keys).into();
+        entries.push(Outgoing { partition: Partition(0), key, header_block, body: Bytes::from_static(&[b' '; 500]) });
+    }
+    writer.write(&entries).await.into_iter().for_each(|outcome| assert!(outcome.is_ok(), "{outcome:?}"));
+    Parked::open(Arc::clone(driver), topic, group).await.expect("it is there")
+}
+
+/// A list is handed over as it is read: it keeps some bytes of each key, and nothing of what queues behind.
+#[tokio::test(flavor = "current_thread")]
+async fn a_list_costs_no_more_whatever_queues_behind() {
+    const KEYS: u64 = 3_000;
+    let mut costs = Vec::new();
+    for records in [1, 12] {
+        let driver: Arc<dyn Driver> = Arc::new(MemoryDriver::new());
+        let parked = park_many(&driver, KEYS, records).await;
+        let (before, mut peak, mut seen) = (crate::counting::held(), 0, 0);
+        let each = |queue: ParkedQueue| {
+            assert_eq!(queue.records, records);
+            seen += 1;
+            peak = peak.max(crate::counting::held() - before);
+            true
+        };
+        parked.each_queue(&ParkedFilter::default(), each).await.expect("reads");
+        assert_eq!((seen, parked.count().await.expect("reads")), (KEYS, KEYS * records));
+        println!("{peak} bytes for {KEYS} keys of {records} records");
+        costs.push(peak);
+    }
+    // A page of entries is in memory beside the keys.
+    let page_bytes = 4 * 1024 * 1024;
+    assert!(costs[1] < 200 * KEYS as isize + page_bytes, "{costs:?}");
+    assert!(costs[1] < costs[0] + page_bytes / 2, "{costs:?}");
 }
