@@ -14,4 +14,4 @@ mod table;
 mod tail;
 mod writer;
 
-pub(crate) use writer::{KafkaSink, SinkTopic};
+pub(crate) use writer::{KafkaSink, SinkTopic, durability_of};
