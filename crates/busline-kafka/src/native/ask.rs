@@ -144,8 +144,9 @@ pub(super) fn check(code: c::rd_kafka_resp_err_t) -> Result<()> {
     if code == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR { Ok(()) } else { Err(error::of_code(code.into())) }
 }
 
+/// Rounded up: a wait for the rest of a millisecond must not become a loop of waits for nothing.
 pub(super) fn millis(time: Duration) -> i32 {
-    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+    i32::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX)
 }
 
 fn no_memory() -> Error {
