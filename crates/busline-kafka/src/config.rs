@@ -174,6 +174,8 @@ impl KafkaConfig {
             .set("bootstrap.servers", self.servers.join(","))
             .set("client.id", client_id)
             .set("allow.auto.create.topics", "false")
+            // A client that may push waits up to a second for its last push when it ends.
+            .set("enable.metrics.push", "false")
             .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.ms", "20")
             .set("reconnect.backoff.max.ms", "500")

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::clients::{Clients, blocking};
 use crate::config::KafkaConfig;
 use crate::sink::{KafkaSink, SinkTopic};
-use crate::{error, groups, identity, topics};
+use crate::{error, facts, groups, identity, topics};
 
 /// The backend on a cluster of Kafka brokers.
 #[derive(Debug)]
@@ -53,6 +53,16 @@ impl KafkaDriver {
             record_bytes_max: RECORD_BYTES_MAX,
         };
         Ok(Self { capabilities, clients: Arc::new(clients) })
+    }
+
+    /// What brokers and topics attest: version, group protocol, the durability of each topic and why, and what is near a
+    /// limit; each a name and a text. Asks them now, and says what it could not learn.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn facts(&self) -> Vec<(&'static str, String)> {
+        let asked = self.ask(|clients| Ok(facts::ask(clients))).await;
+        asked.unwrap_or_else(|error| vec![("brokers", format!("not known: {error}"))])
     }
 
     /// Runs what waits for the brokers on a thread for it.

@@ -12,10 +12,12 @@
 //! ```
 //! The build compiles the C library; the feature `tls` adds TLS and SCRAM and needs OpenSSL's headers.
 
+mod broker;
 mod clients;
 mod config;
 mod driver;
 mod error;
+mod facts;
 mod groups;
 mod identity;
 mod native;

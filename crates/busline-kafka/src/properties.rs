@@ -34,7 +34,7 @@ pub(crate) const PATIENCE: &str = "patience.ms";
 const OURS: [&str; 4] = [GROUP_PROTOCOL, PATIENCE, PASSWORD_FILE, KEY_PASSWORD_FILE];
 
 /// Why a property cannot be set, by the beginning of its name.
-const REFUSED: [(&str, &str); 44] = [
+const REFUSED: [(&str, &str); 45] = [
     ("acks", "every ack is one of all in-sync replicas"),
     ("allow.auto.create.topics", "topics come to exist only as their provision says"),
     ("auto.commit", "the bus commits what handlers have finished"),
@@ -50,6 +50,7 @@ const REFUSED: [(&str, &str); 44] = [
     ("enable.auto", "the bus commits what handlers have finished"),
     ("enable.gapless.guarantee", "without it a failure leaves holes"),
     ("enable.idempotence", "without it a resend reorders and doubles"),
+    ("enable.metrics.push", "a client that pushes its metrics waits for the last push when it ends"),
     ("enable.ssl.certificate.verification", "an unchecked certificate protects from nobody"),
     ("fetch.queue.backoff.ms", "a long backoff makes readers pause"),
     ("group.id", "the group is named when a topic is subscribed to"),

@@ -130,22 +130,27 @@ pub(crate) fn topic(clients: &Clients, name: &TopicName) -> Result<Topic> {
 
 /// All topics whose names are ours to use, by name.
 pub(crate) fn infos(clients: &Clients) -> Result<Vec<TopicInfo>> {
+    Ok(all(clients)?.into_iter().map(|topic| topic.info).collect())
+}
+
+/// The same with their settings.
+pub(crate) fn all(clients: &Clients) -> Result<Vec<Topic>> {
     let names = names(clients)?;
     let texts: Vec<&str> = names.iter().map(TopicName::as_str).collect();
     let described = native::describe_topics(&clients.native()?, &texts, clients.patience())?;
     let mut settings = settings(clients, &texts)?;
-    let mut infos: Vec<TopicInfo> = described
+    let mut topics: Vec<Topic> = described
         .into_iter()
         // A topic that has been deleted meanwhile is no topic any more.
         .filter_map(Result::ok)
         .filter_map(|described| {
             let name = TopicName::stored(&described.name).ok()?;
             let settings = settings.remove(&described.name)?;
-            Some(with_settings(name, &described, settings).info)
+            Some(with_settings(name, &described, settings))
         })
         .collect();
-    infos.sort_by(|left, right| left.name.cmp(&right.name));
-    Ok(infos)
+    topics.sort_by(|left, right| left.info.name.cmp(&right.info.name));
+    Ok(topics)
 }
 
 pub(crate) fn delete(clients: &Clients, name: &TopicName) -> Result<()> {

@@ -22,7 +22,7 @@ const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST, kafka://HO
 /// # Cancel safety
 /// Dropping the future may leave a new, empty file behind.
 pub async fn connect(url: &str) -> Result<Bus> {
-    connect_with_facts(url).await.map(|found| found.bus)
+    open(url, Facts::Unwanted).await.map(|found| found.bus)
 }
 
 /// A bus, with what its backend found out about the servers.
@@ -48,6 +48,17 @@ impl Found {
 /// # Cancel safety
 /// That of [`connect`].
 pub async fn connect_with_facts(url: &str) -> Result<Found> {
+    open(url, Facts::Wanted).await
+}
+
+/// Whether servers are asked for more than is needed to use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Facts {
+    Wanted,
+    Unwanted,
+}
+
+async fn open(url: &str, facts: Facts) -> Result<Found> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(unknown_scheme("").at("connect", "to a URL without a scheme"));
     };
@@ -64,7 +75,7 @@ pub async fn connect_with_facts(url: &str) -> Result<Found> {
         }
         "sqlite" => sqlite(rest).await.map(Found::without_server),
         "nats" | "tls" => nats(url).await,
-        "kafka" => kafka(url).await.map(Found::without_server),
+        "kafka" => kafka(url, facts).await,
         _ => Err(unknown_scheme(scheme).at("connect", format!("{}:", escaped(scheme)))),
     }
 }
@@ -122,13 +133,14 @@ async fn nats(_url: &str) -> Result<Found> {
 }
 
 #[cfg(feature = "kafka")]
-async fn kafka(url: &str) -> Result<Bus> {
+async fn kafka(url: &str, facts: Facts) -> Result<Found> {
     let driver = busline_kafka::KafkaDriver::open(busline_kafka::KafkaConfig::parse(url)?).await?;
-    Ok(Bus::new(Arc::new(driver)))
+    let facts = if facts == Facts::Wanted { driver.facts().await } else { Vec::new() };
+    Ok(Found { bus: Bus::new(Arc::new(driver)), facts })
 }
 
 #[cfg(not(feature = "kafka"))]
-async fn kafka(_url: &str) -> Result<Bus> {
+async fn kafka(_url: &str, _facts: Facts) -> Result<Found> {
     Err(left_out("kafka", "build with the feature 'kafka', which needs a C and a C++ compiler and make"))
 }
 

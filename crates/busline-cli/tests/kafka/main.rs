@@ -88,9 +88,22 @@ fn a_key_that_fails_is_parked_and_replayed() {
 
 #[test]
 fn doctor_looks_at_the_broker() {
-    let report = &done(run(&Shop::new(), "doctor --json"))[0];
+    let (shop, topic) = (Shop::new(), topic("doctor"));
+    done(run(&shop, &format!("topic create {topic} --partitions 3 --json")));
+    let report = &done(run(&shop, "doctor --json"))[0];
+    done(run(&shop, &format!("topic delete {topic} --json")));
     assert_eq!(report["healthy"], true, "{report}");
     let checks = report["checks"].as_array().expect("a list");
     assert!(checks.iter().any(|check| check["name"] == "answer" && check["ok"] == true), "{report}");
+    let said = |name: &str, part: &str| {
+        let is_it =
+            |check: &&Value| check["name"] == name && check["message"].as_str().is_some_and(|m| m.contains(part));
+        assert!(checks.iter().any(|check| is_it(&check)), "{name}: {part}: {report}");
+    };
+    said("broker version", "Kafka 4.0 or later");
+    said("group protocol", "KIP-848, which the brokers have");
+    said("durability", &format!("{topic}: written × 1: flush.messages is not 1; min.insync.replicas=1 of 1"));
+    said("transactions", "not used");
     assert_eq!(report["capabilities"]["backend"], "kafka", "{report}");
+    assert_eq!(report["capabilities"]["atomic_batch_max"], 0, "{report}");
 }

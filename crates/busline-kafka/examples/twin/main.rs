@@ -1,65 +1,138 @@
-//! The bus and plain clients of the same library, in turns on the same broker: publishing and consuming.
+//! The bus and plain clients of the same library, in turns on the same broker.
 //!
-//! `BUSLINE_TEST_KAFKA=HOST:PORT cargo run --release -p busline-kafka --example twin [EVENTS] [ROUNDS]`
+//! `BUSLINE_TEST_KAFKA=HOST:PORT cargo run --release -p busline-kafka --example twin [WHAT] [EVENTS] [ROUNDS] [BYTES]`
 //!
-//! The plain producer sends bodies that the bus has stored before, so both send the same bytes: it encodes nothing. The
-//! plain consumer decodes each envelope, as the bus does, and commits asynchronously. A line is a run; the last lines are
-//! medians and their ratios.
+//! WHAT is `publish`, `sync` or `consume`, or one side of it as `publish/bus`. All sides publish the same envelopes with BYTES of payload to a new topic of
+//! three partitions: the plain producers encode each one in their loop as the bus does, `made` sends bodies that were
+//! encoded before. The plain consumer decodes each envelope, as the bus does, and commits asynchronously.
+//! `BUSLINE_TEST_KAFKA_PID` names the broker's process, whose CPU is then shown too. A line is a run, with how far memory
+//! rose at most and at the end; the last lines are medians of the rounds' ratios, each with half its spread.
 
 mod bus;
+mod events;
 mod plain;
 mod run;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
-use busline_core::{Bus, Partition, TopicSpec};
+use busline_core::{Bus, TopicSpec};
 use busline_kafka::{KafkaConfig, KafkaDriver};
+use tokio::runtime::Runtime;
 
-use run::{Run, median};
+use run::{Broker, Run, middle};
 
 const PARTITIONS: u32 = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let bootstrap = std::env::var("BUSLINE_TEST_KAFKA").map_err(|_| "BUSLINE_TEST_KAFKA names no broker")?;
     let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_else(|| "publish".into());
     let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse::<usize>());
-    let (events, rounds) = (number(300_000)?, number(5)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!("{events} events of 256 bytes of payload, {PARTITIONS} partitions, load {}", load.trim_end());
-    let bus = runtime.block_on(async {
-        let driver = KafkaDriver::open(KafkaConfig::new([bootstrap.as_str()])).await?;
-        Ok::<_, busline_core::Error>(Bus::new(Arc::new(driver)))
-    })?;
-    let mut runs: Vec<(&str, Vec<Run>)> = Vec::new();
-    let mut note = |name: &'static str, run: Run| {
-        println!("{name:<16} {run}");
-        match runs.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, of_name)) => of_name.push(run),
-            None => runs.push((name, vec![run])),
-        }
+    let (events, rounds, bytes) = (number(300_000)?, number(5)?, number(256)?);
+    let (what, only) = what.split_once('/').map_or((what.as_str(), None), |(what, side)| (what, Some(side)));
+    let mut sides = match what {
+        "publish" => vec!["bus", "plain", "made", "futures"],
+        "sync" | "consume" => vec!["bus", "plain"],
+        _ => return Err("WHAT is publish, sync or consume".into()),
     };
+    sides.retain(|side| only.is_none_or(|only| only == *side));
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("{what}: {events} events of {bytes} bytes of payload, {PARTITIONS} partitions, load {}", load.trim_end());
+    let stage = Stage::open(bootstrap, events, bytes)?;
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); sides.len()];
     for round in 0..rounds {
-        let [first, second] = ["bus", "plain"].map(|kind| format!("twin-{kind}-{:x}-{round}", std::process::id()));
-        for topic in [&first, &second] {
-            let spec = TopicSpec { partitions: PARTITIONS, ..TopicSpec::default() };
-            runtime.block_on(bus.driver().create_topic(&topic.parse()?, &spec))?;
+        let filled = if what == "consume" { Some(stage.fill(round)?) } else { None };
+        // Another one begins each time, since what ran before leaves the machine in another state.
+        for turn in 0..sides.len() {
+            let turn = (turn + round) % sides.len();
+            let side = sides[turn];
+            let run = match &filled {
+                Some(topic) => stage.consume(side, topic)?,
+                None => stage.publish(what, side, round)?,
+            };
+            println!("{side:<8} {run}");
+            runs[turn].push(run);
         }
-        note("publish bus", runtime.block_on(bus::publish(&bus, &first, events))?);
-        let records = runtime.block_on(bus::stored(&bus, &first, (0..PARTITIONS).map(Partition)))?;
-        note("publish plain", plain::publish(&bootstrap, &second, &records, events)?);
-        note("consume bus", runtime.block_on(bus::consume(&bus, &first, events))?);
-        note("consume plain", plain::consume(&bootstrap, &first, events)?);
-        for topic in [&first, &second] {
-            runtime.block_on(bus.driver().delete_topic(&topic.parse()?))?;
+        if let Some(topic) = filled {
+            stage.delete(&topic)?;
         }
     }
-    for pair in runs.chunks(2) {
-        let [(name, ours), (_, theirs)] = pair else { continue };
-        let (ours, theirs) = (median(ours), median(theirs));
-        println!("{name} / plain: {:.2} x events/s, {:.2} x CPU", ours.rate / theirs.rate, ours.cpu / theirs.cpu);
+    for (side, theirs) in sides.iter().zip(&runs).skip(1) {
+        let ratio = |of: fn(&Run) -> f64| {
+            let (ratio, spread) = middle(runs[0].iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)));
+            format!("{ratio:.2} x ± {:.0} %", spread * 100.0)
+        };
+        println!("bus / {side}: events/s {}, CPU {}", ratio(|run| run.rate), ratio(|run| run.cpu));
+        if what == "sync" {
+            println!("bus / {side}: p50 {}", ratio(|run| run.p50));
+        }
     }
-    runtime.block_on(bus.close(std::time::Duration::from_secs(10)))?;
-    Ok(())
+    stage.close()
+}
+
+struct Stage {
+    runtime: Runtime,
+    bus: Bus,
+    bootstrap: String,
+    broker: Broker,
+    events: usize,
+    bytes: usize,
+}
+
+impl Stage {
+    fn open(bootstrap: String, events: usize, bytes: usize) -> Result<Self, Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let driver = runtime.block_on(KafkaDriver::open(KafkaConfig::new([bootstrap.as_str()])))?;
+        let process = std::env::var("BUSLINE_TEST_KAFKA_PID").ok().map(|text| text.parse()).transpose()?;
+        Ok(Self { bus: Bus::new(Arc::new(driver)), runtime, bootstrap, broker: Broker(process), events, bytes })
+    }
+
+    fn topic(&self, side: &str, round: usize) -> Result<String, Box<dyn Error>> {
+        let topic = format!("twin-{side}-{:x}-{round}", std::process::id());
+        let spec = TopicSpec { partitions: PARTITIONS, ..TopicSpec::default() };
+        self.runtime.block_on(self.bus.driver().create_topic(&topic.parse()?, &spec))?;
+        Ok(topic)
+    }
+
+    fn delete(&self, topic: &str) -> Result<(), Box<dyn Error>> {
+        Ok(self.runtime.block_on(self.bus.driver().delete_topic(&topic.parse()?))?)
+    }
+
+    fn publish(&self, what: &str, side: &str, round: usize) -> Result<Run, Box<dyn Error>> {
+        let topic = self.topic(side, round)?;
+        let envelopes = events::envelopes(self.events, self.bytes)?;
+        let (bootstrap, broker) = (self.bootstrap.as_str(), self.broker);
+        let run = match (what, side) {
+            ("publish", "bus") => self.runtime.block_on(bus::publish(&self.bus, broker, &topic, envelopes))?,
+            ("publish", "plain") => plain::publish(bootstrap, broker, &topic, envelopes)?,
+            ("publish", "made") => plain::publish_made(bootstrap, broker, &topic, &events::made(&envelopes, &topic)?)?,
+            ("publish", _) => self.runtime.block_on(plain::publish_futures(bootstrap, broker, &topic, envelopes))?,
+            (_, "bus") => self.runtime.block_on(bus::publish_sync(&self.bus, broker, &topic, envelopes))?,
+            _ => plain::publish_sync(bootstrap, broker, &topic, envelopes)?,
+        };
+        self.delete(&topic)?;
+        Ok(run)
+    }
+
+    /// A topic with everything that is consumed.
+    fn fill(&self, round: usize) -> Result<String, Box<dyn Error>> {
+        let topic = self.topic("read", round)?;
+        let envelopes = events::envelopes(self.events, self.bytes)?;
+        self.runtime.block_on(bus::publish(&self.bus, Broker(None), &topic, envelopes))?;
+        Ok(topic)
+    }
+
+    fn consume(&self, side: &str, topic: &str) -> Result<Run, Box<dyn Error>> {
+        match side {
+            "bus" => Ok(self.runtime.block_on(bus::consume(&self.bus, self.broker, topic, self.events))?),
+            _ => plain::consume(&self.bootstrap, self.broker, topic, self.events),
+        }
+    }
+
+    fn close(self) -> Result<(), Box<dyn Error>> {
+        self.runtime.block_on(self.bus.close(Duration::from_secs(10)))?;
+        Ok(())
+    }
 }

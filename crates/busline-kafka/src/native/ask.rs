@@ -12,6 +12,7 @@ use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
 use crate::error;
 
@@ -28,6 +29,12 @@ impl<C: ClientContext> Native for AdminClient<C> {
 }
 
 impl<C: ConsumerContext> Native for BaseConsumer<C> {
+    fn pointer(&self) -> *mut c::rd_kafka_t {
+        self.client().native_ptr()
+    }
+}
+
+impl<C: ProducerContext> Native for BaseProducer<C> {
     fn pointer(&self) -> *mut c::rd_kafka_t {
         self.client().native_ptr()
     }
@@ -108,6 +115,10 @@ impl Drop for Ask {
 pub(crate) struct Answer(NonNull<c::rd_kafka_event_t>);
 
 impl Answer {
+    pub(super) fn new(event: NonNull<c::rd_kafka_event_t>) -> Self {
+        Self(event)
+    }
+
     /// The event that holds the answer, for as long as it lives.
     pub(super) fn event(&self) -> *mut c::rd_kafka_event_t {
         self.0.as_ptr()
@@ -133,8 +144,9 @@ pub(super) fn check(code: c::rd_kafka_resp_err_t) -> Result<()> {
     if code == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR { Ok(()) } else { Err(error::of_code(code.into())) }
 }
 
-fn millis(time: Duration) -> i32 {
-    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+/// Rounded up: a wait for the rest of a millisecond must not become a loop of waits for nothing.
+pub(super) fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX)
 }
 
 fn no_memory() -> Error {

@@ -1,16 +1,20 @@
 //! The few calls of the C library that its Rust wrapper lacks, each behind a safe function.
 //!
-//! They are the status of a reported message, topic ids, groups as KIP-848 lists and describes them, offsets of groups
-//! without members, and commits whose end is told.
+//! They are the status of a reported message, messages and reports by the batch, topic ids, groups as KIP-848 lists and
+//! describes them, offsets of groups without members, and commits whose end is told.
 
 mod ask;
 mod commit;
+mod events;
 mod groups;
+mod produce;
 mod status;
 mod topics;
 
 pub(crate) use ask::{Ask, Native};
 pub(crate) use commit::{commit, committed};
+pub(crate) use events::{Event, Events, Reported};
 pub(crate) use groups::{GroupMember, alter_offsets, group_names, members, offsets};
+pub(crate) use produce::{Message, Target};
 pub(crate) use status::{Stored, stored};
 pub(crate) use topics::{Described, ask_topics, describe_topics, described};

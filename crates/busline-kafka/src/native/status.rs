@@ -22,7 +22,14 @@ pub(crate) enum Stored {
 /// What the client knows of this message.
 pub(crate) fn stored(message: &BorrowedMessage<'_>) -> Stored {
     // SAFETY: the message is borrowed from a report, so it lives for this call.
-    match unsafe { c::rd_kafka_message_status(message.ptr()) } {
+    unsafe { stored_of(message.ptr()) }
+}
+
+/// # Safety
+/// The message is one of a report that is alive.
+pub(super) unsafe fn stored_of(message: *const c::rd_kafka_message_t) -> Stored {
+    // SAFETY: promised by the caller.
+    match unsafe { c::rd_kafka_message_status(message) } {
         c::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Stored::No,
         c::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Stored::Perhaps,
         c::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED => Stored::Yes,

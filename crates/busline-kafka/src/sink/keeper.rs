@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use busline_core::{Error, ErrorKind, Offset, Result};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{Producer as _, PurgeConfig};
 use tokio::time::Instant;
 
 use super::producer::{self, Producer};
@@ -90,7 +89,7 @@ impl Keeper {
         match producer {
             Some(producer) => {
                 producer.poll(TICK);
-                if producer::has_failed(&producer) {
+                if producer.has_failed() {
                     self.shared.stop(&mut self.shared.state());
                 }
             }
@@ -133,17 +132,17 @@ impl Keeper {
         };
         tracing::info!("publish {}: the client ends; a new one follows", self.shared.topic.info.name);
         // What is on its way is mostly answered in time, and then there is no doubt about it.
-        drop(producer.flush(ending.drain));
+        producer.flush(ending.drain);
         // A record that the broker refuses for the moment goes back and forth. Taken out of the queue it is certainly not
         // stored, taken out of a request it perhaps is: so it is waited for in the queue.
         let until = Instant::now() + ending.purge;
-        while producer.in_flight_count() > 0 && Instant::now() < until {
-            producer.purge(PurgeConfig::default().queue());
-            drop(producer.flush(PURGE_AGAIN));
+        while producer.holds_records() && Instant::now() < until {
+            producer.purge_queue();
+            producer.flush(PURGE_AGAIN);
         }
-        producer.purge(PurgeConfig::default().queue());
-        producer.purge(PurgeConfig::default().inflight());
-        drop(producer.flush(ending.purge));
+        producer.purge_queue();
+        producer.purge_requests();
+        producer.flush(ending.purge);
         drop(producer);
         self.shared.state().table.client_has_ended();
     }

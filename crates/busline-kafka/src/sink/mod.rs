@@ -9,9 +9,13 @@
 //! the next one send what is certainly not stored, in order.
 
 mod keeper;
+#[cfg(test)]
+mod mocked;
 mod producer;
 mod table;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod writer;
 
-pub(crate) use writer::{KafkaSink, SinkTopic};
+pub(crate) use writer::{KafkaSink, SinkTopic, durability_of};

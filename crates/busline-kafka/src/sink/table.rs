@@ -232,12 +232,12 @@ impl<B: Load> Table<B> {
         self.flights.get(slot)?.as_ref()?.batch.as_ref()
     }
 
-    /// Offers each waiting record of a batch to `send` until it refuses one; those of held keys are passed over. Gives
-    /// whether all were taken.
+    /// Offers the waiting records of a batch to `send`, which gives back those that it could not send; those of held keys
+    /// are passed over. Gives whether all were taken.
     pub(super) fn send_waiting(
         &mut self,
         slot: usize,
-        mut send: impl FnMut(&B, &[usize]) -> usize,
+        send: impl FnOnce(&B, &[usize]) -> Vec<usize>,
         is_held: impl Fn(&[u8]) -> bool,
     ) -> bool {
         let Some(flight) = self.flights.get_mut(slot).and_then(Option::as_mut) else { return true };
@@ -249,13 +249,17 @@ impl<B: Load> Table<B> {
                 wanted.push(index);
             }
         });
-        let sent = send(batch, &wanted);
-        for index in &wanted[..sent] {
+        let unsent = send(batch, &wanted);
+        for index in &wanted {
             flight.entries[*index] = Entry::Sent;
         }
+        for index in &unsent {
+            flight.entries[*index] = Entry::Waiting;
+        }
+        let sent = wanted.len() - unsent.len();
         flight.out += sent;
         self.waiting -= sent;
-        sent == wanted.len()
+        unsent.is_empty()
     }
 
     /// Gives records their outcome where `decide` gives one, oldest first, and breaks their keys: what waits behind such
@@ -439,7 +443,7 @@ mod tests {
                 slot,
                 |_, wanted| {
                     sent.extend(wanted.iter().map(|index| (slot, *index)));
-                    wanted.len()
+                    Vec::new()
                 },
                 |_| false,
             );
@@ -459,7 +463,7 @@ mod tests {
         let mut sent = Vec::new();
         let send = |_: &Keys, wanted: &[usize]| {
             sent.extend_from_slice(wanted);
-            wanted.len()
+            Vec::new()
         };
         table.send_waiting(0, send, |key| key == b"a");
         assert_eq!(sent, [1]);

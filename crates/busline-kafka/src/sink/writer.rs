@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline_core::{
-    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, Positions, RecordRef,
-    Result, Sink, SinkOffer, TopicInfo,
+    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, Positions, Result, Sink,
+    SinkOffer, TopicInfo,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use super::producer::{self, Producer};
 use super::table::{Entry, Finished, Place, Report, Table, behind_failed};
 use crate::clients::Clients;
 use crate::error;
+use crate::native::Reported;
 use crate::topics::Topic;
 
 /// The topic as its sink was opened on it.
@@ -34,20 +35,29 @@ pub(crate) struct SinkTopic {
 impl SinkTopic {
     /// What the topic's settings attest.
     pub(crate) fn new(topic: Topic, positions: Positions) -> Self {
-        let settings = &topic.settings;
-        let medium = if settings.flush_messages == 1 { Medium::Synced } else { Medium::Written };
-        // A lagging replica that may become leader takes acked records with it, whatever the others had.
-        let in_sync = if settings.is_unclean { 1 } else { settings.min_in_sync };
-        let copies = in_sync.min(topic.info.spec.replicas).max(1);
-        let durability = Durability { medium, copies };
-        Self { durability, message_bytes_max: settings.message_bytes_max, positions, info: topic.info }
+        let durability = durability_of(&topic);
+        Self { durability, message_bytes_max: topic.settings.message_bytes_max, positions, info: topic.info }
     }
 }
 
-/// Batches in the client at once, and records of one: about 1 ms of producing on the caller's thread.
-const BATCHES_IN_FLIGHT_MAX: usize = 16;
-const BATCH_RECORDS_MAX: usize = 1_024;
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// What an ack is worth, as the topic's settings attest it.
+pub(crate) fn durability_of(topic: &Topic) -> Durability {
+    let settings = &topic.settings;
+    let medium = if settings.flush_messages == 1 { Medium::Synced } else { Medium::Written };
+    // A lagging replica that may become leader takes acked records with it, whatever the others had.
+    let in_sync = if settings.is_unclean { 1 } else { settings.min_in_sync };
+    Durability { medium, copies: in_sync.min(topic.info.spec.replicas).max(1) }
+}
+
+/// Batches in the client at once.
+///
+/// Few, so that batches grow in the publisher meanwhile and become few, large requests. With more than five requests of a
+/// partition to send, the client's thread for a broker looks for room without a pause, and takes a processor for that.
+const BATCHES_IN_FLIGHT_MAX: usize = 4;
+
+/// Records of one batch: less than 1 ms of producing on the caller's thread.
+const BATCH_RECORDS_MAX: usize = 4_096;
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// What a broker adds to a record at most, besides key, headers and body.
 const RECORD_OVERHEAD: usize = 100;
@@ -127,7 +137,7 @@ impl KafkaSink {
         });
         // Here, so that settings which the client refuses are an error of opening.
         let producer = producer::open(&shared.clients.config, &shared, shared.topic.message_bytes_max, false)?;
-        producer::warm(&producer, &shared.topic.info.name, shared.clients.patience());
+        producer.warm(shared.clients.patience());
         shared.go_on_with(Arc::new(producer));
         keeper::start(&shared)?;
         Ok(Self { shared })
@@ -139,39 +149,46 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one report of the client, and settles the batch if it was the last.
-    pub(super) fn take_report(&self, place: Place, partition: Partition, report: Report, is_failure: bool) {
+    /// Takes reports of the client, and settles the batches that are complete with them.
+    pub(super) fn take_reports(&self, reports: impl IntoIterator<Item = Reported>) {
         let mut state = self.state();
-        let report = match report {
+        for reported in reports {
+            self.take_report(&mut state, &reported);
+        }
+        let finished = state.table.finish();
+        drop(state);
+        self.settle(finished);
+    }
+
+    fn take_report(&self, state: &mut State, reported: &Reported) {
+        let report = match producer::report(reported) {
             // Stored, and where is found by reading.
             Report::Acked(None) if self.topic.positions == Positions::Required => {
                 Report::Unknown(RDKafkaErrorCode::DuplicateSequenceNumber)
             }
             other => other,
         };
+        let place = Place::of_number(reported.tag);
         state.table.report(place, report);
         match report {
             Report::Unknown(_) => {
-                let anchor = state.anchors.get(partition.0 as usize).copied().unwrap_or(Offset(0));
-                state.tails.entry(partition).or_insert(anchor);
+                let anchor = state.anchors.get(reported.partition.0 as usize).copied().unwrap_or(Offset(0));
+                state.tails.entry(reported.partition).or_insert(anchor);
                 state.has_new_doubt = true;
             }
             Report::Acked(Some(offset)) => {
-                if let Some(anchor) = state.anchors.get_mut(partition.0 as usize) {
+                if let Some(anchor) = state.anchors.get_mut(reported.partition.0 as usize) {
                     *anchor = offset.next();
                 }
             }
             Report::Unstored(code) if is_for_good(code) => state.refused.push((place, code)),
             _ => {}
         }
-        if is_failure {
-            self.stop(&mut state);
+        if reported.failure.is_some() {
+            self.stop(state);
         } else if state.trouble.is_some() {
             state.trouble = None;
         }
-        let finished = state.table.finish();
-        drop(state);
-        self.settle(finished);
     }
 
     /// Sends nothing more with this client.
@@ -198,20 +215,10 @@ impl Shared {
         let mut refused = Vec::new();
         for slot in table.in_order() {
             let send = |batch: &Batch, wanted: &[usize]| {
-                let mut wanted = wanted.iter().copied().peekable();
-                let mut sent = 0;
-                for (index, record) in batch.records().enumerate() {
-                    if wanted.next_if_eq(&index).is_none() {
-                        continue;
-                    }
-                    let place = Place { slot, index };
-                    if let Err(code) = producer::send(&producer, &self.topic.info.name, &record, place) {
-                        refused.extend(is_for_good(code).then_some((place, code)));
-                        break;
-                    }
-                    sent += 1;
-                }
-                sent
+                let unsent = producer.send(batch, slot, wanted.iter().copied(), || true);
+                let for_good = unsent.refused.filter(|(_, code)| is_for_good(*code));
+                refused.extend(for_good.map(|(index, code)| (Place { slot, index }, code)));
+                unsent.indexes
             };
             // What was refused keeps its place: nothing may overtake it.
             if !table.send_waiting(slot, send, |key| held.contains(key)) {
@@ -301,25 +308,10 @@ impl Shared {
         Ok((slot, producer, kept))
     }
 
-    fn send_all(&self, producer: &Producer, batch: &Batch, slot: usize, kept: &Kept) -> usize {
-        for (index, record) in batch.records().enumerate() {
-            if !kept.is_empty() && kept.contains_key(&index) {
-                continue;
-            }
-            if self.stopped.load(Ordering::Acquire) || self.send(producer, &record, Place { slot, index }).is_err() {
-                return index;
-            }
-        }
-        batch.len()
-    }
-
-    fn send(
-        &self,
-        producer: &Producer,
-        record: &RecordRef<'_>,
-        place: Place,
-    ) -> std::result::Result<(), RDKafkaErrorCode> {
-        producer::send(producer, &self.topic.info.name, record, place)
+    /// Gives the records that were not sent.
+    fn send_all(&self, producer: &Producer, batch: &Batch, slot: usize, kept: &Kept) -> Vec<usize> {
+        let wanted = (0..batch.len()).filter(|index| kept.is_empty() || !kept.contains_key(index));
+        producer.send(batch, slot, wanted, || !self.stopped.load(Ordering::Acquire)).indexes
     }
 }
 
@@ -343,12 +335,14 @@ impl Sink for KafkaSink {
             Ok(begun) => begun,
             Err(error) => return batch.settle_all(&error),
         };
-        let sent = producer.as_ref().map_or(0, |producer| shared.send_all(producer, &batch, slot, &kept));
+        let unsent = match &producer {
+            Some(producer) => shared.send_all(producer, &batch, slot, &kept),
+            None => (0..batch.len()).collect(),
+        };
         // Before the lock: the last one of a client that is being ended ends it.
         drop(producer);
         let mut state = shared.state();
-        let unsent = (sent..batch.len()).chain(kept.keys().copied().filter(|index| *index < sent));
-        state.table.attach(slot, batch, unsent);
+        state.table.attach(slot, batch, unsent.into_iter().chain(kept.keys().copied()));
         state.is_sending = false;
         if !kept.is_empty() {
             state.table.decide(|of, index, _| {

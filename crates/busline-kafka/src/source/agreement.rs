@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use busline_core::SourceRequest;
-use rdkafka::admin::ResourceSpecifier;
 
+use crate::broker;
 use crate::clients::Clients;
 use crate::config::GroupProtocol;
 
@@ -47,14 +47,7 @@ pub(super) fn classic_session(lease: Duration) -> Duration {
 
 /// The session of KIP-848 at the brokers; `None` if they do not have that protocol.
 fn broker_session(clients: &Clients) -> Option<Duration> {
-    let admin = clients.admin().ok()?;
-    let metadata = admin.inner().fetch_metadata(Some("busline-probe"), clients.patience()).ok()?;
-    let broker = ResourceSpecifier::Broker(metadata.brokers().first()?.id());
-    let configs = clients.wait(admin.describe_configs([&broker], &clients.options()));
-    let Some(Ok(config)) = configs.ok().and_then(|configs| configs.into_iter().next()) else {
-        // Not permitted to ask: the default then, and a broker without the protocol says so when the group is joined.
-        return Some(SESSION_DEFAULT);
-    };
-    let value = config.entry_map().get("group.consumer.session.timeout.ms")?.value.as_deref()?.parse().ok()?;
-    Some(Duration::from_millis(value))
+    let broker = broker::ask(clients).ok()?;
+    // Not permitted to ask: the default then, and a broker without the protocol says so when the group is joined.
+    if broker.is_open() { broker.consumer_session() } else { Some(SESSION_DEFAULT) }
 }

@@ -9,6 +9,7 @@ mod ahead;
 mod bell;
 mod consumer;
 mod member;
+mod piece;
 mod poller;
 mod start;
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::consumer::{Consumer, POLL_INTERVAL_MAX, Said, Voice, join};
 use super::member::{Order, Shared};
+use super::piece::{self, End};
 use super::start;
 use crate::clients::pause;
 use crate::config::GroupProtocol;
@@ -338,33 +339,43 @@ impl Poller {
     // Records.
 
     fn read(&mut self) {
-        let mut failures = Vec::new();
+        let (mut failures, mut unreadable) = (Vec::new(), None);
         for (partition, queue) in &self.queues {
             let mut turn = 0;
             while turn < TURN_RECORDS && self.shared.state().ahead.has_room(*partition) {
-                match queue.poll(Duration::ZERO) {
-                    None => break,
-                    Some(Ok(message)) => match records::record(&message) {
-                        Ok(record) => self.shared.change(|state| state.ahead.push(record)),
-                        Err(failed) => failures.push((*partition, Err(failed))),
-                    },
-                    Some(Err(failed)) => failures.push((*partition, Ok(failed))),
+                let (records, end) = piece::read(queue);
+                turn += records.len();
+                if !records.is_empty() {
+                    self.shared.change(|state| records.into_iter().for_each(|record| state.ahead.push(record)));
                 }
-                turn += 1;
+                match end {
+                    End::Full => {}
+                    End::Empty => break,
+                    End::Failed(failed) => {
+                        turn += 1;
+                        failures.push((*partition, failed));
+                    }
+                    End::Unreadable(failed) => {
+                        unreadable = Some(failed);
+                        break;
+                    }
+                }
             }
-            self.has_more |= turn == TURN_RECORDS;
+            self.has_more |= turn >= TURN_RECORDS;
         }
-        for (partition, failure) in failures {
-            match failure {
-                Ok(KafkaError::MessageConsumption(
+        for (partition, failed) in failures {
+            match failed {
+                KafkaError::MessageConsumption(
                     RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-                )) => {
+                ) => {
                     self.displaced.insert(partition);
                     self.looked = Instant::now() - LOOK_AGAIN;
                 }
-                Ok(failed) => self.take_error(&failed),
-                Err(failed) => self.end_with(failed),
+                failed => self.take_error(&failed),
             }
+        }
+        if let Some(failed) = unreadable {
+            self.end_with(failed);
         }
     }
 
