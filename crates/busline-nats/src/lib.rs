@@ -35,6 +35,7 @@ mod secret;
 mod server;
 mod sink;
 mod source;
+mod standing;
 mod stillness;
 mod tls;
 mod topics;
