@@ -70,6 +70,11 @@ impl NatsDriver {
         Arc::clone(&self.dialer)
     }
 
+    /// Whether the server can move a consumer, so that its tools can see the lag of groups on this topic.
+    pub(crate) fn shows_lag(&self, topic: &TopicName) -> bool {
+        self.server.features.fast && !topic.is_own()
+    }
+
     pub(crate) fn home(&self) -> Arc<Home> {
         Arc::clone(&self.home)
     }

@@ -33,6 +33,7 @@ mod reader;
 mod records;
 mod secret;
 mod server;
+mod shadow;
 mod sink;
 mod source;
 mod standing;
