@@ -17,11 +17,12 @@
 //!
 //! # Where things lie
 //! In `brokers` in the target folder of the running program, or in the folder that the variable `BUSLINE_BROKERS`
-//! names: `nats-VERSION` and `kafka-VERSION` hold the installed servers, `run` the stores of running ones.
+//! names: `nats-VERSION` and `kafka-VERSION` hold the installed servers, `python-NAME` the packages of a test's Python
+//! program, `run` the stores of running servers.
 //!
 //! # What must be there
-//! `pip` for NATS; a Java runtime (17 or later) and `mvn` for Kafka. If one is missing, the error says what to install,
-//! and [`Error::is_missing_tool`] tells it from a failure. Linux only.
+//! `pip` for NATS and for Python programs, which also need `python3`; a Java runtime (17 or later) and `mvn` for Kafka. If
+//! one is missing, the error says what to install, and [`Error::is_missing_tool`] tells it from a failure. Linux only.
 //!
 //! ```no_run
 //! use busline_brokers::nats;
@@ -43,9 +44,11 @@ pub mod nats;
 mod node;
 mod place;
 mod ports;
+mod python;
 mod tool;
 mod wait;
 
 pub use cluster::{Cluster, Member};
 pub use error::Error;
 pub use left::Left;
+pub use python::python;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{ApiError, code, from_api, protocol, unreachable};
+use crate::standing::Standing;
 
 /// One attempt of a question.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
@@ -22,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     client: Client,
+    standing: Standing,
     patience: Duration,
 }
 
@@ -37,8 +39,8 @@ enum Answer<T> {
 pub(crate) type Said<T> = std::result::Result<T, ApiError>;
 
 impl Admin {
-    pub(crate) fn new(client: Client, patience: Duration) -> Self {
-        Self { client, patience }
+    pub(crate) fn new(client: Client, standing: Standing, patience: Duration) -> Self {
+        Self { client, standing, patience }
     }
 
     /// The client underneath.
@@ -49,7 +51,8 @@ impl Admin {
     /// Asks `$JS.API.<what>` until there is an answer that is not transient; an error of JetStream is part of the answer.
     ///
     /// # Errors
-    /// `Unavailable/Server` once the patience is used up, `Corrupt/Protocol`.
+    /// `Unavailable/Server` once the patience is used up; `Denied/Credentials` and `Denied/Tls` at once;
+    /// `Corrupt/Protocol`.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, what: &str, question: &Value) -> Result<Said<T>> {
         let subject = format!("$JS.API.{what}");
         let body = if question.is_null() { Bytes::new() } else { Bytes::from(question.to_string()) };
@@ -76,13 +79,20 @@ impl Admin {
     }
 
     async fn attempt<T: DeserializeOwned>(&self, subject: &str, body: Bytes) -> Result<Said<T>> {
+        // Without a connection the request would wait for one.
+        if let Some(refusal) = self.standing.refusal() {
+            return Err(refusal);
+        }
         let request = self.client.request(subject.to_owned(), body);
         let answer = match tokio::time::timeout(ATTEMPT_MAX, request).await {
-            Err(_) => return Err(unreachable(format!("no answer within {ATTEMPT_MAX:?}"))),
+            Err(_) => {
+                let silent = || unreachable(format!("no answer within {ATTEMPT_MAX:?}"));
+                return Err(self.standing.refusal().unwrap_or_else(silent));
+            }
             Ok(Err(error)) => {
                 return Err(match error.kind() {
                     RequestErrorKind::NoResponders => no_jetstream(),
-                    _ => unreachable("the request failed"),
+                    _ => self.standing.refusal().unwrap_or_else(|| unreachable("the request failed")),
                 });
             }
             Ok(Ok(answer)) => answer,

@@ -9,12 +9,13 @@ use busline_core::{Error, Result};
 use crate::auth::{Auth, key_pair};
 use crate::config::NatsConfig;
 use crate::error::from_connect;
+use crate::standing::Standing;
 
-/// Connects; the client's tasks run on the runtime of the caller.
+/// Connects; the client's tasks run on the runtime of the caller. `standing` learns why it cannot connect again later.
 ///
 /// # Errors
 /// `Denied/Credentials`, `Denied/Tls`, `Unavailable/Server`.
-pub(crate) async fn connect(config: NatsConfig, auth: Auth, tls: ClientConfig) -> Result<Client> {
+pub(crate) async fn connect(config: NatsConfig, auth: Auth, tls: ClientConfig, standing: Standing) -> Result<Client> {
     let scheme = if config.tls.required { "tls" } else { "nats" };
     let addresses = config.servers.iter().map(|server| format!("{scheme}://{}", server.authority()).parse());
     let addresses: Vec<ServerAddr> = addresses
@@ -27,6 +28,10 @@ pub(crate) async fn connect(config: NatsConfig, auth: Auth, tls: ClientConfig) -
         .connection_timeout(config.connect_timeout)
         .ping_interval(Duration::from_secs(5))
         .request_timeout(None)
+        .event_callback(move |event| {
+            standing.note(&event);
+            std::future::ready(())
+        })
         .reconnect_delay_callback(|attempts| {
             Duration::from_millis(20) * u32::try_from(attempts.saturating_sub(1).min(25)).unwrap_or(25)
         });

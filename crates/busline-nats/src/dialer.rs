@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::{Auth, key_pair};
 use crate::config::ServerAddress;
-use crate::error::{denied, protocol, unreachable};
+use crate::error::{denied, ended_early, protocol, tls_failed, unreachable};
 use crate::link::{Heard, Io, Link, ServerInfo};
 
 /// Opens connections to the servers of one bus.
@@ -90,7 +90,12 @@ impl Dialer {
             let name = ServerName::try_from(server.host.clone())
                 .map_err(|_| Error::invalid("Url").cause("a host that TLS cannot name").next("use a DNS name"))?;
             let connector = TlsConnector::from(Arc::clone(&self.tls));
-            Box::new(connector.connect(name, socket).await.map_err(|error| tls_failed(&error))?)
+            Box::new(
+                connector
+                    .connect(name, socket)
+                    .await
+                    .map_err(|error| tls_failed(format!("the TLS handshake failed: {error}")))?,
+            )
         } else {
             Box::new(socket)
         };
@@ -166,7 +171,7 @@ async fn shake_hands(link: &mut Link) -> Result<()> {
         if link.has_heard_pong() {
             return Ok(());
         }
-        link.drive().await.map_err(|error| unreachable("the connection failed").because(error))?;
+        link.drive().await.map_err(ended_early)?;
     }
 }
 
@@ -183,10 +188,4 @@ pub(crate) fn complaint(text: &str) -> Error {
             .next("renew the credentials file");
     }
     unreachable(format!("the server says: {}", busline_core::escaped(text)))
-}
-
-fn tls_failed(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Denied, "Tls")
-        .cause(format!("the TLS handshake failed: {error}"))
-        .next("check certificates, names and 'ca=' in the URL")
 }

@@ -20,6 +20,7 @@ use crate::home::Home;
 use crate::link::Link;
 use crate::server::Server;
 use crate::sink::Tasks;
+use crate::standing::Standing;
 use crate::topics::Place;
 use crate::{client, records, sink, tls, topics};
 
@@ -67,6 +68,11 @@ impl NatsDriver {
 
     pub(crate) fn dialer(&self) -> Arc<Dialer> {
         Arc::clone(&self.dialer)
+    }
+
+    /// Whether the server can move a consumer, so that its tools can see the lag of groups on this topic.
+    pub(crate) fn shows_lag(&self, topic: &TopicName) -> bool {
+        self.server.features.fast && !topic.is_own()
     }
 
     pub(crate) fn home(&self) -> Arc<Home> {
@@ -123,7 +129,8 @@ async fn open(config: NatsConfig) -> Result<NatsDriver> {
     let load = runtime.spawn_blocking(move || Ok::<_, Error>((Auth::load(&files)?, tls::load(&files.tls)?)));
     let (auth, tls) = load.await.map_err(|_| bus_closed())??;
     let home = Arc::new(Home::start()?);
-    let connecting = client::connect(config.clone(), auth.clone(), tls.clone());
+    let standing = Standing::default();
+    let connecting = client::connect(config.clone(), auth.clone(), tls.clone(), standing.clone());
     let client = match home.run(connecting).await {
         Ok(client) => client,
         Err(error) => {
@@ -131,7 +138,7 @@ async fn open(config: NatsConfig) -> Result<NatsDriver> {
             return Err(error);
         }
     };
-    let admin = Admin::new(client, config.patience);
+    let admin = Admin::new(client, standing, config.patience);
     let server = match Server::find_out(&admin, &config).await {
         Ok(server) => server,
         Err(error) => {

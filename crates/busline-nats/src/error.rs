@@ -107,12 +107,15 @@ pub(crate) fn protocol(cause: impl Into<String>) -> Error {
 
 /// What the client's refusal to connect means. The client's own texts hold addresses, never secrets.
 pub(crate) fn from_connect(error: &async_nats::ConnectError) -> Error {
+    tls_alert(error).unwrap_or_else(|| from_connect_kind(error.kind()))
+}
+
+/// The same, of the kind alone.
+pub(crate) fn from_connect_kind(kind: async_nats::ConnectErrorKind) -> Error {
     use async_nats::ConnectErrorKind as Kind;
-    match error.kind() {
+    match kind {
         Kind::Authentication | Kind::AuthorizationViolation => denied(),
-        Kind::Tls => Error::new(ErrorKind::Denied, "Tls")
-            .cause("the TLS handshake failed")
-            .next("check certificates, names and 'ca=' in the URL"),
+        Kind::Tls => tls_failed("the TLS handshake failed"),
         Kind::Dns => unreachable("the server's name cannot be resolved"),
         Kind::TimedOut => unreachable("no answer within the time limit"),
         _ => unreachable("the connection failed"),
@@ -124,6 +127,28 @@ pub(crate) fn denied() -> Error {
     Error::new(ErrorKind::Denied, "Credentials")
         .cause("the server refuses the credentials")
         .next("check user, token, key or credentials file")
+}
+
+/// One side does not trust the other's certificate, or does not speak TLS.
+pub(crate) fn tls_failed(cause: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Denied, "Tls").cause(cause).next("check certificates, names and 'ca=' in the URL")
+}
+
+/// What ended a connection that was just made. A server that does not accept the client's certificate says so when
+/// the client's side of the handshake is over already.
+pub(crate) fn ended_early(error: std::io::Error) -> Error {
+    tls_alert(&error).unwrap_or_else(|| unreachable("the connection failed").because(error))
+}
+
+/// The complaint of either side's TLS, if this is one or comes from one.
+fn tls_alert(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    if let Some(alert) = error.downcast_ref::<async_nats::rustls::Error>() {
+        return Some(tls_failed(format!("the TLS handshake failed: {alert}")));
+    }
+    // What an I/O error wraps is not its source but the error itself.
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let inner = inner.map(|inner| inner as &(dyn std::error::Error + 'static));
+    inner.or_else(|| error.source()).and_then(tls_alert)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::driver::NatsDriver;
 use crate::keys::{Key, Keys, parse};
 use crate::leases::Holder;
 use crate::offsets::{Known, OffsetKey, Progress};
+use crate::shadow;
 use crate::source::NatsSource;
 use crate::topics::{self, Place};
 
@@ -40,7 +41,7 @@ impl NatsDriver {
     pub(crate) async fn join(&self, request: SourceRequest) -> Result<Arc<dyn Source>> {
         let topic = request.topic.name.clone();
         let member = crate::member::Member::new(request, self.admin()?.clone(), self.dialer());
-        let source = NatsSource::join(member, self.home()).await;
+        let source = NatsSource::join(member, self.home(), self.shows_lag(&topic)).await;
         Ok(Arc::new(source.map_err(|error| error.at("subscribe", &topic))?))
     }
 
@@ -75,6 +76,10 @@ impl NatsDriver {
         group.bucket.ensure(group.topic.spec.replicas).await?;
         for (partition, offset) in to {
             group.move_to(*partition, *offset).await?;
+            if self.shows_lag(topic) {
+                let shown = shadow::show(group.admin, &group.topic, name, *partition, *offset).await;
+                drop(shown.inspect_err(|error| tracing::debug!("show the lag of {name} for NATS' tools: {error}")));
+            }
         }
         Ok(())
     }
@@ -85,7 +90,8 @@ impl NatsDriver {
         if group.bucket.keys(&group.keys.all()).await?.is_empty() {
             return Err(group_not_found(name, topic));
         }
-        group.bucket.purge(&group.keys.all()).await
+        group.bucket.purge(&group.keys.all()).await?;
+        shadow::forget(group.admin, &group.topic, name).await
     }
 
     pub(crate) async fn all_groups(&self) -> Result<Vec<(GroupName, TopicName)>> {

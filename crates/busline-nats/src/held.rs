@@ -59,6 +59,11 @@ impl Part {
 }
 
 impl Held {
+    /// How far each held partition is committed.
+    pub(crate) fn committed(&self) -> Vec<(Partition, Offset)> {
+        self.partitions.iter().map(|(partition, part)| (*partition, part.known.progress.offset)).collect()
+    }
+
     /// The partition, if it is held under this generation.
     pub(crate) fn part(&mut self, partition: Partition, generation: u64) -> Option<&mut Part> {
         self.partitions.get_mut(&partition).filter(|part| part.generation() == generation)

@@ -56,6 +56,8 @@ pub(crate) struct Member {
     pub(crate) tend: Notify,
     /// Something is held whose lease may run out.
     watched: Notify,
+    /// The member leaves.
+    pub(crate) left: Notify,
     closing: AtomicBool,
 }
 
@@ -100,6 +102,7 @@ impl Member {
             read: Notify::new(),
             tend: Notify::new(),
             watched: Notify::new(),
+            left: Notify::new(),
             closing: AtomicBool::new(false),
         }
     }
@@ -127,6 +130,7 @@ impl Member {
         self.read.notify_one();
         self.watched.notify_one();
         self.ready.notify_one();
+        self.left.notify_one();
     }
 
     /// The source gives nothing more, for this reason.

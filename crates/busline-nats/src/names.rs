@@ -2,7 +2,7 @@
 //!
 //! A topic's name may hold dots, a stream's may not. `=` stands for the dot: no topic name holds one.
 
-use busline_core::{Partition, TopicInfo, TopicName};
+use busline_core::{GroupName, Partition, TopicInfo, TopicName};
 
 /// The stream with this number of a topic that is spread over `streams`.
 pub(crate) fn stream(topic: &TopicName, streams: u32, number: u32) -> String {
@@ -28,6 +28,11 @@ pub(crate) fn subject(topic: &TopicName, partition: Partition) -> String {
 /// The subjects that the stream with this number carries.
 pub(crate) fn subjects(topic: &TopicName, partitions: u32, streams: u32, number: u32) -> Vec<String> {
     (number..partitions).step_by(streams as usize).map(|partition| subject(topic, Partition(partition))).collect()
+}
+
+/// The durable consumer that shows a group's place in a partition.
+pub(crate) fn shadow(group: &GroupName, partition: Partition) -> String {
+    format!("{}=={partition}", group.as_str().replace('.', "="))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::home::Home;
 use crate::leases::Lease;
 use crate::member::{Member, keep, watch};
 use crate::reader::read;
+use crate::shadow::mirror;
 
 /// Shortest lease: the server counts the lifetime of a key in whole seconds.
 const LEASE_MIN: Duration = Duration::from_secs(1);
@@ -29,22 +30,26 @@ pub(crate) struct NatsSource {
 }
 
 impl NatsSource {
-    /// Joins the group; the member's tasks run on the driver's thread.
+    /// Joins the group; the member's tasks run on the driver's thread. `shows_lag` says whether NATS' own tools are to see
+    /// its lag.
     ///
     /// # Errors
     /// `Unsupported/Lease` under a second; `Unavailable/…`.
-    pub(crate) async fn join(member: Member, home: Arc<Home>) -> Result<Self> {
+    pub(crate) async fn join(member: Member, home: Arc<Home>, shows_lag: bool) -> Result<Self> {
         check_lease(&member.request)?;
         let member = Arc::new(member);
         // If nobody awaits the end of this, the member's key runs out by itself.
         let joining = Arc::clone(&member);
         home.run(async move { joining.join().await }).await?;
         let runtime = home.runtime();
-        let tasks = vec![
+        let mut tasks = vec![
             runtime.spawn(keep(Arc::clone(&member))),
             runtime.spawn(watch(Arc::clone(&member))),
             runtime.spawn(read(Arc::clone(&member))),
         ];
+        if shows_lag {
+            tasks.push(runtime.spawn(mirror(Arc::clone(&member))));
+        }
         Ok(Self { member, home, tasks: Mutex::new(tasks) })
     }
 

@@ -251,6 +251,40 @@ async fn a_group_reads_every_partition_in_order_and_its_offsets_stay() {
     }
 }
 
+/// What NATS' own tools say of a group's place in a partition: records that wait, and the last one that is done.
+async fn shown(stage: &Stage, partition: u32) -> Option<(u64, u64)> {
+    let info = stage.ask(&format!("CONSUMER.INFO.{STREAM}.billing=eu=={partition}"), json!({})).await;
+    Some((info["num_pending"].as_u64()?, info["ack_floor"]["stream_seq"].as_u64()?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_is_visible_to_the_servers_own_tools() {
+    let stage = Stage::new(2, 1).await;
+    stage.publish(0, 1..=10).await;
+    stage.publish(1, 1..=5).await;
+    let mut member = stage.join("a").await;
+    member.until_read(15).await;
+    until("nothing done", || async { shown(&stage, 0).await == Some((10, 0)) }).await;
+    member.commit().await;
+    until("all done", || async { shown(&stage, 0).await == Some((0, 10)) }).await;
+    until("all done", || async { shown(&stage, 1).await == Some((0, 15)) }).await;
+    stage.publish(1, 6..=8).await;
+    until("more to do", || async { shown(&stage, 1).await == Some((3, 15)) }).await;
+    // Somebody removes it: it is for eyes only, and comes back with the next offset.
+    stage.ask(&format!("CONSUMER.DELETE.{STREAM}.billing=eu==1"), json!({})).await;
+    member.until_read(18).await;
+    member.commit().await;
+    // The last offsets are shown although the member leaves at once.
+    member.close().await;
+    until("all done", || async { shown(&stage, 1).await == Some((0, 18)) }).await;
+    let back = [(Partition(1), Offset(12))];
+    stage.driver.move_committed(&stage.group, &stage.topic.name, &back).await.expect("nobody reads");
+    assert_eq!(shown(&stage, 1).await, Some((7, 11)));
+    stage.driver.delete_group(&stage.group, &stage.topic.name).await.expect("nobody reads");
+    assert_eq!((shown(&stage, 0).await, shown(&stage, 1).await), (None, None));
+    stage.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn members_share_and_hand_over() {
     let stage = Stage::new(4, 1).await;

@@ -7,6 +7,8 @@ mod harness;
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod lines;
 
+mod travel;
+
 use std::collections::BTreeSet;
 
 use busline_brokers::nats::{Options, Server};

@@ -8,6 +8,68 @@ use busline_nats::{NatsConfig, NatsDriver};
 
 use crate::load::{Load, STRATEGIES, driver};
 
+fn with_payload(size: &str) -> Options {
+    Options { config: format!("max_payload: {size}"), ..Options::default() }
+}
+
+/// The limit shrinks while connections stand, and once more over a restart. What does not fit any more fails for certain,
+/// takes only its own key along, and the keys go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_limit_that_shrinks_fails_what_is_too_large_and_nothing_else() {
+    for strategy in STRATEGIES {
+        let server = Server::start(&with_payload("256KB")).expect("a server");
+        let reader = driver(server.port(), strategy).await;
+        let mut load = Load::open(driver(server.port(), strategy).await, &format!("shrinks-{strategy}"), 50).await;
+        load.publish_large(100, 100_000).await;
+        load.publisher().flush().await;
+        server.configure(&with_payload("64KB")).expect("written");
+        server.reload().expect("read");
+        for round in 0..2 {
+            load.publish(2_000).await;
+            load.publish_large(20, 100_000).await;
+            load.publish(2_000).await;
+            load.publisher().flush().await;
+            load.until_acked().await;
+            if round == 0 {
+                server.kill().expect("it ran");
+                server.configure(&with_payload("32KB")).expect("written");
+                server.start_again().expect("it starts on its store");
+            }
+        }
+        let counts = load.judge(&reader, strategy).await;
+        println!("{strategy}: {counts:?}");
+        // 40 were too large; behind each, those of its key that were accepted before its report.
+        assert!(counts.failed >= 40 && counts.acked >= 2_102, "{strategy}: {counts:?}");
+    }
+}
+
+/// The store is full under load, and has room again after a while.
+async fn full_store(strategy: &str) {
+    let with_store = |size: &str| Options { jetstream: format!("max_file_store: {size}"), ..Options::default() };
+    let server = Server::start(&with_store("8MB")).expect("a server");
+    let reader = driver(server.port(), strategy).await;
+    let deadline = std::time::Duration::from_secs(5);
+    let topic = format!("full-{strategy}");
+    let mut load = Load::open_for(driver(server.port(), strategy).await, &topic, 50, deadline).await;
+    load.publish(40_000).await;
+    load.publisher().flush().await;
+    assert!(load.was_told("resource").await, "{strategy}: somebody hears why");
+    server.kill().expect("it ran");
+    server.configure(&with_store("1GB")).expect("written");
+    server.start_again().expect("it starts on its store");
+    load.until_acked().await;
+    load.publish(2_000).await;
+    load.publisher().flush().await;
+    let counts = load.judge(&reader, strategy).await;
+    println!("{strategy}: {counts:?}");
+    assert!(counts.failed + counts.indeterminate > 0 && counts.acked > 2_000, "{strategy}: {counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_store_is_told_and_loses_doubles_and_reorders_nothing() {
+    full_store("fast").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payload_over_the_servers_limit_fails_alone() {
     let options = Options { config: "max_payload: 64KB".into(), ..Options::default() };

@@ -64,10 +64,19 @@ impl Load {
 
     /// Publishes this many envelopes as fast as they are accepted.
     pub(crate) async fn publish(&mut self, count: u64) {
+        self.publish_sized(count, |number| number % 200).await;
+    }
+
+    /// The same, with payloads of about this many bytes.
+    pub(crate) async fn publish_large(&mut self, count: u64, bytes: u64) {
+        self.publish_sized(count, |_| bytes).await;
+    }
+
+    async fn publish_sized(&mut self, count: u64, bytes: impl Fn(u64) -> u64) {
         for _ in 0..count {
             let number = self.sent.len() as u64;
             let key = format!("key-{}", number % self.keys);
-            let body = (number, "x".repeat((number % 200) as usize));
+            let body = (number, "x".repeat(bytes(number) as usize));
             let envelope = Envelope::new(&*key, "Happened", number + 1).json(&body).expect("json");
             let id = envelope.id.clone();
             let receipt = self.publisher.publish(envelope).await.expect("accepted");
@@ -86,8 +95,27 @@ impl Load {
         }
     }
 
+    /// Whether some outcome until now was an error that says this.
+    pub(crate) async fn was_told(&mut self, what: &str) -> bool {
+        let mut told = false;
+        for (.., receipt) in &mut self.sent {
+            told |= receipt.await.is_err_and(|error| error.to_string().contains(what));
+        }
+        told
+    }
+
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// Awaits every outcome, in the order of publishing, each with its key.
+    pub(crate) async fn outcomes(&mut self) -> Vec<(String, busline_core::Result<busline_core::Ack>)> {
+        let mut outcomes = Vec::new();
+        for (key, _, receipt) in self.sent.drain(..) {
+            let outcome = tokio::time::timeout(Duration::from_secs(60), receipt).await;
+            outcomes.push((key, outcome.expect("every envelope has its outcome by its deadline")));
+        }
+        outcomes
     }
 
     /// Awaits every outcome, reads everything back through `reader`, and judges it.
