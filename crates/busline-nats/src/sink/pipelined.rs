@@ -430,15 +430,17 @@ impl Pipelined {
         self.orphans.remove(&id);
         let Some(slot) = self.slot(id) else { return };
         slot.state = State::Done;
-        let (key, next) = (slot.key, slot.next);
-        if next == 0 {
-            self.keys.remove(&key);
-        } else if let Some(slot) = self.slot(next)
-            && slot.state == State::Waiting
-        {
-            slot.state = State::Ready;
-            self.ready.push_back(next);
+        let (key, mut next) = (slot.key, slot.next);
+        while let Some(slot) = self.slot(next) {
+            if slot.state == State::Waiting {
+                slot.state = State::Ready;
+                self.ready.push_back(next);
+                return;
+            }
+            // It failed while it waited.
+            next = slot.next;
         }
+        self.keys.remove(&key);
     }
 
     /// The record is to be sent again; `doubt` if the last copy may be stored.
@@ -457,9 +459,16 @@ impl Pipelined {
     fn fail(&mut self, id: u64, error: Error) {
         let Some(slot) = self.slot(id) else { return };
         let error = if slot.doubt { error.indeterminate() } else { error };
-        let (batch, index) = (slot.batch, slot.index as usize);
+        let (batch, index, waits) = (slot.batch, slot.index as usize, slot.state == State::Waiting);
         self.break_key(id, &error);
-        self.next_of_key(id);
+        if waits {
+            // Another one of its key is still to be settled at the server: the key is not free.
+            if let Some(slot) = self.slot(id) {
+                slot.state = State::Done;
+            }
+        } else {
+            self.next_of_key(id);
+        }
         self.note(batch, index, Err(error));
     }
 

@@ -64,9 +64,18 @@ enum Mend {
     /// The last sequence of the next record's subject is asked for.
     Ask { id: u64, last: u64 },
     /// The next record is sent as the commit of the old batch: its answer is replicated, and ends the old batch for all.
-    Prove { id: u64, expected: u64, asked: Option<Instant> },
+    Prove { id: u64, expected: Ends, asked: Option<Instant> },
     /// The server's memory of the old batch is waited out.
     Rest { id: u64, until: Instant },
+}
+
+/// Last sequences that were read before a record was sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    /// Of the record's subject: it must still be this.
+    subject: u64,
+    /// Of the stream: the record is stored behind it.
+    stream: u64,
 }
 
 /// What the administration said to a question.
@@ -267,7 +276,7 @@ impl Run {
         &mut self,
         wire: &mut Wire<'_>,
         id: u64,
-        expected: u64,
+        expected: Ends,
         now: Instant,
         settled: &mut Vec<Settled>,
     ) -> bool {
@@ -277,7 +286,7 @@ impl Run {
             return false;
         };
         let place = Place { id, seq: 1, op: Op::Commit };
-        match wire.record(&mut self.scratch, rec, place, Guard::IdAndSequence(number, expected)) {
+        match wire.record(&mut self.scratch, rec, place, Guard::IdAndSequence(number, expected.subject)) {
             Ok(_) => {
                 self.mend = Mend::Prove { id, expected, asked: Some(now) };
                 true
@@ -422,11 +431,16 @@ impl Run {
         &mut self,
         answer: Answer,
         id: u64,
-        expected: u64,
+        expected: Ends,
         now: Instant,
         settled: &mut Vec<Settled>,
     ) -> Asked {
         match answer {
+            // A leader that still has the old batch ends it with this message, stores nothing of it and answers with the
+            // batch's own end; and an old leader's answer to a fence may come late. Neither is about this record.
+            Answer::Stored { seq, count, .. } if seq <= expected.stream || count.is_some_and(|count| count != 1) => {
+                self.fenced(id)
+            }
             Answer::Stored { seq, .. } => {
                 let stored = self.log.stored_below(self.log.base() + 1);
                 settled.extend(stored.into_iter().map(|rec| Settled::Stored { rec, seq: Some(seq) }));
@@ -482,7 +496,7 @@ impl Run {
                 self.mend = if subject > last {
                     Mend::Read { id, rested: false }
                 } else {
-                    Mend::Prove { id, expected: subject, asked: None }
+                    Mend::Prove { id, expected: Ends { subject, stream: last }, asked: None }
                 };
             }
             _ => {}
@@ -598,3 +612,35 @@ impl Run {
 
 /// Rest after which an open batch is ended.
 const IDLE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run whose only record was sent again as the commit of the old batch 7, when the stream ended at 120.
+    fn proving() -> Run {
+        let mut run = Run::new(0, 100, 3);
+        run.log.push(Rec { batch: 0, index: 0, partition: Partition(0), key: 1, copy: None });
+        run.log.went(10);
+        let expected = Ends { subject: 90, stream: 120 };
+        run.mend = Mend::Prove { id: 7, expected, asked: Some(Instant::now()) };
+        run
+    }
+
+    fn answered(seq: u64, count: Option<u64>) -> (Mend, usize) {
+        let (mut run, mut settled) = (proving(), Vec::new());
+        run.answered(Answer::Stored { seq, count, duplicate: false }, Instant::now(), &mut settled);
+        (run.mend, settled.len())
+    }
+
+    #[test]
+    fn the_end_of_the_old_batch_is_no_ack_of_the_record_that_ended_it() {
+        // What a new leader says that still has the old batch, and what an old one says late to a fence.
+        for (seq, count) in [(120, Some(21)), (120, Some(1)), (120, None), (125, Some(26))] {
+            assert_eq!(answered(seq, count), (Mend::Read { id: 7, rested: false }, 0), "{seq} {count:?}");
+        }
+        for (seq, count) in [(121, None), (121, Some(1)), (130, Some(1))] {
+            assert_eq!(answered(seq, count), (Mend::No, 1), "{seq} {count:?}");
+        }
+    }
+}

@@ -28,8 +28,49 @@ async fn leader(driver: &NatsDriver, stream: &str) -> usize {
     }
 }
 
-/// Publishes while the stream's leader meets this fault; every outcome is an ack.
-async fn survives(fault: fn(&Cluster, usize), records: u64) {
+/// What happens to the leader.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Killed,
+    Frozen,
+    StepsDown,
+}
+
+impl Fault {
+    async fn happen(self, cluster: &Arc<Cluster>, reader: &NatsDriver, stream: &str) {
+        let number = leader(reader, stream).await;
+        println!("node {number}: {self:?}");
+        if let Self::StepsDown = self {
+            return step_down(reader, stream, number).await;
+        }
+        let cluster = Arc::clone(cluster);
+        let hit = move || {
+            // Counted from 1, as in its name.
+            let node = &cluster.nodes()[number - 1];
+            if let Self::Killed = self {
+                node.kill().expect("it ran");
+                std::thread::park_timeout(Duration::from_secs(3));
+                node.start_again().expect("it starts on its store");
+            } else {
+                node.pause().expect("it ran");
+                std::thread::park_timeout(Duration::from_secs(6));
+                node.resume().expect("it is there");
+            }
+        };
+        tokio::task::spawn_blocking(hit).await.expect("the fault happens");
+    }
+}
+
+/// Asks the leader to step down until another node leads.
+async fn step_down(reader: &NatsDriver, stream: &str, from: usize) {
+    while leader(reader, stream).await == from {
+        drop(ask(reader, &format!("STREAM.LEADER.STEPDOWN.{stream}")).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Publishes while the stream's leader meets these faults, one after the other; every outcome is an ack.
+async fn survives(faults: &[Fault], records: u64) {
     let cluster = Arc::new(Cluster::start(&Options::default()).expect("three servers"));
     for strategy in STRATEGIES {
         let reader = driver_of(&cluster.url(), strategy).await;
@@ -38,48 +79,32 @@ async fn survives(fault: fn(&Cluster, usize), records: u64) {
         reader.create_topic(&topic, &spec).await.expect("made");
         let mut load = Load::open(driver_of(&cluster.url(), strategy).await, topic.as_str(), 200).await;
         load.publish(500).await;
-        let node = leader(&reader, topic.as_str()).await;
-        let server = Arc::clone(&cluster);
-        let hit = async move {
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            tokio::task::spawn_blocking(move || fault(&server, node)).await.expect("the fault happens");
-        };
-        tokio::join!(load.publish(records), hit);
+        for fault in faults {
+            let hit = async {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                fault.happen(&cluster, &reader, topic.as_str()).await;
+            };
+            tokio::join!(load.publish(records), hit);
+        }
         load.publisher().flush().await;
         cluster.wait_until_ready().expect("all three serve");
         let counts = load.judge(&reader, strategy).await;
-        println!("{strategy}: leader {node}, {counts:?}");
-        assert_eq!(counts.acked as u64, records + 500, "{strategy}: {counts:?}");
+        println!("{strategy}: {counts:?}");
+        assert_eq!(counts.acked as u64, records * faults.len() as u64 + 500, "{strategy}: {counts:?}");
     }
-}
-
-/// The node with this number, counted from 1 as in its name.
-fn node(cluster: &Cluster, number: usize) -> &busline_brokers::nats::Server {
-    &cluster.nodes()[number - 1]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_loses_doubles_and_reorders_nothing() {
-    survives(
-        |cluster, number| {
-            node(cluster, number).kill().expect("it ran");
-            std::thread::park_timeout(Duration::from_secs(3));
-            node(cluster, number).start_again().expect("it starts on its store");
-        },
-        10_000,
-    )
-    .await;
+    survives(&[Fault::Killed], 10_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_leader_loses_doubles_and_reorders_nothing() {
-    survives(
-        |cluster, number| {
-            node(cluster, number).pause().expect("it ran");
-            std::thread::park_timeout(Duration::from_secs(6));
-            node(cluster, number).resume().expect("it is there");
-        },
-        10_000,
-    )
-    .await;
+    survives(&[Fault::Frozen], 10_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_steps_down_loses_doubles_and_reorders_nothing() {
+    survives(&[Fault::StepsDown; 5], 3_000).await;
 }

@@ -67,7 +67,9 @@ async fn full_store(strategy: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_store_is_told_and_loses_doubles_and_reorders_nothing() {
-    full_store("fast").await;
+    for strategy in STRATEGIES {
+        full_store(strategy).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
