@@ -6,7 +6,7 @@ use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result,
 
 use crate::admin::Admin;
 use crate::dialer::Dialer;
-use crate::link::Link;
+use crate::link::{Link, parse_number};
 use crate::{names, topics};
 
 /// The topic, the ways to its server, and who this sink is.
@@ -60,6 +60,36 @@ impl Ground {
         partition.0 as usize % self.streams.len()
     }
 
+    /// The number that an answer's subject names: `<inbox><incarnation>-<number>.…` of a fast batch, else
+    /// `<inbox><number>`.
+    pub(crate) fn number_in(&self, subject: &[u8]) -> Option<u64> {
+        let rest = subject.strip_prefix(self.inbox.as_bytes())?;
+        parse_number(match memchr::memchr(b'.', rest) {
+            None => rest,
+            Some(dot) => rest[..dot].strip_prefix(self.incarnation.as_bytes())?.strip_prefix(b"-")?,
+        })
+    }
+
+    /// Adds a message to a partition's stream to what the link sends.
+    ///
+    /// # Errors
+    /// `TooLarge/Record`: nothing was added.
+    pub(crate) fn publish(
+        &self,
+        link: &mut Link,
+        partition: Partition,
+        reply: &[u8],
+        block: &[u8],
+        body: &[u8],
+    ) -> Result<()> {
+        let (bytes, max) = (block.len() + body.len(), link.info().max_payload);
+        if bytes > max {
+            return Err(self.too_large(bytes, max));
+        }
+        link.publish(&self.subjects[partition.0 as usize], reply, block, body);
+        Ok(())
+    }
+
     pub(crate) fn ack(&self, partition: Partition, offset: Option<u64>) -> Ack {
         Ack { partition, offset: offset.map(Offset), duplicate: false, durability: self.durability }
     }
@@ -90,7 +120,7 @@ impl Ground {
             .at("publish", &self.topic.name)
     }
 
-    pub(crate) fn too_large(&self, bytes: usize, max: usize) -> Error {
+    fn too_large(&self, bytes: usize, max: usize) -> Error {
         Error::new(ErrorKind::TooLarge, "Record")
             .cause(format!("a message of {bytes} bytes where the server takes {max}"))
             .next("publish smaller envelopes, or raise the server's max_payload")
