@@ -15,6 +15,7 @@ use super::heads::Heads;
 use super::rec::Copied;
 use crate::error::{Refusal, code, refusal, refused};
 use crate::link::{Link, push_number};
+use crate::records::KeyIn;
 use crate::topics::DUPLICATE_WINDOW;
 
 /// Age up to which a copy is surely known to the server by its id.
@@ -169,7 +170,7 @@ impl Atomic {
         if index == 0 {
             heads.message_id(&self.ground.incarnation, self.first);
         }
-        if self.ground.carries_keys {
+        if self.ground.key_in == KeyIn::Header {
             heads.key(record.key);
         }
         let block = heads.stored(record.header_block).end();

@@ -7,6 +7,7 @@ use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result,
 use crate::admin::Admin;
 use crate::dialer::Dialer;
 use crate::link::{Link, parse_number};
+use crate::records::KeyIn;
 use crate::{names, topics};
 
 /// The topic, the ways to its server, and who this sink is.
@@ -16,8 +17,7 @@ pub(crate) struct Ground {
     pub(crate) admin: Admin,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) durability: Durability,
-    /// Whether a record's key does not stand in its body: so it is in the bus's own topics.
-    pub(crate) carries_keys: bool,
+    pub(crate) key_in: KeyIn,
     /// The subject of each partition.
     pub(crate) subjects: Vec<Vec<u8>>,
     /// The names of the streams; partition p is in stream p mod their number.
@@ -40,7 +40,7 @@ impl Ground {
             streams: (0..streams).map(|number| names::stream(&topic.name, streams, number)).collect(),
             incarnation: format!("{:016x}", rand::random::<u64>()),
             inbox: format!("_INBOX.{:016x}{:08x}.", rand::random::<u64>(), rand::random::<u32>()),
-            carries_keys: topic.name.is_own(),
+            key_in: KeyIn::of(&topic.name),
             topic,
             admin,
             dialer,

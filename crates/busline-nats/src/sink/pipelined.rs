@@ -23,6 +23,7 @@ use super::tail;
 use super::work::Way;
 use crate::error::{Refusal, refusal, refused};
 use crate::link::{parse_number, push_number};
+use crate::records::KeyIn;
 
 /// The records of a pipelined sink. Answers come to their numbers.
 pub(crate) struct Pipelined {
@@ -114,7 +115,7 @@ impl Pipelined {
         let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) else { return };
         let (Some(link), Some(record)) = (&mut line.session.link, slot.rec.bytes(&line.pending)) else { return };
         let heads = self.heads.begin().message_id(&line.ground.incarnation, id);
-        if line.ground.carries_keys {
+        if line.ground.key_in == KeyIn::Header {
             heads.key(record.key);
         }
         let block = heads.stored(record.header_block).end();
