@@ -92,6 +92,10 @@ impl Cursor {
         Self { place, alone, generation, moves, next, phase: Phase::Closed(now), serial: 0, heard: now }
     }
 
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     pub(crate) fn is_alone(&self) -> bool {
         self.alone
     }
@@ -292,9 +296,10 @@ fn number(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::KeyIn;
 
     fn cursor() -> Cursor {
-        let place = Place { stream: "s".into(), subject: "t.3".into(), partition: Partition(3) };
+        let place = Place { stream: "s".into(), subject: "t.3".into(), partition: Partition(3), key_in: KeyIn::Body };
         let mut cursor = Cursor::new(place, false, 1, 0, Offset(10));
         open(&mut cursor);
         cursor

@@ -157,7 +157,7 @@ impl Reader {
                 let body = Bytes::copy_from_slice(message.body);
                 let piece = self.pieces.entry(reply.partition).or_default();
                 piece.is_dense = cursor.is_alone();
-                piece.records.push(record(reply.partition, offset, time, message.headers, body));
+                piece.records.push(record(cursor.place(), offset, time, message.headers, body));
             }
             Delivered::Old => {}
             Delivered::Hole => cursor.reopen(Instant::now()),

@@ -27,17 +27,34 @@ const SUBSCRIPTION: u32 = 1;
 /// The header with the key of a record, in base 64 for URLs, where the body does not give it.
 pub(crate) const KEY: &str = "Nats-Busline-Key";
 
-/// A record made of what the server stored.
-///
-/// The key of an event stands in its body, and one that cannot be decoded has none.
-pub(crate) fn record(partition: Partition, offset: Offset, time: Timestamp, block: &[u8], body: Bytes) -> Record {
-    if block.is_empty() {
-        let key = key_of(&body).unwrap_or_default();
-        return Record { partition, offset, time, key, headers: Headers::default(), body };
+/// Where the records of a topic carry their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyIn {
+    /// In the body, as every event does. A header that a foreign writer sets says nothing: order is kept by the body.
+    Body,
+    /// In a header: the bus's own topics have entries whose bodies give none.
+    Header,
+}
+
+impl KeyIn {
+    pub(crate) fn of(topic: &TopicName) -> Self {
+        if topic.is_own() { Self::Header } else { Self::Body }
     }
-    let carried = header(block, KEY).and_then(|key| URL_SAFE_NO_PAD.decode(key).ok());
-    let key = carried.map_or_else(|| key_of(&body).unwrap_or_default(), Bytes::from);
-    Record { partition, offset, time, key, headers: user_headers(block), body }
+
+    fn read(self, block: &[u8], body: &Bytes) -> Bytes {
+        let carried = match self {
+            Self::Body => None,
+            Self::Header => header(block, KEY).and_then(|key| URL_SAFE_NO_PAD.decode(key).ok()),
+        };
+        // A body that cannot be decoded has no key.
+        carried.map_or_else(|| key_of(body).unwrap_or_default(), Bytes::from)
+    }
+}
+
+/// A record made of what the server stored.
+pub(crate) fn record(place: &Place, offset: Offset, time: Timestamp, block: &[u8], body: Bytes) -> Record {
+    let key = place.key_in.read(block, &body);
+    Record { partition: place.partition, offset, time, key, headers: user_headers(block), body }
 }
 
 /// The headers that a user set, in order: the server's own and ours begin with `Nats-`.
@@ -70,8 +87,8 @@ fn header_lines(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 impl StoredMessage {
-    pub(crate) fn into_record(self, partition: Partition) -> Record {
-        record(partition, Offset(self.seq), self.time, &self.hdrs, self.data)
+    pub(crate) fn into_record(self, place: &Place) -> Record {
+        record(place, Offset(self.seq), self.time, &self.hdrs, self.data)
     }
 }
 
@@ -88,7 +105,7 @@ pub(crate) async fn read(admin: &Admin, link: &mut Link, place: &Place, request:
         let got = fetch(link, place, &mut found).await?;
         if got == 0 || found.next_offset() == from {
             let Some(next) = admin.first_from(&place.stream, &place.subject, from.0).await? else { break };
-            found.take(next.into_record(place.partition));
+            found.take(next.into_record(place));
         }
     }
     Ok(found.records)
@@ -135,12 +152,12 @@ async fn fetch(link: &mut Link, place: &Place, piece: &mut Piece<'_>) -> Result<
     link.subscribe(&inbox, SUBSCRIPTION);
     let subject = format!("$JS.API.DIRECT.GET.{}", place.stream);
     link.publish(subject.as_bytes(), inbox.as_bytes(), b"", question.to_string().as_bytes());
-    let got = collect(link, &inbox, place.partition, piece).await;
+    let got = collect(link, &inbox, place, piece).await;
     link.unsubscribe(SUBSCRIPTION);
     got
 }
 
-async fn collect(link: &mut Link, inbox: &str, partition: Partition, piece: &mut Piece<'_>) -> Result<usize> {
+async fn collect(link: &mut Link, inbox: &str, place: &Place, piece: &mut Piece<'_>) -> Result<usize> {
     let mut got = 0;
     loop {
         while let Some(heard) = link.next()? {
@@ -153,7 +170,7 @@ async fn collect(link: &mut Link, inbox: &str, partition: Partition, piece: &mut
                 return Ok(got);
             }
             got += 1;
-            piece.take(direct(partition, &message)?);
+            piece.take(direct(place, &message)?);
         }
         let broken = |error: std::io::Error| unreachable("the connection broke").because(error);
         match timeout_at(Instant::now() + SILENCE_MAX, link.drive()).await {
@@ -164,14 +181,14 @@ async fn collect(link: &mut Link, inbox: &str, partition: Partition, piece: &mut
 }
 
 /// The record in an answer of a direct get.
-fn direct(partition: Partition, message: &Message<'_>) -> Result<Record> {
+fn direct(place: &Place, message: &Message<'_>) -> Result<Record> {
     let text = |name| {
         let value = header(message.headers, name).and_then(|value| std::str::from_utf8(value).ok());
         value.ok_or_else(|| protocol(format!("a stored message without {name}")))
     };
     let offset = text("Nats-Sequence")?.parse().map_err(|_| protocol("a sequence that is no number"))?;
     let time = text("Nats-Time-Stamp")?.parse().map_err(|_| protocol("a time stamp that is none"))?;
-    Ok(record(partition, Offset(offset), time, message.headers, Bytes::copy_from_slice(message.body)))
+    Ok(record(place, Offset(offset), time, message.headers, Bytes::copy_from_slice(message.body)))
 }
 
 /// The first offset whose record was stored at or after this time, or the end.
@@ -199,6 +216,23 @@ pub(crate) fn at(topic: &TopicName, partition: Partition) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_header_counts_in_the_buss_own_topics_alone() {
+        let block = b"NATS/1.0\r\nNats-Busline-Key: b3RoZXI\r\n\r\n";
+        let body = || Bytes::from_static(br#"{"specversion":"1.0","id":"1","source":"/s","type":"T","subject":"own"}"#);
+        let key = |topic: &str| {
+            let place = Place {
+                stream: "s".into(),
+                subject: "s.0".into(),
+                partition: Partition(0),
+                key_in: KeyIn::of(&TopicName::stored(topic).expect("legal")),
+            };
+            record(&place, Offset(1), Timestamp::UNIX_EPOCH, block, body()).key
+        };
+        assert_eq!(key("orders"), "own");
+        assert_eq!(key("__parked.orders..billing"), "other");
+    }
 
     #[test]
     fn headers_keep_their_order_and_lose_the_servers() {

@@ -23,20 +23,25 @@ mod fast;
 mod ground;
 mod heads;
 mod key_hash;
+mod line;
 mod log;
 mod pending;
 mod pipelined;
+mod rec;
 mod run;
 mod session;
 mod tail;
 mod task;
+mod work;
 
 use door::Door;
 use fast::Fast;
 use ground::Ground;
+use line::Line;
 use pipelined::Pipelined;
 use task::Task;
 pub(crate) use task::Tasks;
+use work::Work;
 
 /// Most records of one atomic batch, a limit of the server.
 pub(crate) const ATOMIC_RECORDS_MAX: usize = 1_000;
@@ -92,12 +97,13 @@ async fn open_on(
     let ground = Arc::new(Ground::new(request.topic, admin.clone(), Arc::clone(dialer), durability));
     let link = Arc::clone(&ground).dial().await?;
     let door = Arc::new(Door::default());
+    let line = Line::new(Arc::clone(&ground), Arc::clone(&door), link);
     let work: BoxFuture<'static, ()> = if fast {
-        let runs = streams.iter().map(|stream| (stream.state.last_seq, stream.config.num_replicas)).collect();
-        Box::pin(Fast::new(Arc::clone(&ground), Arc::clone(&door), link, runs, BATCHES_IN_FLIGHT_MAX).run())
+        let streams = streams.iter().map(|stream| (stream.state.last_seq, stream.config.num_replicas));
+        Box::pin(Work::new(line, Fast::new(streams, BATCHES_IN_FLIGHT_MAX)).run())
     } else {
         let floors = streams.iter().map(|stream| stream.state.last_seq).collect();
-        Box::pin(Pipelined::new(Arc::clone(&ground), Arc::clone(&door), link, floors).run())
+        Box::pin(Work::new(line, Pipelined::new(floors)).run())
     };
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
     let task = Task::start(&runtime, door, work);

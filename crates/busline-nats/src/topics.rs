@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::admin::Admin;
 use crate::error::{code, from_api};
 use crate::names;
+use crate::records::KeyIn;
 
 /// Window in which the server knows a message id again: longer than any resend takes that relies on it.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(30);
@@ -287,6 +288,7 @@ pub(crate) struct Place {
     pub(crate) stream: String,
     pub(crate) subject: String,
     pub(crate) partition: Partition,
+    pub(crate) key_in: KeyIn,
 }
 
 impl Place {
@@ -301,7 +303,12 @@ impl Place {
     }
 
     pub(crate) fn of(info: &TopicInfo, partition: Partition) -> Self {
-        Self { stream: names::stream_of(info, partition), subject: names::subject(&info.name, partition), partition }
+        Self {
+            stream: names::stream_of(info, partition),
+            subject: names::subject(&info.name, partition),
+            partition,
+            key_in: KeyIn::of(&info.name),
+        }
     }
 
     /// What the partition holds, as its leader says.

@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Ack, Batch, Error, ErrorKind, Partition, Result};
+use busline_core::{Ack, Batch, Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::ground::Ground;
 use super::heads::Heads;
+use super::rec::Copied;
 use crate::error::{Refusal, code, refusal, refused};
 use crate::link::{Link, push_number};
+use crate::records::KeyIn;
 use crate::topics::DUPLICATE_WINDOW;
 
 /// Age up to which a copy is surely known to the server by its id.
@@ -42,13 +44,6 @@ pub(crate) struct Atomic {
 enum Records {
     Batch(Batch),
     Copies(Vec<Copied>),
-}
-
-struct Copied {
-    partition: Partition,
-    key: Vec<u8>,
-    headers: Vec<u8>,
-    body: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,13 +126,7 @@ impl Atomic {
     /// Takes the batch out to be reported; copies stay, for it is still to be settled at the server.
     pub(crate) fn take_batch(&mut self) -> Option<Batch> {
         let Records::Batch(batch) = &self.records else { return None };
-        let copied = batch.records().map(|record| Copied {
-            partition: record.partition,
-            key: record.key.to_vec(),
-            headers: record.header_block.to_vec(),
-            body: record.body.to_vec(),
-        });
-        let copies = Records::Copies(copied.collect());
+        let copies = Records::Copies(batch.records().map(|record| Copied::of(&record)).collect());
         match std::mem::replace(&mut self.records, copies) {
             Records::Batch(batch) => Some(batch),
             Records::Copies(_) => None,
@@ -164,15 +153,9 @@ impl Atomic {
         if index == 0 || last {
             self.attempt += u64::from(index == 0);
         }
-        let (partition, key, headers, body) = match &self.records {
-            Records::Batch(batch) => {
-                let record = batch.record(index);
-                (record.partition, record.key, record.header_block, record.body)
-            }
-            Records::Copies(copies) => {
-                let copy = &copies[index];
-                (copy.partition, &copy.key[..], &copy.headers[..], &copy.body[..])
-            }
+        let record = match &self.records {
+            Records::Batch(batch) => batch.record(index),
+            Records::Copies(copies) => copies[index].as_record(),
         };
         let token = self.first + self.attempt;
         let heads = self.heads.begin();
@@ -187,16 +170,16 @@ impl Atomic {
         if index == 0 {
             heads.message_id(&self.ground.incarnation, self.first);
         }
-        if self.ground.carries_keys {
-            heads.key(key);
+        if self.ground.key_in == KeyIn::Header {
+            heads.key(record.key);
         }
-        let block = heads.stored(headers).end();
+        let block = heads.stored(record.header_block).end();
         let mut reply = Vec::new();
         if last || alone {
             reply.extend_from_slice(self.ground.inbox.as_bytes());
             push_number(&mut reply, token);
         }
-        link.publish(&self.ground.subjects[partition.0 as usize], &reply, block, body);
+        link.publish(&self.ground.subjects[record.partition.0 as usize], &reply, block, record.body);
     }
 
     /// The connection is gone: all of it is to be sent again, under a batch id of its own.

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 use super::ground::Ground;
 use super::heads::Heads;
 use super::key_hash::KeyHash;
-use super::log::{Copied, Rec};
-use super::pending::Pending;
+use super::pending::{Pending, forgotten};
+use super::rec::Rec;
 use crate::admin::StoredMessage;
 use crate::link::{Link, push_number};
 use busline_core::{Partition, Result};
@@ -120,12 +120,7 @@ impl Wire<'_> {
     /// # Errors
     /// `TooLarge/Record`: nothing was sent.
     pub(crate) fn record(&mut self, scratch: &mut Scratch, rec: &Rec, place: Place, guard: Guard) -> Result<u64> {
-        let record = self.pending.batch(rec.batch).map(|batch| batch.record(rec.index as usize));
-        let (headers, body) = match (&rec.copy, &record) {
-            (Some(copy), _) => (&copy.headers[..], &copy.body[..]),
-            (None, Some(record)) => (record.header_block, record.body),
-            (None, None) => (&[][..], &[][..]),
-        };
+        let record = rec.bytes(self.pending).ok_or_else(forgotten)?;
         let heads = scratch.heads.begin();
         match guard {
             Guard::None => {}
@@ -134,14 +129,10 @@ impl Wire<'_> {
                 heads.message_id(&self.ground.incarnation, number).number("Nats-Expected-Last-Subject-Sequence", last);
             }
         }
-        let block = heads.stored(headers).end();
-        let (bytes, max) = (block.len() + body.len(), self.link.info().max_payload);
-        if bytes > max {
-            return Err(self.ground.too_large(bytes, max));
-        }
+        let block = heads.stored(record.header_block).end();
         write_reply(&mut scratch.reply, self.ground, place);
-        self.link.publish(&self.ground.subjects[rec.partition.0 as usize], &scratch.reply, block, body);
-        Ok(record_hash(self.hash, rec.partition, body))
+        self.ground.publish(self.link, rec.partition, &scratch.reply, block, record.body)?;
+        Ok(record_hash(self.hash, rec.partition, record.body))
     }
 
     /// Sends a message that is not stored.
@@ -175,15 +166,4 @@ fn record_hash(hash: KeyHash, partition: Partition, body: &[u8]) -> u64 {
 pub(crate) fn stored_hash(hash: KeyHash, message: &StoredMessage) -> u64 {
     let partition = message.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
     record_hash(hash, Partition(partition.unwrap_or(u32::MAX)), &message.data)
-}
-
-impl Rec {
-    /// Takes a copy of the record's bytes, because its batch is about to go.
-    pub(crate) fn adopt(&mut self, pending: &Pending) {
-        if let (None, Some(batch)) = (&self.copy, pending.batch(self.batch)) {
-            let record = batch.record(self.index as usize);
-            let copy = Copied { headers: record.header_block.to_vec(), body: record.body.to_vec() };
-            self.copy = Some(Box::new(copy));
-        }
-    }
 }

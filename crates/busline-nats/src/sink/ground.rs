@@ -6,7 +6,8 @@ use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result,
 
 use crate::admin::Admin;
 use crate::dialer::Dialer;
-use crate::link::Link;
+use crate::link::{Link, parse_number};
+use crate::records::KeyIn;
 use crate::{names, topics};
 
 /// The topic, the ways to its server, and who this sink is.
@@ -16,8 +17,7 @@ pub(crate) struct Ground {
     pub(crate) admin: Admin,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) durability: Durability,
-    /// Whether a record's key does not stand in its body: so it is in the bus's own topics.
-    pub(crate) carries_keys: bool,
+    pub(crate) key_in: KeyIn,
     /// The subject of each partition.
     pub(crate) subjects: Vec<Vec<u8>>,
     /// The names of the streams; partition p is in stream p mod their number.
@@ -40,7 +40,7 @@ impl Ground {
             streams: (0..streams).map(|number| names::stream(&topic.name, streams, number)).collect(),
             incarnation: format!("{:016x}", rand::random::<u64>()),
             inbox: format!("_INBOX.{:016x}{:08x}.", rand::random::<u64>(), rand::random::<u32>()),
-            carries_keys: topic.name.is_own(),
+            key_in: KeyIn::of(&topic.name),
             topic,
             admin,
             dialer,
@@ -58,6 +58,36 @@ impl Ground {
     /// The number of the stream that carries a partition.
     pub(crate) fn stream_number(&self, partition: Partition) -> usize {
         partition.0 as usize % self.streams.len()
+    }
+
+    /// The number that an answer's subject names: `<inbox><incarnation>-<number>.…` of a fast batch, else
+    /// `<inbox><number>`.
+    pub(crate) fn number_in(&self, subject: &[u8]) -> Option<u64> {
+        let rest = subject.strip_prefix(self.inbox.as_bytes())?;
+        parse_number(match memchr::memchr(b'.', rest) {
+            None => rest,
+            Some(dot) => rest[..dot].strip_prefix(self.incarnation.as_bytes())?.strip_prefix(b"-")?,
+        })
+    }
+
+    /// Adds a message to a partition's stream to what the link sends.
+    ///
+    /// # Errors
+    /// `TooLarge/Record`: nothing was added.
+    pub(crate) fn publish(
+        &self,
+        link: &mut Link,
+        partition: Partition,
+        reply: &[u8],
+        block: &[u8],
+        body: &[u8],
+    ) -> Result<()> {
+        let (bytes, max) = (block.len() + body.len(), link.info().max_payload);
+        if bytes > max {
+            return Err(self.too_large(bytes, max));
+        }
+        link.publish(&self.subjects[partition.0 as usize], reply, block, body);
+        Ok(())
     }
 
     pub(crate) fn ack(&self, partition: Partition, offset: Option<u64>) -> Ack {
@@ -90,7 +120,7 @@ impl Ground {
             .at("publish", &self.topic.name)
     }
 
-    pub(crate) fn too_large(&self, bytes: usize, max: usize) -> Error {
+    fn too_large(&self, bytes: usize, max: usize) -> Error {
         Error::new(ErrorKind::TooLarge, "Record")
             .cause(format!("a message of {bytes} bytes where the server takes {max}"))
             .next("publish smaller envelopes, or raise the server's max_payload")

@@ -78,12 +78,8 @@ impl Heads {
 
 #[cfg(test)]
 mod tests {
-    use busline_core::{Offset, Partition};
-    use bytes::Bytes;
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::records::{record, user_headers};
+    use crate::records::{header, user_headers};
 
     #[test]
     fn a_block_holds_our_headers_and_the_users_in_order() {
@@ -107,9 +103,9 @@ mod tests {
         for key in [&b""[..], b"order-1", b"\r\n\xff: "] {
             let mut heads = Heads::default();
             let block = heads.begin().key(key).end();
-            let record = record(Partition(0), Offset(1), Timestamp::UNIX_EPOCH, block, Bytes::new());
-            assert_eq!(record.key, key);
-            assert!(record.headers.is_empty());
+            let carried = header(block, KEY).expect("there");
+            assert_eq!(URL_SAFE_NO_PAD.decode(carried).expect("base 64"), key);
+            assert!(user_headers(block).is_empty());
         }
     }
 }

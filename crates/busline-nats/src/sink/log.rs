@@ -6,27 +6,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use busline_core::Partition;
-
+use super::rec::Rec;
 use super::tail::Tail;
-
-/// A record on its way.
-#[derive(Debug)]
-pub(crate) struct Rec {
-    pub(crate) batch: u64,
-    pub(crate) index: u32,
-    pub(crate) partition: Partition,
-    pub(crate) key: u64,
-    /// Its bytes, once its batch was reported and is gone.
-    pub(crate) copy: Option<Box<Copied>>,
-}
-
-/// The bytes of a record that is still to be settled at the server.
-#[derive(Debug)]
-pub(crate) struct Copied {
-    pub(crate) headers: Vec<u8>,
-    pub(crate) body: Vec<u8>,
-}
 
 /// Records of one stream.
 #[derive(Debug)]
@@ -233,6 +214,8 @@ pub(crate) struct Found {
 
 #[cfg(test)]
 mod tests {
+    use busline_core::Partition;
+
     use super::*;
     use crate::admin::StoredMessage;
 

@@ -113,6 +113,6 @@ impl Pending {
 }
 
 /// What stands where an outcome is not known; it never leaves, since only complete batches are settled.
-fn forgotten() -> Error {
+pub(crate) fn forgotten() -> Error {
     Error::new(ErrorKind::Internal, "OutcomeForgotten").next("report this").indeterminate()
 }

@@ -15,14 +15,12 @@ use super::answer::Answer;
 use super::course::{Course, FLOW, Guard, Op, Phase, Place, Scratch, Wire, stored_hash};
 use super::ground::Ground;
 use super::key_hash::KeyHash;
-use super::log::{Log, Rec};
-use super::session::poll_in;
+use super::log::Log;
+use super::rec::Rec;
+use super::session::{is_long, poll_in};
 use super::tail::{self, Tail};
 use crate::error::{ApiError, Refusal, code, refusal, refused};
 use crate::topics::stream_info;
-
-/// Longest wait for an answer before the connection counts as broken.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Silence after which the last ack is asked for again.
 const PING: Duration = Duration::from_secs(2);
@@ -105,11 +103,6 @@ pub(crate) enum Asked {
     Hold,
     HoldAndCheck,
     Trouble(Error),
-}
-
-/// Whether an answer is missing for too long.
-pub(crate) fn is_long(since: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(since) > ANSWER_MAX
 }
 
 impl Run {

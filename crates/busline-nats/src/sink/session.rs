@@ -24,6 +24,9 @@ const TICK_IDLE: Duration = Duration::from_secs(1);
 /// How often the topic's identity is checked while there is something to send.
 const IDENTITY: Duration = Duration::from_secs(1);
 
+/// Longest wait for an answer before the connection counts as broken.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(5);
+
 pub(crate) struct Session {
     pub(crate) ground: Arc<Ground>,
     pub(crate) door: Arc<Door>,
@@ -149,6 +152,12 @@ impl Session {
         }
     }
 
+    /// The same, and asks whether the topic is still there.
+    pub(crate) fn hold_and_check(&mut self) {
+        self.hold();
+        self.check_topic();
+    }
+
     /// Gives the connection up with everything in its buffers, and opens another one.
     pub(crate) fn lose_link(&mut self, error: Error) {
         tracing::debug!("a sink of {} lost its connection: {error}", self.ground.topic.name);
@@ -222,6 +231,11 @@ impl Session {
     }
 }
 
+/// Whether an answer is missing for too long.
+pub(crate) fn is_long(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) > ANSWER_MAX
+}
+
 async fn drive(link: &mut Option<Link>) -> std::io::Result<()> {
     match link {
         Some(link) => link.drive().await,
@@ -230,7 +244,7 @@ async fn drive(link: &mut Option<Link>) -> std::io::Result<()> {
 }
 
 /// Awaits a future that may not be there.
-pub(crate) async fn poll_option<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+async fn poll_option<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     std::future::poll_fn(|cx| poll_in(future, cx)).await
 }
 
