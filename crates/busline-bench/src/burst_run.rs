@@ -108,7 +108,7 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
 }
 
 async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory, first: ReadFirst) -> Result<Open> {
-    let bus = busline::connect(&stage.url).await?;
+    let bus = stage.bus().await?;
     let publishers = Publishers::open(&bus, &stage.topics, workload.window_envelopes).await?;
     let (cpu, counted) = (cpu_time(), allocations::count());
     let burst = publishers.burst(workload, &Start::new(workload.senders)).await?;
@@ -207,7 +207,7 @@ fn clear(stage: &Stage) -> Result<()> {
         return Ok(());
     }
     runtime()?.block_on(async {
-        let bus = busline::connect(&stage.url).await?;
+        let bus = stage.bus().await?;
         for topic in bus.driver().topics().await? {
             if stage.owns(topic.name.as_str()) {
                 bus.driver().delete_topic(&topic.name).await?;

@@ -19,6 +19,7 @@ mod allocations;
 mod arrivals;
 mod burst_run;
 mod compare;
+mod connect;
 mod consuming;
 mod contender;
 mod dump;
@@ -43,6 +44,7 @@ mod workload;
 
 pub use allocations::CountingAllocator;
 pub use compare::{Figure, Summary};
+pub use connect::{ByUrl, Connect};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
 pub use report::{Bar, write_table};
@@ -50,7 +52,7 @@ pub use report::{Bar, write_table};
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;
 pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
-pub use run::{Progress, Quiet, run};
+pub use run::{Progress, Quiet, run, run_on};
 #[cfg(feature = "sqlite")]
 pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
 pub use targets::{Bound, Target, Verdict};

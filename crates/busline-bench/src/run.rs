@@ -1,11 +1,13 @@
 //! The benchmark from request to report: each run of the bus with its twins directly behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;
+use crate::connect::{ByUrl, Connect};
 use crate::consuming::concurrency_of;
 use crate::contender::{Contender, contenders, turn};
 use crate::measure::{Load, Machine};
@@ -57,8 +59,16 @@ impl Progress for Quiet {
 /// A request that contradicts itself; a bus that cannot be opened; results that cannot be written. A run that lost
 /// something is no error: see [`BenchReport::is_sound`].
 pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchReport> {
+    run_on(request, &(Arc::new(ByUrl) as Arc<dyn Connect>), progress)
+}
+
+/// The same, on buses that `connect` opens: to measure what stands in front of a driver, and to see a broken one refused.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut dyn Progress) -> Result<BenchReport> {
     request.validate()?;
-    let buses = contenders(&request.buses)?;
+    let buses = contenders(&request.buses, connect)?;
     let load = Load::now()?;
     let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {

@@ -113,7 +113,12 @@ async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> R
     let into_file = request.json.is_some();
     let report = cancellable(move |bar| busline_bench::run(&request, bar), stop).await?;
     print(&report, into_file, output)?;
-    Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
+    Ok(ended(&report))
+}
+
+/// A bus that lost, doubled or reordered anything fails the program.
+fn ended(report: &BenchReport) -> Ended {
+    if report.is_sound() { Ended::Done } else { Ended::SomeFailed }
 }
 
 /// Runs it with a bar on the terminal; Ctrl-C ends it after its present run.
@@ -155,4 +160,24 @@ fn print(report: &BenchReport, into_file: bool, output: &mut Output) -> Result<(
     let mut table = Vec::new();
     write_table(report, &mut table).map_err(|error| failed(&error))?;
     output.raw(&table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_lost_something_fails_the_program() {
+        let request = BenchRequest {
+            buses: vec!["memory:".into()],
+            levels: vec![Level::Low],
+            modes: vec![Mode::Async],
+            runs: 1,
+            ..BenchRequest::default()
+        };
+        let mut report = busline_bench::run(&request, &mut busline_bench::Quiet).expect("it runs");
+        assert!(matches!(ended(&report), Ended::Done));
+        report.results[0].lost = 1;
+        assert!(matches!(ended(&report), Ended::SomeFailed));
+    }
 }
