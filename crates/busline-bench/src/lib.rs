@@ -11,12 +11,15 @@
 //!             │         └──────→ dump            what stands in the store
 //!             ├───────→ twin                     the raw client in one loop
 //!             └─ result ─→ compare ─→ targets, warnings ─→ report
-//!                   └────→ side_by_side ─→ verdict ──────────┘
+//!                   ├────→ side_by_side ─→ verdict ──────────┤
+//!                   └────→ baseline: what got worse ─────────┘
 //! ```
 //! It is no load generator for a service: every level is one burst from one process.
 
 mod allocations;
 mod arrivals;
+mod baseline;
+mod buckets;
 mod burst_run;
 mod compare;
 mod connect;
@@ -34,6 +37,7 @@ mod run;
 #[cfg(feature = "sqlite")]
 mod scenario;
 mod side_by_side;
+mod statistics;
 mod targets;
 mod twin;
 #[cfg(feature = "sqlite")]
@@ -43,6 +47,8 @@ mod warnings;
 mod workload;
 
 pub use allocations::CountingAllocator;
+pub use baseline::{BaselineReport, Change, Trend};
+pub use buckets::Buckets;
 pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};
 pub use latency::Percentiles;
@@ -51,7 +57,7 @@ pub use report::{Bar, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;
-pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
+pub use result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run, run_on};
 #[cfg(feature = "sqlite")]
 pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};

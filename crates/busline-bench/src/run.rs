@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::baseline::{self, BaselineReport, Earlier};
 use crate::burst_run::{Measured, ReadFirst, Reading, measure};
 use crate::compare::summarize;
 use crate::connect::{ByUrl, Connect};
@@ -14,7 +15,7 @@ use crate::measure::{Load, Machine};
 use crate::place::Place;
 use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
-use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
 use crate::warnings;
 use crate::workload::{Level, Mode, Workload};
@@ -68,6 +69,7 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
 /// Those of [`run`].
 pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut dyn Progress) -> Result<BenchReport> {
     request.validate()?;
+    let earlier = request.baseline.as_deref().map(Earlier::read).transpose()?;
     let buses = contenders(&request.buses, connect)?;
     let load = Load::now()?;
     let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
@@ -78,6 +80,7 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
         summaries: Vec::new(),
         targets: Vec::new(),
         warnings: Vec::new(),
+        baseline: None,
     };
     let pairs: Vec<(Level, Mode)> =
         request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
@@ -96,6 +99,7 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
                 progress.step(&format!("{level} {mode} {}: run {run} of {}", bus.label, request.runs));
                 report.results.push(run_once(bus, &workload, run)?);
                 conclude(&mut report, load.others_since()?);
+                report.baseline = earlier.as_ref().map(|earlier| beside(earlier, &report, request));
                 write(request, &report)?;
             }
         }
@@ -131,6 +135,10 @@ fn conclude(report: &mut BenchReport, others: f64) {
     report.targets = targets::judge(&report.summaries);
     report.warnings = warnings::of(&report.machine, &report.summaries, others);
     report.warnings.extend(warnings::of_durability(&report.results));
+}
+
+fn beside(earlier: &Earlier, report: &BenchReport, request: &BenchRequest) -> BaselineReport {
+    baseline::compare(earlier, &report.machine, &report.results, request.tolerance_percent)
 }
 
 /// The twins of one run.
@@ -262,6 +270,14 @@ fn micros_each(time: Duration, count: u64) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }
 
+fn histograms_of(measured: &Measured) -> Histograms {
+    Histograms {
+        publish_to_ack_ns: measured.burst.from_start.buckets(),
+        call_to_ack_ns: measured.burst.from_call.buckets(),
+        publish_to_handler_ns: measured.reading.followed.to_handler.buckets(),
+    }
+}
+
 fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
     let (burst, verdict) = (&measured.burst, &measured.verdict);
     let sound = measured.is_sound(workload);
@@ -279,7 +295,7 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         bus: measured.backend.clone(),
         level: workload.level,
         mode: workload.mode,
-        strategy: "fast",
+        strategy: "fast".into(),
         run,
         envelopes: workload.envelopes,
         payload_bytes: workload.payload().bytes().len(),
@@ -314,6 +330,7 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         allocations_per_publish: measured.allocations_per_publish.filter(|_| sound),
         others_cpu_percent: 0.0,
         transactions: measured.transactions.as_ref().map(|sizes| sizes.len() as u64),
+        histograms: if sound { histograms_of(measured) } else { Histograms::default() },
         twin: twins.map(|Twins { encoding, premade }| TwinResult {
             envelopes: encoding.envelopes,
             acked_per_s: encoding.per_second,

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use busline::{Envelope, Payload, RawJson};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much is published in one burst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// 500 envelopes.
@@ -60,7 +60,7 @@ impl Level {
 }
 
 /// How each envelope is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// `publish`: the next one goes as soon as this one is accepted.

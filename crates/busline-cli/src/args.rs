@@ -157,12 +157,18 @@ pub(crate) struct Bench {
         value_name = "WORKLOAD",
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
-        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "file"]
+        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "baseline", "file"]
     )]
     pub(crate) workload: Vec<String>,
     /// What the workload wake starts
     #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
     pub(crate) publish_process: Vec<String>,
+    /// Results of an earlier --json to compare with; exit status 1 if a figure got worse
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<std::path::PathBuf>,
+    /// With --baseline: change of a figure that is no regression, in percent, 0 to 1000
+    #[arg(long, value_name = "PERCENT", default_value_t = 15, requires = "baseline")]
+    pub(crate) tolerance: u32,
     /// File for the report as Markdown; the table still goes to stdout [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<std::path::PathBuf>,
@@ -179,6 +185,7 @@ Examples:
   busline bench
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
+  busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
   busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
 
@@ -190,7 +197,12 @@ printed only after a dump of the store has shown every envelope, and handlers go
 exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the bounded reads of its driver.
 
 --bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on topics with a random
-suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.";
+suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.
+
+--baseline compares each figure's ratio to its native twin with that of an earlier --json, by Welch's test on the
+logarithms of the runs: so the speed of the machine cancels out, and at most 1 in 100 comparisons of a bus with itself
+raises an alarm. Both sides need at least 3 runs of a load. A figure that got worse beyond --tolerance is named first,
+and the exit status is 1. docs/bench-json.md describes the file.";
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:

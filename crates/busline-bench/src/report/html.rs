@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::against;
 use super::numbers::grouped;
 use super::plot::{Bar, Group, Line, bars, escaped, lines};
 use super::tables::{self, Table};
@@ -23,6 +24,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     page += &soundness(report);
     let _ = writeln!(page, "<p>{}</p>", escaped(&tables::machine(&report.machine)));
     page += &table(&tables::settings(report));
+    page += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     page += &list("Verdict", &verdict::sentences(report));
     page += &list("Warnings", &report.warnings);
     page += &list("Twins", &tables::twins(&report.summaries));

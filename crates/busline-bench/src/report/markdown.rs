@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::against;
 use super::numbers::grouped;
 use super::tables::{self, Table};
 use super::wrong::what_is_wrong;
@@ -14,6 +15,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &soundness(report);
     let _ = writeln!(text, "\nMachine: {}.", tables::machine(&report.machine));
     text += &table(&tables::settings(report));
+    text += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
     text += &list("Twins", &tables::twins(&report.summaries));

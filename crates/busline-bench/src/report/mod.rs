@@ -1,5 +1,6 @@
 //! How results leave the program.
 
+mod against;
 mod bar;
 pub(crate) mod html;
 pub(crate) mod json;

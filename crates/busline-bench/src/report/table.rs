@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::against;
 use super::numbers::{self, grouped, hundredths, mebibytes, median};
 use super::tables::twin_note;
 use super::wrong::what_is_wrong;
@@ -16,6 +17,7 @@ use crate::verdict;
 /// Those of `out`.
 pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     soundness(report, out)?;
+    against_baseline(report, out)?;
     if report.results.is_empty() {
         writeln!(out, "nothing was measured")?;
     }
@@ -109,6 +111,12 @@ fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// What got worse, in front of all figures.
+fn against_baseline(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    let sentences = report.baseline.as_ref().map_or_else(Vec::new, against::sentences);
+    sentences.iter().try_for_each(|sentence| folded(out, "baseline: ", sentence))
 }
 
 fn settings(report: &BenchReport, bus: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -1,17 +1,15 @@
 //! Buses whose stores or deliveries break one envelope in a thousand; everything else goes straight through.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use busline::{
-    Bounds, BoxFuture, Bus, Capabilities, Commit, Driver, Error, GroupName, Lag, Member, MemoryDriver, Offset,
-    Partition, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceEvent, SourceRequest, TopicInfo,
-    TopicName, TopicSpec,
+    BoxFuture, Bus, Commit, Driver, Error, MemoryDriver, Offset, Partition, Record, Result, Sink, Source, SourceEvent,
 };
 use busline_bench::Connect;
 use tokio::time::Instant;
 
 use super::fault::{Breaker, Fault};
+use super::wrapped::{Wrap, WrappedDriver};
 
 /// Where envelopes are broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +32,8 @@ impl Connect for BrokenBuses {
         Box::pin(async {
             let at = |place| Arc::new(Spot::new(self.fault.filter(|_| self.place == place)));
             let inner: Arc<dyn Driver> = Arc::new(MemoryDriver::new());
-            let driver = BrokenDriver { inner, store: at(Place::Store), delivery: at(Place::Delivery) };
+            let wrap = Breaking { store: at(Place::Store), delivery: at(Place::Delivery) };
+            let driver = WrappedDriver { inner, wrap };
             Ok(Bus::new(Arc::new(driver)))
         })
     }
@@ -56,118 +55,24 @@ impl Spot {
     }
 }
 
+/// Breaks what is found stored, or what is on the way to a group.
 #[derive(Debug)]
-struct BrokenDriver {
-    inner: Arc<dyn Driver>,
+struct Breaking {
     store: Arc<Spot>,
     delivery: Arc<Spot>,
 }
 
-impl Driver for BrokenDriver {
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
+impl Wrap for Breaking {
+    fn sink(&self, inner: Arc<dyn Sink>) -> Arc<dyn Sink> {
+        inner
     }
 
-    fn patience(&self) -> Duration {
-        self.inner.patience()
+    fn source(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
+        Arc::new(BrokenSource { inner, breaker: Arc::clone(&self.delivery) })
     }
 
-    fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.create_topic(name, spec)
-    }
-
-    fn update_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.update_topic(name, spec)
-    }
-
-    fn topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.topic(name)
-    }
-
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
-        self.inner.topics()
-    }
-
-    fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.inner.delete_topic(name)
-    }
-
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.trim(topic, partition, below)
-    }
-
-    fn sink(&self, request: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
-        self.inner.sink(request)
-    }
-
-    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
-        Box::pin(async {
-            let inner = self.inner.source(request).await?;
-            let source: Arc<dyn Source> = Arc::new(BrokenSource { inner, breaker: Arc::clone(&self.delivery) });
-            Ok(source)
-        })
-    }
-
-    fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
-        Box::pin(async move {
-            let mut records = self.inner.read(topic, request).await?;
-            self.store.pass(&mut records);
-            Ok(records)
-        })
-    }
-
-    fn bounds<'a>(&'a self, topic: &'a TopicName, partition: Partition) -> BoxFuture<'a, Result<Bounds>> {
-        self.inner.bounds(topic, partition)
-    }
-
-    fn offset_at<'a>(
-        &'a self,
-        topic: &'a TopicName,
-        partition: Partition,
-        time: jiff::Timestamp,
-    ) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.offset_at(topic, partition, time)
-    }
-
-    fn committed<'a>(
-        &'a self,
-        group: &'a GroupName,
-        topic: &'a TopicName,
-    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
-        self.inner.committed(group, topic)
-    }
-
-    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
-        self.inner.lag(group, topic)
-    }
-
-    fn move_committed<'a>(
-        &'a self,
-        group: &'a GroupName,
-        topic: &'a TopicName,
-        to: &'a [(Partition, Offset)],
-    ) -> BoxFuture<'a, Result<()>> {
-        self.inner.move_committed(group, topic, to)
-    }
-
-    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.inner.delete_group(group, topic)
-    }
-
-    fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
-        self.inner.groups()
-    }
-
-    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
-        self.inner.members(group, topic)
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.probe()
-    }
-
-    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-        self.inner.close(deadline)
+    fn read(&self, records: &mut Vec<Record>) {
+        self.store.pass(records);
     }
 }
 

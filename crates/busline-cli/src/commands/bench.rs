@@ -43,6 +43,8 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
+            baseline: args.baseline,
+            tolerance_percent: args.tolerance,
             markdown: args.markdown.map(free_file).transpose()?,
             html: args.html.map(free_file).transpose()?,
             senders: args.senders,
@@ -116,9 +118,9 @@ async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> R
     Ok(ended(&report))
 }
 
-/// A bus that lost, doubled or reordered anything fails the program.
+/// A bus that lost, doubled or reordered anything fails the program, and so does one that got worse.
 fn ended(report: &BenchReport) -> Ended {
-    if report.is_sound() { Ended::Done } else { Ended::SomeFailed }
+    if report.is_sound() && report.is_as_good() { Ended::Done } else { Ended::SomeFailed }
 }
 
 /// Runs it with a bar on the terminal; Ctrl-C ends it after its present run.

@@ -1,0 +1,8 @@
+//! Statistics of few and noisy values: pure functions, checked against known distributions.
+
+#[cfg(test)]
+pub(crate) mod noise;
+mod student;
+mod welch;
+
+pub(crate) use welch::{Shift, shift};
