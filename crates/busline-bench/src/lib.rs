@@ -14,7 +14,9 @@
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
 //!                   └────→ baseline: what got worse ─────────┘
 //! ```
-//! It is no load generator for a service: every level is one burst from one process.
+//! An [open load](open_load) is published at a rate instead, and says which rate holds.
+//!
+//! It is no load generator for a service: every load comes from one process.
 
 mod allocations;
 mod arrivals;
@@ -28,10 +30,12 @@ mod contender;
 mod dump;
 mod latency;
 mod measure;
+mod open_load;
 mod place;
 mod publishing;
 mod report;
 mod request;
+mod request_line;
 mod result;
 mod run;
 #[cfg(feature = "sqlite")]
@@ -53,7 +57,10 @@ pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
-pub use report::{Bar, write_table};
+pub use open_load::{
+    BestRate, OpenReport, OpenRequest, Point, RateResult, Rates, Rise, Rises, open_load, open_load_on,
+};
+pub use report::{Bar, write_open_load, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;

@@ -55,7 +55,6 @@ impl Memory {
     }
 
     /// How much more is resident than then.
-    #[cfg(feature = "sqlite")]
     pub(crate) fn above(&self) -> Result<i64> {
         Ok(status_bytes("VmRSS:")? as i64 - self.before as i64)
     }

@@ -18,6 +18,15 @@ pub(crate) const SCHEMA: u32 = 1;
 pub struct BenchReport {
     /// Version of this form.
     pub schema: u32,
+    /// Version of the program.
+    #[serde(default)]
+    pub version: String,
+    /// The command that repeats it.
+    #[serde(default)]
+    pub command: String,
+    /// What the servers said of themselves, where the driver asks.
+    #[serde(default)]
+    pub servers: Vec<String>,
     /// What it was measured on.
     pub machine: Machine,
     /// One for each measured run, in their order.

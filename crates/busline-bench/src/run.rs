@@ -6,17 +6,22 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::baseline::{self, BaselineReport, Earlier};
-use crate::burst_run::{Measured, ReadFirst, Reading, measure};
+use crate::burst_run::{Measured, ReadFirst, Reading, measure, runtime};
 use crate::compare::summarize;
 use crate::connect::{ByUrl, Connect};
 use crate::consuming::concurrency_of;
-use crate::contender::{Contender, contenders, turn};
+use crate::contender::{Contender, backend_of, contenders, turn};
 use crate::measure::{Load, Machine};
 use crate::place::Place;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use crate::place::Stage;
 use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
+use crate::request_line::command;
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
+#[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
+use crate::twin::{Bodies, TwinRun};
 use crate::warnings;
 use crate::workload::{Level, Mode, Workload};
 
@@ -75,6 +80,9 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
     let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {
         schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: command(request),
+        servers: servers(&request.buses)?,
         machine: Machine::of(&folder),
         results: Vec::new(),
         summaries: Vec::new(),
@@ -107,6 +115,23 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
     progress.end();
     Ok(report)
 }
+
+/// What the servers of these buses say of themselves.
+fn servers(urls: &[String]) -> Result<Vec<String>> {
+    let mut servers = Vec::new();
+    for url in urls.iter().filter(|url| backend_of(url) == "nats") {
+        let facts = runtime()?.block_on(async {
+            let found = busline::connect_with_facts(url).await?;
+            found.bus.close(CLOSE_MAX).await?;
+            anyhow::Ok(found.facts)
+        })?;
+        servers.extend(facts.into_iter().map(|(name, text)| format!("nats: {name}: {text}")));
+    }
+    Ok(servers)
+}
+
+/// Longest wait for a bus to close.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// One run of one bus, and its twins directly behind it.
 fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult> {
@@ -154,9 +179,9 @@ struct TwinFigures {
     transaction_ms: Option<crate::latency::Percentiles>,
 }
 
-#[cfg(any(feature = "sqlite", feature = "nats"))]
+#[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 impl TwinFigures {
-    fn of(run: &crate::twin::TwinRun) -> Self {
+    fn of(run: &TwinRun) -> Self {
         Self {
             envelopes: run.envelopes,
             per_second: per_second(run.envelopes, run.stored_in),
@@ -173,7 +198,6 @@ struct ReadingTwin {
     cpu_us: f64,
 }
 
-#[cfg(feature = "sqlite")]
 fn reading_twin_of(measured: &Measured) -> Option<ReadingTwin> {
     let twin = measured.reading.twin?;
     Some(ReadingTwin {
@@ -182,39 +206,49 @@ fn reading_twin_of(measured: &Measured) -> Option<ReadingTwin> {
     })
 }
 
-#[cfg(not(feature = "sqlite"))]
-fn reading_twin_of(_measured: &Measured) -> Option<ReadingTwin> {
-    None
-}
-
 /// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with.
-#[cfg_attr(not(any(feature = "sqlite", feature = "nats")), expect(unused_variables, reason = "no twin in this build"))]
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "nats", feature = "kafka")),
+    expect(unused_variables, reason = "no twin in this build")
+)]
 fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
     if !measured.is_sound(workload) {
         return Ok(None);
+    }
+    if let Some(twin) = &measured.reading.twin {
+        anyhow::ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
     }
     match measured.backend.as_str() {
         #[cfg(feature = "sqlite")]
         "sqlite" => sqlite_twins(place, workload, measured),
         #[cfg(feature = "nats")]
-        "nats" => nats_twins(place, workload).map(Some),
+        "nats" => server_twins(place, workload, |stage, workload, bodies| {
+            Ok(runtime()?.block_on(crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies))?)
+        })
+        .map(Some),
+        #[cfg(feature = "kafka")]
+        "kafka" => server_twins(place, workload, |stage, workload, bodies| {
+            Ok(runtime()?.block_on(crate::twin::kafka::run(&stage.url, &stage.topics, workload, bodies))?)
+        })
+        .map(Some),
         _ => Ok(None),
     }
 }
 
 /// Envelopes that the twin of mode `sync` stores at most: each costs a sync or a way to a server and back, and a median
 /// needs no more.
-#[cfg(any(feature = "sqlite", feature = "nats"))]
+#[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 const SYNC_TWIN_ENVELOPES_MAX: u64 = 2_000;
 
-#[cfg(feature = "nats")]
-fn nats_twins(place: &Place, workload: &Workload) -> Result<Twins> {
-    use crate::twin::Bodies;
-
+/// The twins of a server, each on a stage of its own.
+#[cfg(any(feature = "nats", feature = "kafka"))]
+fn server_twins(
+    place: &Place,
+    workload: &Workload,
+    run: impl Fn(&Stage, &Workload, Bodies) -> Result<TwinRun>,
+) -> Result<Twins> {
     let run = |workload: &Workload, bodies| -> Result<TwinFigures> {
-        let stage = place.stage(workload.topics);
-        let publishing = crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies);
-        Ok(TwinFigures::of(&crate::burst_run::runtime()?.block_on(publishing)?))
+        Ok(TwinFigures::of(&run(&place.stage(workload.topics), workload, bodies)?))
     };
     if workload.mode == Mode::Sync {
         let first = workload.cut_to(workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX));
@@ -225,12 +259,7 @@ fn nats_twins(place: &Place, workload: &Workload) -> Result<Twins> {
 
 #[cfg(feature = "sqlite")]
 fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
-    use crate::twin::Bodies;
-
     let Some(transactions) = &measured.transactions else { return Ok(None) };
-    if let Some(twin) = &measured.reading.twin {
-        anyhow::ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
-    }
     if workload.mode == Mode::Sync {
         let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
         let first = workload.cut_to(envelopes);
@@ -245,12 +274,7 @@ fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Resu
 
 /// Runs one twin in a file of its own, and judges the file as that of the bus is judged.
 #[cfg(feature = "sqlite")]
-fn run_twin(
-    place: &Place,
-    workload: &Workload,
-    transactions: &[usize],
-    bodies: crate::twin::Bodies,
-) -> Result<TwinFigures> {
+fn run_twin(place: &Place, workload: &Workload, transactions: &[usize], bodies: Bodies) -> Result<TwinFigures> {
     let path = place.file("twin.db");
     let topics = place.stage(workload.topics).topics;
     crate::burst_run::make_topics(&format!("sqlite:{}", path.display()), &topics)?;

@@ -160,6 +160,23 @@ pub(crate) struct Bench {
         conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "baseline", "file"]
     )]
     pub(crate) workload: Vec<String>,
+    /// Publish at these rates instead of in bursts, in envelopes a second: N, N,N,N, or auto, which looks for the
+    /// highest rate that holds --slo; latencies count from the time each envelope is due
+    #[arg(
+        long,
+        value_name = "RATE",
+        conflicts_with_all = ["level", "mode", "runs", "senders", "workload", "markdown", "html", "baseline"]
+    )]
+    pub(crate) rate: Option<String>,
+    /// With --rate: how long each rate is held, such as 10s or 5m
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "10s", requires = "rate")]
+    pub(crate) duration: Duration,
+    /// With --rate: what p99 to the handler must stay below for a rate to hold, such as 50ms
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "50ms", requires = "rate")]
+    pub(crate) slo: Duration,
+    /// With --rate: hold it this long, such as 1h, and say whether memory, lag and throughput stay flat
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "rate", conflicts_with = "duration")]
+    pub(crate) soak: Option<Duration>,
     /// What the workload wake starts
     #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
     pub(crate) publish_process: Vec<String>,
@@ -185,6 +202,8 @@ Examples:
   busline bench
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
+  busline bench --rate auto --slo 20ms --duration 5s
+  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222
   busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
   busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
@@ -709,6 +728,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
     above_zero.ok_or_else(|| "use a number of seconds above 0, such as 2.5".into())
 }
 
+/// A time with its unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let each = match &text[at..] {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(SPANS.into()),
+    };
+    let seconds = text[..at].parse::<f64>().ok().filter(|count| *count > 0.0).map(|count| count * each);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| SPANS.into())
+}
+
+const SPANS: &str = "use a number above 0 and its unit: ms, s, m or h, such as 2.5s";
+
 fn bytes(text: &str) -> Result<u64, String> {
     let above_zero = text.parse().ok().filter(|bytes| *bytes > 0);
     above_zero.ok_or_else(|| format!("use a whole number of bytes from 1 to {}", u64::MAX))
@@ -768,6 +803,16 @@ mod tests {
     #[test]
     fn the_table_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, millis) in [("50ms", 50), ("2.5s", 2_500), ("2m", 120_000), ("1h", 3_600_000)] {
+            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "s", "-1s", "0s", "1d", "1 s", "1e300h"] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 
     #[track_caller]

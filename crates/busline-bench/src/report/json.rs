@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use super::replace;
-use crate::result::BenchReport;
 
 /// Writes the report; a reader sees the former one or this one, never a part.
-pub(crate) fn write(file: &Path, report: &BenchReport) -> Result<()> {
+pub(crate) fn write(file: &Path, report: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(report).context("encode the results")?;
     text.push(b'\n');
     replace(file, &text)
@@ -40,6 +40,7 @@ mod tests {
         let page = include_str!("../../../../docs/bench-json.md");
         let mut fields = std::collections::BTreeSet::new();
         names(&serde_json::to_value(sample::report_with_baseline()).expect("json"), &mut fields);
+        names(&serde_json::to_value(sample::open_load()).expect("json"), &mut fields);
         let missing: Vec<&String> = fields.iter().filter(|field| !page.contains(&format!("`{field}`"))).collect();
         assert!(missing.is_empty(), "docs/bench-json.md does not name {missing:?}");
     }

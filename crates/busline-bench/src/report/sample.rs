@@ -5,6 +5,7 @@ use crate::buckets::Buckets;
 use crate::compare::summarize;
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
+use crate::open_load::{BestRate, OpenReport, Point, RateResult, Rise, Rises};
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
 use crate::workload::{Level, Mode};
@@ -78,11 +79,7 @@ pub(crate) fn run(run: u32) -> RunResult {
             ratio_cpu: Some(1.2),
             transaction_ms: Some(percentiles),
             ratio_p50: None,
-            premade: Some(PremadeResult {
-                acked_per_s: 210_000.0,
-                ratio_acked: Some(0.95),
-                client_cpu_us: 1.8,
-            }),
+            premade: Some(PremadeResult { acked_per_s: 210_000.0, ratio_acked: Some(0.95), client_cpu_us: 1.8 }),
             consumed_per_s: Some(1_000_000.0),
             ratio_consumed: Some(0.9),
             consume_cpu_us: Some(1.0),
@@ -114,11 +111,57 @@ pub(crate) fn report_with_baseline() -> BenchReport {
     BenchReport { baseline: Some(baseline), ..report() }
 }
 
+/// An open load of two rates on one bus; the second one lost something.
+pub(crate) fn open_load() -> OpenReport {
+    let percentiles = Percentiles { p50: 0.9, p99: 4.5, p999: 6.25, max: 7.0, samples: 10_000 };
+    let rise = |per_hour| Some(Rise { per_hour, margin: 2e6, flat: per_hour < 2e6 });
+    let held = RateResult {
+        bus: "sqlite".into(),
+        durability: "synced × 1".into(),
+        offered_per_s: 1_000.0,
+        envelopes: 10_000,
+        payload_bytes: 256,
+        delivered_per_s: Some(999.5),
+        held: true,
+        due_to_call_ms: Some(percentiles),
+        due_to_ack_ms: Some(percentiles),
+        due_to_handler_ms: Some(percentiles),
+        due_to_handler_ns: buckets(),
+        cpu_us: Some(21.0),
+        stored_wrong: [0; 4],
+        delivered_wrong: [0; 3],
+        not_acked: 0,
+        series: vec![Point { at_s: 1.0, memory_bytes: 3 << 20, lag: 4, delivered_per_s: 998.0 }],
+        rises: Rises { memory_bytes: rise(1e6), lag: rise(3e6), delivered_per_s: None },
+        leaked: Leaked::default(),
+    };
+    let lost = RateResult {
+        offered_per_s: 2_000.0,
+        delivered_per_s: None,
+        held: false,
+        stored_wrong: [3, 0, 1, 0],
+        ..held.clone()
+    };
+    OpenReport {
+        schema: SCHEMA,
+        machine: machine(),
+        duration_s: 10.0,
+        slo_ms: 50.0,
+        soak: true,
+        results: vec![held, lost],
+        best: vec![BestRate { bus: "sqlite".into(), per_s: Some(1_000.0) }],
+        warnings: Vec::new(),
+    }
+}
+
 pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     let summaries = summarize(&results);
     let targets = targets::judge(&summaries);
     BenchReport {
         schema: SCHEMA,
+        version: "1.2.3".into(),
+        command: "busline bench --runs 5".into(),
+        servers: vec!["nats: server: 2.15.1".into()],
         machine: machine(),
         results,
         summaries,

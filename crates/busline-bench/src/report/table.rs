@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::against;
+use super::folded::folded;
 use super::numbers::{self, grouped, hundredths, mebibytes, median};
 use super::tables::twin_note;
 use super::wrong::what_is_wrong;
@@ -291,30 +292,11 @@ fn millis(four: Option<[f64; 4]>) -> String {
     four.map_or_else(|| format!("{:>9}", "-").repeat(4), |four| four.map(form).concat())
 }
 
-/// Columns of a line at most.
-const COLUMNS: usize = 100;
-
-/// Writes a sentence in as many lines as it takes.
-fn folded(out: &mut dyn Write, before: &str, text: &str) -> io::Result<()> {
-    let mut line = before.to_string();
-    for word in text.split(' ') {
-        let empty = line.trim().is_empty() || line == before;
-        if !empty && line.chars().count() + 1 + word.chars().count() > COLUMNS {
-            writeln!(out, "{line}")?;
-            line.clear();
-        }
-        if !line.is_empty() && !line.ends_with(' ') {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    writeln!(out, "{line}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::compare::summarize;
+    use crate::report::folded::COLUMNS;
     use crate::report::sample;
     use crate::workload::Level;
 

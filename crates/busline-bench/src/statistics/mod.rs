@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 pub(crate) mod noise;
+mod slope;
 mod student;
 mod welch;
 
+pub(crate) use slope::slope;
 pub(crate) use welch::{Shift, shift};

@@ -31,7 +31,8 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> Option<Slope> {
     let count = points.len() as f64;
     let (mean_x, mean_y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
     let width: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
-    if width <= 0.0 {
+    // All of one time, but for what rounding makes of it.
+    if width <= 1e-12 * count * mean_x * mean_x {
         return None;
     }
     let slope = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / width;

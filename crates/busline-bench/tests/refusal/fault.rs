@@ -17,7 +17,7 @@ pub(crate) enum Fault {
 const ONE_IN: u64 = 1_000;
 
 /// Last event version that may be broken: the last ones of an aggregate tell a reader that it is done.
-const LAST_VERSION: u64 = 5;
+const LAST_VERSION: u64 = 9;
 
 /// Breaks what passes by.
 #[derive(Debug)]

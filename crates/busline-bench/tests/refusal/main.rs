@@ -1,4 +1,4 @@
-//! What a benchmark refuses: a bus that breaks its promises, and one that has become slower.
+//! What a benchmark refuses: a bus that breaks its promises, one that has become slower, and a rate that does not hold.
 
 mod broken;
 mod broken_bus;
@@ -7,4 +7,5 @@ mod fault;
 mod slowed;
 #[cfg(feature = "sqlite")]
 mod slowed_bus;
+mod stalled_bus;
 mod wrapped;

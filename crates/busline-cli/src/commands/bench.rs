@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use busline::{Error, ErrorKind, Result};
 use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, write_table};
 
-use super::{Ended, workloads};
+use super::{Ended, open_load, workloads};
 use crate::args::Bench;
 use crate::interrupt::Stop;
 use crate::output::{Form, Output};
@@ -16,6 +16,8 @@ use crate::target::Target;
 pub(crate) enum Request {
     /// Levels, each run beside its twins.
     Levels(BenchRequest),
+    /// Rates that are held for a time.
+    OpenLoad(open_load::Request),
     /// Conditions to consume under.
     Workloads(workloads::Request),
     /// The other process of such a condition.
@@ -33,9 +35,13 @@ impl Request {
         if !args.workload.is_empty() {
             return Ok(Self::Workloads(workloads::Request::new(&args)?));
         }
+        let buses = [bus].into_iter().chain(further).filter_map(Target::named).collect();
+        if args.rate.is_some() {
+            return Ok(Self::OpenLoad(open_load::Request::new(args, buses)?));
+        }
         let defaults = BenchRequest::default();
         let request = BenchRequest {
-            buses: [bus].into_iter().chain(further).filter_map(Target::named).collect(),
+            buses,
             levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
             modes: chosen(&args.mode, &Mode::ALL, defaults.modes)?,
             runs: args.runs,
@@ -74,7 +80,7 @@ pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
 }
 
 /// A path where nothing stands yet, in a folder that is there: so no run is measured in vain.
-fn free_file(file: PathBuf) -> Result<PathBuf> {
+pub(super) fn free_file(file: PathBuf) -> Result<PathBuf> {
     let wrong = match file.symlink_metadata() {
         Ok(found) if found.is_symlink() => Error::new(ErrorKind::Denied, "Symlink")
             .cause("the path is a symbolic link, which may lead anywhere")
@@ -99,6 +105,7 @@ fn folder_of(file: &Path) -> &Path {
 pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
     match request {
         Request::Levels(request) => run_levels(request, output, stop).await,
+        Request::OpenLoad(request) => open_load::run(request, output, stop).await,
         Request::Workloads(request) => workloads::run(request, output, stop).await,
         Request::PublishProcess(arguments) => workloads::publish(arguments).await,
     }
