@@ -51,7 +51,7 @@ mod warnings;
 mod workload;
 
 pub use allocations::CountingAllocator;
-pub use baseline::{BaselineReport, Change, Trend};
+pub use baseline::{BaselineReport, Change, Trend, check_baseline};
 pub use buckets::Buckets;
 pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn a_command_repeats_the_request_and_shows_no_address() {
         let request = BenchRequest {
-            buses: vec!["nats://user:secret@10.0.0.1".into(), "sqlite:/home/me/x.db".into()],
+            buses: vec!["nats://user:secret@10.0.0.1".into(), "sqlite:/srv/shop.db".into()],
             levels: vec![Level::Low, Level::Surge],
             modes: vec![Mode::Async],
             runs: 5,

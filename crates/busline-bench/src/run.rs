@@ -223,12 +223,12 @@ fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<
         "sqlite" => sqlite_twins(place, workload, measured),
         #[cfg(feature = "nats")]
         "nats" => server_twins(place, workload, |stage, workload, bodies| {
-            Ok(runtime()?.block_on(crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies))?)
+            runtime()?.block_on(crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies))
         })
         .map(Some),
         #[cfg(feature = "kafka")]
         "kafka" => server_twins(place, workload, |stage, workload, bodies| {
-            Ok(runtime()?.block_on(crate::twin::kafka::run(&stage.url, &stage.topics, workload, bodies))?)
+            runtime()?.block_on(crate::twin::kafka::run(&stage.url, &stage.topics, workload, bodies))
         })
         .map(Some),
         _ => Ok(None),

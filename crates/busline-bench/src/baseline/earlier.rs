@@ -49,6 +49,14 @@ struct Versioned {
     schema: u32,
 }
 
+/// Whether this file can be a baseline of this program.
+///
+/// # Errors
+/// A file that cannot be read, is of another schema, holds no runs, or is of another kind of build.
+pub fn check_baseline(file: &Path) -> Result<()> {
+    Earlier::read(file).map(drop)
+}
+
 impl Earlier {
     /// # Errors
     /// A file that cannot be read, is of another schema, holds no runs, or is of a debug build while this one is not.

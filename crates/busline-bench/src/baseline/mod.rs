@@ -14,3 +14,4 @@ pub use change::{Change, Trend};
 pub use compare::BaselineReport;
 pub(crate) use compare::compare;
 pub(crate) use earlier::Earlier;
+pub use earlier::check_baseline;

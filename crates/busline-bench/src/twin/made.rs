@@ -10,6 +10,8 @@ use crate::workload::{Event, Workload};
 pub(super) struct Made {
     pub(super) topic: usize,
     pub(super) partition: usize,
+    /// Kafka stores it beside the body.
+    #[cfg(feature = "kafka")]
     pub(super) key: String,
     pub(super) body: Bytes,
 }
@@ -33,6 +35,12 @@ impl<'w> Maker<'w> {
         let mut body = Vec::new();
         Wire::CloudEvents.encode(&envelope, &self.sources[topic], &mut body);
         let partition = partition_of(envelope.aggregate_id.as_bytes(), self.partitions);
-        Made { topic, partition, key: envelope.aggregate_id, body: body.into() }
+        Made {
+            topic,
+            partition,
+            #[cfg(feature = "kafka")]
+            key: envelope.aggregate_id,
+            body: body.into(),
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum Request {
 impl Request {
     /// # Errors
     /// `Invalid/Range` with every value out of its range; `AlreadyExists/File`, `Denied/Symlink`, `Invalid/Path` or
-    /// `NotFound/Folder` for a path where no result file can be made.
+    /// `NotFound/Folder` for a path where no result file can be made; `Invalid/Baseline` for a file that is none.
     pub(crate) fn new(args: Bench, bus: Target, further: Vec<Target>) -> Result<Self> {
         if !args.publish_process.is_empty() {
             return Ok(Self::PublishProcess(args.publish_process));
@@ -49,7 +49,7 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
-            baseline: args.baseline,
+            baseline: args.baseline.map(baseline).transpose()?,
             tolerance_percent: args.tolerance,
             markdown: args.markdown.map(free_file).transpose()?,
             html: args.html.map(free_file).transpose()?,
@@ -77,6 +77,18 @@ pub(super) fn chosen<T: Copy + std::str::FromStr<Err = E>, E: std::fmt::Display>
 
 pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
     Error::invalid("Range").cause(error.to_string()).next("see 'busline bench --help'").at("bench", "")
+}
+
+/// An earlier benchmark that this one can be compared with: so no run is measured in vain.
+fn baseline(file: PathBuf) -> Result<PathBuf> {
+    let checked = busline_bench::check_baseline(&file);
+    checked.map_err(|error| {
+        Error::invalid("Baseline")
+            .cause(format!("{error:#}"))
+            .next("name a file that 'busline bench --json' of this version has written")
+            .at("bench", file.display())
+    })?;
+    Ok(file)
 }
 
 /// A path where nothing stands yet, in a folder that is there: so no run is measured in vain.
