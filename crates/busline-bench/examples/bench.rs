@@ -26,7 +26,7 @@ fn main() -> Result<ExitCode> {
     let request = parse(arguments.into_iter())?;
     let report = run(&request, &mut Bar::new(std::sync::Arc::default()))?;
     write_table(&report, &mut io::stdout().lock())?;
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_sound() && report.is_as_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Two publishing processes, each of them this program again.
@@ -68,6 +68,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<BenchRequest> {
             "--window" => request.window_envelopes = value.parse()?,
             "--senders" => request.senders = Some(value.parse()?),
             "--topics" => request.topics = value.parse()?,
+            "--baseline" => request.baseline = Some(value.into()),
+            "--tolerance" => request.tolerance_percent = value.parse()?,
             "--json" => request.json = Some(value.into()),
             _ => bail!("no option {name}"),
         }

@@ -39,8 +39,7 @@ pub(crate) struct Measured {
 pub(crate) struct Reading {
     pub(crate) drained: Consumed,
     pub(crate) followed: Followed,
-    /// The reading twin on the same file, where the bus is one.
-    #[cfg(feature = "sqlite")]
+    /// The reading twin on the same records, where the backend has one.
     pub(crate) twin: Option<crate::twin::TwinRead>,
 }
 
@@ -108,7 +107,7 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
 }
 
 async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory, first: ReadFirst) -> Result<Open> {
-    let bus = busline::connect(&stage.url).await?;
+    let bus = stage.bus().await?;
     let publishers = Publishers::open(&bus, &stage.topics, workload.window_envelopes).await?;
     let (cpu, counted) = (cpu_time(), allocations::count());
     let burst = publishers.burst(workload, &Start::new(workload.senders)).await?;
@@ -131,25 +130,14 @@ async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory
 }
 
 /// Reads what the burst stored, by a group and by the twin, and follows a second burst.
-#[cfg_attr(
-    not(feature = "sqlite"),
-    expect(unused_variables, reason = "only a file has a reading twin to take turns with")
-)]
 async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first: ReadFirst) -> Result<Reading> {
-    #[cfg(feature = "sqlite")]
-    let read_twin = || stage.file().map(|file| crate::twin::read(&file, &stage.topics)).transpose();
-    #[cfg(feature = "sqlite")]
-    let early = if first == ReadFirst::Twin { read_twin()? } else { None };
+    let backend = bus.driver().capabilities().backend.to_string();
+    let read_twin = || crate::twin::read(&backend, stage, workload.envelopes);
+    let early = if first == ReadFirst::Twin { read_twin().await? } else { None };
     let drained = drain(bus, &stage.topics, GROUP, workload).await?;
-    #[cfg(feature = "sqlite")]
-    let twin = if first == ReadFirst::Bus { read_twin()? } else { early };
+    let twin = if first == ReadFirst::Bus { read_twin().await? } else { early };
     let followed = follow(bus, &stage.followed_topics, workload).await?;
-    Ok(Reading {
-        drained,
-        followed,
-        #[cfg(feature = "sqlite")]
-        twin,
-    })
+    Ok(Reading { drained, followed, twin })
 }
 
 /// A runtime for one run.
@@ -199,7 +187,7 @@ fn judge(_stage: &Stage, _workload: &Workload, known: Option<Verdict>) -> Result
 }
 
 /// Takes the run's records away: its topics from a bus that lives on, else its file.
-fn clear(stage: &Stage) -> Result<()> {
+pub(crate) fn clear(stage: &Stage) -> Result<()> {
     if !stage.lives_on {
         if let Some(file) = stage.file() {
             crate::place::remove_file(&file);
@@ -207,7 +195,7 @@ fn clear(stage: &Stage) -> Result<()> {
         return Ok(());
     }
     runtime()?.block_on(async {
-        let bus = busline::connect(&stage.url).await?;
+        let bus = stage.bus().await?;
         for topic in bus.driver().topics().await? {
             if stage.owns(topic.name.as_str()) {
                 bus.driver().delete_topic(&topic.name).await?;

@@ -1,13 +1,13 @@
 //! From runs to figures: medians, their spread, and ratios within each run.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::Leaked;
 use crate::result::RunResult;
 use crate::workload::{Level, Mode};
 
 /// A figure of several runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// The middle one; of an even number the mean of the two in the middle.
     pub median: f64,
@@ -32,7 +32,7 @@ impl Figure {
 ///
 /// A ratio is taken within each run, whose twin ran directly behind it, and only then its median: so its spread is that
 /// of the comparison, not that of the machine.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The backend.
     pub bus: String,

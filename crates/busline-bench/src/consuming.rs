@@ -17,8 +17,9 @@ use tokio::time::timeout;
 use crate::arrivals::{Arrivals, Arrived};
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
+use crate::open_load::Pace;
 use crate::publishing::{Publishers, Start};
-use crate::workload::Workload;
+use crate::workload::{Workload, aggregate_of};
 
 /// Handlers that run at once, over all topics of a run.
 const CONCURRENCY: usize = 64;
@@ -85,7 +86,7 @@ pub(crate) async fn follow(bus: &Bus, topics: &[String], workload: &Arc<Workload
     follower.wait().await;
     let cpu = cpu_time() - cpu;
     let consumed = follower.end(subscriptions, called, cpu).await?;
-    let to_handler = std::mem::take(&mut *follower.latencies.lock().unwrap_or_else(PoisonError::into_inner));
+    let to_handler = follower.latencies();
     let delivered_in = follower.last.get().map_or(Duration::ZERO, |last| *last - start.began());
     Ok(Followed { consumed, to_handler, delivered_in, not_acked: publishers.failures() })
 }
@@ -114,36 +115,61 @@ const CLOSE_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) const GROUP: &str = "bench";
 
+/// When an envelope was to be published.
+enum Due {
+    /// Nobody asks.
+    Unknown,
+    /// All at the start of a burst.
+    AtStart(Start),
+    /// Each at its own time.
+    Paced(Arc<Pace>),
+}
+
+impl Due {
+    fn of(&self, key: &str, version: u64) -> Option<Instant> {
+        match self {
+            Self::Unknown => None,
+            Self::AtStart(start) => Some(start.began()),
+            Self::Paced(pace) => Some(pace.due_of(aggregate_of(key)?, version.max(1))),
+        }
+    }
+}
+
 /// What all handlers of a pass share.
 pub(crate) struct Follower {
     arrivals: Arrivals,
     first: OnceLock<Instant>,
     last: OnceLock<Instant>,
     done: Notify,
-    /// The start that latencies count from, and of how many versions of an aggregate one has its latency taken.
-    start: Option<Start>,
+    /// What latencies count from, and of how many versions of an aggregate one has its latency taken.
+    due: Due,
     latency_sample: u64,
     latencies: Mutex<Latencies>,
 }
 
 impl Follower {
     pub(crate) fn new(workload: &Workload, start: Option<Start>) -> Self {
-        Self::of(workload, start, Arrivals::new(workload))
+        Self::of(workload, start.map_or(Due::Unknown, Due::AtStart), Arrivals::new(workload))
+    }
+
+    /// Follows a load that is published at this pace.
+    pub(crate) fn paced(workload: &Workload, pace: Arc<Pace>) -> Self {
+        Self::of(workload, Due::Paced(pace), Arrivals::new(workload))
     }
 
     /// Follows the aggregates from this number on.
     #[cfg(feature = "sqlite")]
     pub(crate) fn behind(workload: &Workload, first: usize) -> Self {
-        Self::of(workload, None, Arrivals::behind(workload, first))
+        Self::of(workload, Due::Unknown, Arrivals::behind(workload, first))
     }
 
-    fn of(workload: &Workload, start: Option<Start>, arrivals: Arrivals) -> Self {
+    fn of(workload: &Workload, due: Due, arrivals: Arrivals) -> Self {
         Self {
             arrivals,
             first: OnceLock::new(),
             last: OnceLock::new(),
             done: Notify::new(),
-            start,
+            due,
             latency_sample: workload.latency_sample,
             latencies: Mutex::default(),
         }
@@ -161,7 +187,12 @@ impl Follower {
         self.first.get_or_init(Instant::now);
     }
 
-    async fn subscribe(self: &Arc<Self>, bus: &Bus, topics: &[String], group: &str) -> Result<Vec<Subscription>> {
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        bus: &Bus,
+        topics: &[String],
+        group: &str,
+    ) -> Result<Vec<Subscription>> {
         let mut joining = Vec::with_capacity(topics.len());
         for topic in topics {
             let follower = Arc::clone(self);
@@ -180,15 +211,29 @@ impl Follower {
         Ok(subscriptions)
     }
 
+    /// Different envelopes that have come.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.arrivals.arrived().delivered
+    }
+
+    /// When the last one came, or now if it has not.
+    pub(crate) fn last_arrival(&self) -> Instant {
+        self.last.get().copied().unwrap_or_else(Instant::now)
+    }
+
+    /// The latencies, which are taken out.
+    pub(crate) fn latencies(&self) -> Latencies {
+        std::mem::take(&mut self.latencies.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The handler, or its end.
     pub(crate) fn take(&self, delivery: &Delivery) {
         self.begin();
         let envelope = &delivery.envelope;
-        if let Some(start) = &self.start
-            && envelope.event_version.is_multiple_of(self.latency_sample)
+        if envelope.event_version.is_multiple_of(self.latency_sample)
+            && let Some(due) = self.due.of(&envelope.aggregate_id, envelope.event_version)
         {
-            let latency = start.began().elapsed();
-            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(latency, 1);
+            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(due.elapsed(), 1);
         }
         if self.arrivals.arrive(&envelope.aggregate_id, envelope.event_version) {
             self.last.get_or_init(Instant::now);

@@ -1,7 +1,10 @@
 //! The buses of a benchmark: where each has its runs, and what it is called in results.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 
+use crate::connect::Connect;
 use crate::place::Place;
 
 /// One bus.
@@ -12,12 +15,13 @@ pub(crate) struct Contender {
 }
 
 /// The buses of these URLs, in their order; without a URL temporary SQLite files.
-pub(crate) fn contenders(urls: &[String]) -> Result<Vec<Contender>> {
+pub(crate) fn contenders(urls: &[String], connect: &Arc<dyn Connect>) -> Result<Vec<Contender>> {
+    let place = |url| Place::new(url, Arc::clone(connect));
     if urls.is_empty() {
-        return Ok(vec![Contender { place: Place::new(None)?, label: "sqlite".into() }]);
+        return Ok(vec![Contender { place: place(None)?, label: "sqlite".into() }]);
     }
     let named = urls.iter().zip(labels(urls));
-    named.map(|(url, label)| Ok(Contender { place: Place::new(Some(url))?, label })).collect()
+    named.map(|(url, label)| Ok(Contender { place: place(Some(url.as_str()))?, label })).collect()
 }
 
 fn labels(urls: &[String]) -> Vec<String> {
@@ -55,7 +59,8 @@ mod tests {
 
     #[test]
     fn each_run_begins_with_another_bus() {
-        let buses = contenders(&["memory:", "memory:", "memory:"].map(String::from)).expect("places");
+        let connect: Arc<dyn Connect> = Arc::new(crate::connect::ByUrl);
+        let buses = contenders(&["memory:", "memory:", "memory:"].map(String::from), &connect).expect("places");
         let order = |run| turn(&buses, run).map(|it| it.label.as_str()).collect::<Vec<_>>();
         assert_eq!(order(1), ["memory-1", "memory-2", "memory-3"]);
         assert_eq!(order(2), ["memory-2", "memory-3", "memory-1"]);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::buckets::Buckets;
 
 /// Latencies by their frequency, three significant digits each. Made when the first one comes.
 #[derive(Debug, Default)]
@@ -17,6 +19,15 @@ impl Latencies {
         // NOTE: it grows by itself, but not in `saturating_record`, which would cut everything to its first size.
         let histogram = self.0.get_or_insert_with(|| Histogram::new(3).expect("three digits are legal"));
         histogram.record_n(latency.min(LATENCY_MAX).as_nanos() as u64, times).expect("it grows by itself");
+    }
+
+    /// All of them, as files hold them.
+    pub(crate) fn buckets(&self) -> Buckets {
+        let pairs = |histogram: &Histogram<u64>| {
+            let seen = histogram.iter_recorded();
+            seen.map(|bucket| (bucket.value_iterated_to(), bucket.count_since_last_iteration())).collect()
+        };
+        Buckets(self.0.as_ref().map_or_else(Vec::new, pairs))
     }
 
     /// The reported percentiles; none of nothing.
@@ -34,7 +45,7 @@ impl Latencies {
 }
 
 /// Percentiles of a latency. Unit: milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// Half were faster.
     pub p50: f64,

@@ -11,28 +11,37 @@
 //!             │         └──────→ dump            what stands in the store
 //!             ├───────→ twin                     the raw client in one loop
 //!             └─ result ─→ compare ─→ targets, warnings ─→ report
-//!                   └────→ side_by_side ─→ verdict ──────────┘
+//!                   ├────→ side_by_side ─→ verdict ──────────┤
+//!                   └────→ baseline: what got worse ─────────┘
 //! ```
-//! It is no load generator for a service: every level is one burst from one process.
+//! An [open load](open_load) is published at a rate instead, and says which rate holds.
+//!
+//! It is no load generator for a service: every load comes from one process.
 
 mod allocations;
 mod arrivals;
+mod baseline;
+mod buckets;
 mod burst_run;
 mod compare;
+mod connect;
 mod consuming;
 mod contender;
 mod dump;
 mod latency;
 mod measure;
+mod open_load;
 mod place;
 mod publishing;
 mod report;
 mod request;
+mod request_line;
 mod result;
 mod run;
 #[cfg(feature = "sqlite")]
 mod scenario;
 mod side_by_side;
+mod statistics;
 mod targets;
 mod twin;
 #[cfg(feature = "sqlite")]
@@ -42,15 +51,21 @@ mod warnings;
 mod workload;
 
 pub use allocations::CountingAllocator;
+pub use baseline::{BaselineReport, Change, Trend, check_baseline};
+pub use buckets::Buckets;
 pub use compare::{Figure, Summary};
+pub use connect::{ByUrl, Connect};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
-pub use report::{Bar, write_table};
+pub use open_load::{
+    BestRate, OpenReport, OpenRequest, Point, RateResult, Rates, Rise, Rises, open_load, open_load_on,
+};
+pub use report::{Bar, write_open_load, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;
-pub use result::{BenchReport, PremadeResult, RunResult, TwinResult};
-pub use run::{Progress, Quiet, run};
+pub use result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
+pub use run::{Progress, Quiet, run, run_on};
 #[cfg(feature = "sqlite")]
 pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
 pub use targets::{Bound, Target, Verdict};

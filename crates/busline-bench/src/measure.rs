@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Processor time that this process has used, all threads together.
 pub(crate) fn cpu_time() -> Duration {
@@ -55,7 +55,6 @@ impl Memory {
     }
 
     /// How much more is resident than then.
-    #[cfg(feature = "sqlite")]
     pub(crate) fn above(&self) -> Result<i64> {
         Ok(status_bytes("VmRSS:")? as i64 - self.before as i64)
     }
@@ -75,7 +74,7 @@ fn status_bytes(field: &str) -> Result<u64> {
 }
 
 /// Tasks, threads and descriptors that were there after a run and not before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaked {
     /// Tasks of the runtime.
     pub tasks: i64,
@@ -154,7 +153,7 @@ fn ticks(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// What the figures were measured on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Processors that this process may use.
     pub processors: usize,

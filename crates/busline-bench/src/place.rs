@@ -1,13 +1,18 @@
 //! Where runs take place: a fresh temporary file for each, or the bus that was asked for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use busline::Bus;
 use tempfile::TempDir;
+
+use crate::connect::Connect;
 
 /// Where runs take place.
 pub(crate) struct Place {
     url: Option<String>,
+    connect: Arc<dyn Connect>,
     /// Holds the files of runs and twins; on the file system of the bus, if that is a file.
     folder: TempDir,
 }
@@ -16,6 +21,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) url: String,
+    connect: Arc<dyn Connect>,
     pub(crate) topics: Vec<String>,
     /// Those of the burst that is read while it is published.
     pub(crate) followed_topics: Vec<String>,
@@ -24,11 +30,11 @@ pub(crate) struct Stage {
 }
 
 impl Place {
-    pub(crate) fn new(url: Option<&str>) -> Result<Self> {
+    pub(crate) fn new(url: Option<&str>, connect: Arc<dyn Connect>) -> Result<Self> {
         let beside = url.and_then(file_of).map(|file| Path::new(".").join(file.parent().unwrap_or(Path::new(""))));
         let folder = beside.unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder);
-        Ok(Self { url: url.map(str::to_string), folder: folder.context("make a temporary folder")? })
+        Ok(Self { url: url.map(str::to_string), connect, folder: folder.context("make a temporary folder")? })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -46,13 +52,27 @@ impl Place {
             self.url.clone().unwrap_or_else(|| format!("sqlite:{}", self.file(&format!("{run:08x}.db")).display()));
         let named = |kind: &str| (0..topics).map(|topic| format!("bench-{run:08x}-{kind}{topic}")).collect();
         let lives_on = self.url.as_ref().is_some_and(|url| !url.starts_with("memory:"));
-        Stage { url, topics: named(""), followed_topics: named("followed-"), lives_on }
+        Stage {
+            url,
+            connect: Arc::clone(&self.connect),
+            topics: named(""),
+            followed_topics: named("followed-"),
+            lives_on,
+        }
     }
 }
 
 const PREFIX: &str = "busline-bench-";
 
 impl Stage {
+    /// Opens its bus.
+    ///
+    /// # Errors
+    /// Those of connecting.
+    pub(crate) async fn bus(&self) -> busline::Result<Bus> {
+        self.connect.connect(&self.url).await
+    }
+
     /// Whether this topic is one of the run's, or holds what a group has parked of one.
     pub(crate) fn owns(&self, name: &str) -> bool {
         let mut own = self.topics.iter().chain(&self.followed_topics);

@@ -55,6 +55,11 @@ impl Publishers {
         Ok(Self { by_topic, failures })
     }
 
+    /// The publisher of this topic.
+    pub(crate) fn of(&self, topic: usize) -> &Publisher {
+        &self.by_topic[topic]
+    }
+
     /// Envelopes that were not acked.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)

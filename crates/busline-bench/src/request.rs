@@ -28,6 +28,10 @@ pub struct BenchRequest {
     pub topics: usize,
     /// A file for the results, written anew after each run.
     pub json: Option<PathBuf>,
+    /// The file of an earlier benchmark to compare with.
+    pub baseline: Option<PathBuf>,
+    /// Change of a figure that is no regression, in 100 of its earlier value. Range 0 to 1,000, default 15.
+    pub tolerance_percent: u32,
     /// A file for the report as Markdown, written anew after each run.
     pub markdown: Option<PathBuf>,
     /// A file for the report as one page with plots, written anew after each run.
@@ -49,6 +53,8 @@ impl Default for BenchRequest {
             senders: None,
             topics: TOPICS,
             json: None,
+            baseline: None,
+            tolerance_percent: 15,
             markdown: None,
             html: None,
         }
@@ -75,6 +81,8 @@ impl BenchRequest {
         check((1..=50).contains(&self.topics), format!("topics = {} (1 to 50)", self.topics));
         let buses = self.buses.len();
         check(buses <= BUSES_MAX, format!("buses = {buses} (at most {BUSES_MAX})"));
+        let tolerance = self.tolerance_percent;
+        check(tolerance <= 1_000, format!("tolerance = {tolerance} (0 to 1,000 percent)"));
         check(self.senders != Some(0), "senders = 0 (at least 1)".into());
         if let Some(bytes) = self.payload_bytes {
             let (min, max) = (PAYLOAD_BYTES.start(), PAYLOAD_BYTES.end());

@@ -1,7 +1,9 @@
 //! What is measured, as it is written to files: `{"schema":1, …}`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::baseline::BaselineReport;
+use crate::buckets::Buckets;
 use crate::compare::Summary;
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
@@ -12,10 +14,19 @@ use crate::workload::{Level, Mode};
 pub(crate) const SCHEMA: u32 = 1;
 
 /// All results of one benchmark.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchReport {
     /// Version of this form.
     pub schema: u32,
+    /// Version of the program.
+    #[serde(default)]
+    pub version: String,
+    /// The command that repeats it.
+    #[serde(default)]
+    pub command: String,
+    /// What the servers said of themselves, where the driver asks.
+    #[serde(default)]
+    pub servers: Vec<String>,
     /// What it was measured on.
     pub machine: Machine,
     /// One for each measured run, in their order.
@@ -26,6 +37,8 @@ pub struct BenchReport {
     pub targets: Vec<Target>,
     /// What the reader should know, each with the next step.
     pub warnings: Vec<String>,
+    /// An earlier benchmark beside this one, if one was named.
+    pub baseline: Option<BaselineReport>,
 }
 
 impl BenchReport {
@@ -33,11 +46,16 @@ impl BenchReport {
     pub fn is_sound(&self) -> bool {
         self.results.iter().all(RunResult::is_sound)
     }
+
+    /// Whether nothing got worse than the named baseline. If something did, the program fails.
+    pub fn is_as_good(&self) -> bool {
+        self.baseline.as_ref().is_none_or(|baseline| baseline.worse().next().is_none())
+    }
 }
 
 /// One run. Speeds and latencies are `None` unless the dump showed all of it stored, and handlers got it, once and in
 /// order.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// The backend, with a number where several buses of a benchmark have the same.
     pub bus: String,
@@ -45,8 +63,8 @@ pub struct RunResult {
     pub level: Level,
     /// How.
     pub mode: Mode,
-    /// The publishing path. There is one.
-    pub strategy: &'static str,
+    /// The publishing path.
+    pub strategy: String,
     /// Number of the run, from 1.
     pub run: u32,
     /// Envelopes planned.
@@ -116,6 +134,9 @@ pub struct RunResult {
     pub others_cpu_percent: f64,
     /// Transactions that the store made of it.
     pub transactions: Option<u64>,
+    /// The latencies in full.
+    #[serde(default)]
+    pub histograms: Histograms,
     /// The native client beside it, if there is one.
     pub twin: Option<TwinResult>,
 }
@@ -129,10 +150,21 @@ impl RunResult {
     }
 }
 
+/// The latencies of one run in full; empty unless it was sound. Unit: nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// Those of `publish_to_ack_ms`.
+    pub publish_to_ack_ns: Buckets,
+    /// Those of `call_to_ack_ms`.
+    pub call_to_ack_ns: Buckets,
+    /// Those of `publish_to_handler_ms`.
+    pub publish_to_handler_ns: Buckets,
+}
+
 /// The native twin of one run, one raw loop. SQLite: the same rows in transactions of the same sizes; in mode `sync` one
 /// transaction for each envelope. NATS: a message and an ack for each envelope, in the same window; in mode `sync` one
 /// after the other.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TwinResult {
     /// Envelopes it stored: all, or the first of a long run in mode `sync`.
     pub envelopes: u64,
@@ -161,7 +193,7 @@ pub struct TwinResult {
 }
 
 /// The twin whose bodies were made beforehand.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PremadeResult {
     /// Envelopes stored in a second.
     pub acked_per_s: f64,

@@ -1,19 +1,27 @@
 //! The benchmark from request to report: each run of the bus with its twins directly behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::burst_run::{Measured, ReadFirst, Reading, measure};
+use crate::baseline::{self, BaselineReport, Earlier};
+use crate::burst_run::{Measured, ReadFirst, Reading, measure, runtime};
 use crate::compare::summarize;
+use crate::connect::{ByUrl, Connect};
 use crate::consuming::concurrency_of;
-use crate::contender::{Contender, contenders, turn};
+use crate::contender::{Contender, backend_of, contenders, turn};
 use crate::measure::{Load, Machine};
 use crate::place::Place;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use crate::place::Stage;
 use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
-use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::request_line::command;
+use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
+#[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
+use crate::twin::{Bodies, TwinRun};
 use crate::warnings;
 use crate::workload::{Level, Mode, Workload};
 
@@ -57,17 +65,30 @@ impl Progress for Quiet {
 /// A request that contradicts itself; a bus that cannot be opened; results that cannot be written. A run that lost
 /// something is no error: see [`BenchReport::is_sound`].
 pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchReport> {
+    run_on(request, &(Arc::new(ByUrl) as Arc<dyn Connect>), progress)
+}
+
+/// The same, on buses that `connect` opens: to measure what stands in front of a driver, and to see a broken one refused.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut dyn Progress) -> Result<BenchReport> {
     request.validate()?;
-    let buses = contenders(&request.buses)?;
+    let earlier = request.baseline.as_deref().map(Earlier::read).transpose()?;
+    let buses = contenders(&request.buses, connect)?;
     let load = Load::now()?;
     let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {
         schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: command(request),
+        servers: servers(&request.buses)?,
         machine: Machine::of(&folder),
         results: Vec::new(),
         summaries: Vec::new(),
         targets: Vec::new(),
         warnings: Vec::new(),
+        baseline: None,
     };
     let pairs: Vec<(Level, Mode)> =
         request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
@@ -86,6 +107,7 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
                 progress.step(&format!("{level} {mode} {}: run {run} of {}", bus.label, request.runs));
                 report.results.push(run_once(bus, &workload, run)?);
                 conclude(&mut report, load.others_since()?);
+                report.baseline = earlier.as_ref().map(|earlier| beside(earlier, &report, request));
                 write(request, &report)?;
             }
         }
@@ -93,6 +115,23 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
     progress.end();
     Ok(report)
 }
+
+/// What the servers of these buses say of themselves.
+fn servers(urls: &[String]) -> Result<Vec<String>> {
+    let mut servers = Vec::new();
+    for url in urls.iter().filter(|url| backend_of(url) == "nats") {
+        let facts = runtime()?.block_on(async {
+            let found = busline::connect_with_facts(url).await?;
+            found.bus.close(CLOSE_MAX).await?;
+            anyhow::Ok(found.facts)
+        })?;
+        servers.extend(facts.into_iter().map(|(name, text)| format!("nats: {name}: {text}")));
+    }
+    Ok(servers)
+}
+
+/// Longest wait for a bus to close.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// One run of one bus, and its twins directly behind it.
 fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult> {
@@ -123,6 +162,10 @@ fn conclude(report: &mut BenchReport, others: f64) {
     report.warnings.extend(warnings::of_durability(&report.results));
 }
 
+fn beside(earlier: &Earlier, report: &BenchReport, request: &BenchRequest) -> BaselineReport {
+    baseline::compare(earlier, &report.machine, &report.results, request.tolerance_percent)
+}
+
 /// The twins of one run.
 struct Twins {
     encoding: TwinFigures,
@@ -136,9 +179,9 @@ struct TwinFigures {
     transaction_ms: Option<crate::latency::Percentiles>,
 }
 
-#[cfg(any(feature = "sqlite", feature = "nats"))]
+#[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 impl TwinFigures {
-    fn of(run: &crate::twin::TwinRun) -> Self {
+    fn of(run: &TwinRun) -> Self {
         Self {
             envelopes: run.envelopes,
             per_second: per_second(run.envelopes, run.stored_in),
@@ -155,7 +198,6 @@ struct ReadingTwin {
     cpu_us: f64,
 }
 
-#[cfg(feature = "sqlite")]
 fn reading_twin_of(measured: &Measured) -> Option<ReadingTwin> {
     let twin = measured.reading.twin?;
     Some(ReadingTwin {
@@ -164,39 +206,49 @@ fn reading_twin_of(measured: &Measured) -> Option<ReadingTwin> {
     })
 }
 
-#[cfg(not(feature = "sqlite"))]
-fn reading_twin_of(_measured: &Measured) -> Option<ReadingTwin> {
-    None
-}
-
 /// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with.
-#[cfg_attr(not(any(feature = "sqlite", feature = "nats")), expect(unused_variables, reason = "no twin in this build"))]
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "nats", feature = "kafka")),
+    expect(unused_variables, reason = "no twin in this build")
+)]
 fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
     if !measured.is_sound(workload) {
         return Ok(None);
+    }
+    if let Some(twin) = &measured.reading.twin {
+        anyhow::ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
     }
     match measured.backend.as_str() {
         #[cfg(feature = "sqlite")]
         "sqlite" => sqlite_twins(place, workload, measured),
         #[cfg(feature = "nats")]
-        "nats" => nats_twins(place, workload).map(Some),
+        "nats" => server_twins(place, workload, |stage, workload, bodies| {
+            runtime()?.block_on(crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies))
+        })
+        .map(Some),
+        #[cfg(feature = "kafka")]
+        "kafka" => server_twins(place, workload, |stage, workload, bodies| {
+            runtime()?.block_on(crate::twin::kafka::run(&stage.url, &stage.topics, workload, bodies))
+        })
+        .map(Some),
         _ => Ok(None),
     }
 }
 
 /// Envelopes that the twin of mode `sync` stores at most: each costs a sync or a way to a server and back, and a median
 /// needs no more.
-#[cfg(any(feature = "sqlite", feature = "nats"))]
+#[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 const SYNC_TWIN_ENVELOPES_MAX: u64 = 2_000;
 
-#[cfg(feature = "nats")]
-fn nats_twins(place: &Place, workload: &Workload) -> Result<Twins> {
-    use crate::twin::Bodies;
-
+/// The twins of a server, each on a stage of its own.
+#[cfg(any(feature = "nats", feature = "kafka"))]
+fn server_twins(
+    place: &Place,
+    workload: &Workload,
+    run: impl Fn(&Stage, &Workload, Bodies) -> Result<TwinRun>,
+) -> Result<Twins> {
     let run = |workload: &Workload, bodies| -> Result<TwinFigures> {
-        let stage = place.stage(workload.topics);
-        let publishing = crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies);
-        Ok(TwinFigures::of(&crate::burst_run::runtime()?.block_on(publishing)?))
+        Ok(TwinFigures::of(&run(&place.stage(workload.topics), workload, bodies)?))
     };
     if workload.mode == Mode::Sync {
         let first = workload.cut_to(workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX));
@@ -207,12 +259,7 @@ fn nats_twins(place: &Place, workload: &Workload) -> Result<Twins> {
 
 #[cfg(feature = "sqlite")]
 fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
-    use crate::twin::Bodies;
-
     let Some(transactions) = &measured.transactions else { return Ok(None) };
-    if let Some(twin) = &measured.reading.twin {
-        anyhow::ensure!(twin.records == workload.envelopes, "the reading twin found {} records", twin.records);
-    }
     if workload.mode == Mode::Sync {
         let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
         let first = workload.cut_to(envelopes);
@@ -227,12 +274,7 @@ fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Resu
 
 /// Runs one twin in a file of its own, and judges the file as that of the bus is judged.
 #[cfg(feature = "sqlite")]
-fn run_twin(
-    place: &Place,
-    workload: &Workload,
-    transactions: &[usize],
-    bodies: crate::twin::Bodies,
-) -> Result<TwinFigures> {
+fn run_twin(place: &Place, workload: &Workload, transactions: &[usize], bodies: Bodies) -> Result<TwinFigures> {
     let path = place.file("twin.db");
     let topics = place.stage(workload.topics).topics;
     crate::burst_run::make_topics(&format!("sqlite:{}", path.display()), &topics)?;
@@ -252,6 +294,14 @@ fn micros_each(time: Duration, count: u64) -> f64 {
     time.as_secs_f64() * 1e6 / count as f64
 }
 
+fn histograms_of(measured: &Measured) -> Histograms {
+    Histograms {
+        publish_to_ack_ns: measured.burst.from_start.buckets(),
+        call_to_ack_ns: measured.burst.from_call.buckets(),
+        publish_to_handler_ns: measured.reading.followed.to_handler.buckets(),
+    }
+}
+
 fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
     let (burst, verdict) = (&measured.burst, &measured.verdict);
     let sound = measured.is_sound(workload);
@@ -269,7 +319,7 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         bus: measured.backend.clone(),
         level: workload.level,
         mode: workload.mode,
-        strategy: "fast",
+        strategy: "fast".into(),
         run,
         envelopes: workload.envelopes,
         payload_bytes: workload.payload().bytes().len(),
@@ -304,6 +354,7 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         allocations_per_publish: measured.allocations_per_publish.filter(|_| sound),
         others_cpu_percent: 0.0,
         transactions: measured.transactions.as_ref().map(|sizes| sizes.len() as u64),
+        histograms: if sound { histograms_of(measured) } else { Histograms::default() },
         twin: twins.map(|Twins { encoding, premade }| TwinResult {
             envelopes: encoding.envelopes,
             acked_per_s: encoding.per_second,

@@ -2,13 +2,13 @@
 //!
 //! Source: docs/decisions, "Measuring": speeds hold for surge and flood; smaller levels report only.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::compare::{Summary, buses};
 use crate::workload::{Level, Mode};
 
 /// One promised figure, measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// What is compared.
     pub what: String,
@@ -23,7 +23,7 @@ pub struct Target {
 }
 
 /// Whether a bound holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It does.
@@ -36,7 +36,7 @@ pub enum Verdict {
 }
 
 /// A bound of a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// No less than this.

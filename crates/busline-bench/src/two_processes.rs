@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
 use crate::compare::Figure;
+use crate::connect::ByUrl;
 use crate::measure::{Load, cpu_time};
 use crate::place::{Place, remove_file};
 use crate::targets::{Bound, Target};
@@ -89,7 +91,7 @@ struct Answer {
 /// # Errors
 /// A child that cannot be started or fails; an acked envelope that the file does not hold.
 pub fn two_processes(request: &TwoProcessesRequest) -> Result<TwoProcessesReport> {
-    let place = Place::new(None)?;
+    let place = Place::new(None, Arc::new(ByUrl))?;
     let mut sharing = Vec::new();
     for window in &request.windows {
         let mut runs = Vec::new();

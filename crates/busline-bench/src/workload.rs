@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use busline::{Envelope, Payload, RawJson};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much is published in one burst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// 500 envelopes.
@@ -60,7 +60,7 @@ impl Level {
 }
 
 /// How each envelope is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// `publish`: the next one goes as soon as this one is accepted.
@@ -177,8 +177,14 @@ impl Workload {
         })
     }
 
+    /// So many envelopes, published by one loop; each has its latency taken.
+    pub(crate) fn paced(envelopes: u64, shape: &Shape) -> Result<Self> {
+        let workload = Self::of_size(Level::Surge, Mode::Async, envelopes, shape)?;
+        Ok(Self { latency_sample: 1, ..workload })
+    }
+
     /// The first events of it.
-    #[cfg(any(feature = "sqlite", feature = "nats"))]
+    #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
     pub(crate) fn cut_to(&self, envelopes: u64) -> Self {
         Self { envelopes, ..self.clone() }
     }
@@ -200,7 +206,6 @@ impl Workload {
     }
 
     /// All events, round by round over the aggregates: the order in which one loop publishes them.
-    #[cfg(any(feature = "sqlite", feature = "nats", test))]
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
         let aggregates = self.aggregates as u64;
         (0..self.envelopes).map(move |i| Event { aggregate: (i % aggregates) as usize, version: i / aggregates + 1 })

@@ -157,12 +157,35 @@ pub(crate) struct Bench {
         value_name = "WORKLOAD",
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
-        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "file"]
+        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "baseline", "file"]
     )]
     pub(crate) workload: Vec<String>,
+    /// Publish at these rates instead of in bursts, in envelopes a second: N, N,N,N, or auto, which looks for the
+    /// highest rate that holds --slo; latencies count from the time each envelope is due
+    #[arg(
+        long,
+        value_name = "RATE",
+        conflicts_with_all = ["level", "mode", "runs", "senders", "workload", "markdown", "html", "baseline"]
+    )]
+    pub(crate) rate: Option<String>,
+    /// With --rate: how long each rate is held, such as 10s or 5m
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "10s", requires = "rate")]
+    pub(crate) duration: Duration,
+    /// With --rate: what p99 to the handler must stay below for a rate to hold, such as 50ms
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "50ms", requires = "rate")]
+    pub(crate) slo: Duration,
+    /// With --rate: hold it this long, such as 1h, and say whether memory, lag and throughput stay flat
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "rate", conflicts_with = "duration")]
+    pub(crate) soak: Option<Duration>,
     /// What the workload wake starts
     #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
     pub(crate) publish_process: Vec<String>,
+    /// Results of an earlier --json to compare with; exit status 1 if a figure got worse
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<std::path::PathBuf>,
+    /// With --baseline: change of a figure that is no regression, in percent, 0 to 1000
+    #[arg(long, value_name = "PERCENT", default_value_t = 15, requires = "baseline")]
+    pub(crate) tolerance: u32,
     /// File for the report as Markdown; the table still goes to stdout [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<std::path::PathBuf>,
@@ -179,6 +202,9 @@ Examples:
   busline bench
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
+  busline bench --rate auto --slo 20ms --duration 5s
+  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222
+  busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
   busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
 
@@ -190,7 +216,12 @@ printed only after a dump of the store has shown every envelope, and handlers go
 exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the bounded reads of its driver.
 
 --bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on topics with a random
-suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.";
+suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.
+
+--baseline compares each figure's ratio to its native twin with that of an earlier --json, by Welch's test on the
+logarithms of the runs: so the speed of the machine cancels out, and at most 1 in 100 comparisons of a bus with itself
+raises an alarm. Both sides need at least 3 runs of a load. A figure that got worse beyond --tolerance is named first,
+and the exit status is 1. docs/bench-json.md describes the file.";
 
 const TOPIC_EXAMPLES: &str = "\
 Examples:
@@ -697,6 +728,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
     above_zero.ok_or_else(|| "use a number of seconds above 0, such as 2.5".into())
 }
 
+/// A time with its unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let each = match &text[at..] {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(SPANS.into()),
+    };
+    let seconds = text[..at].parse::<f64>().ok().filter(|count| *count > 0.0).map(|count| count * each);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| SPANS.into())
+}
+
+const SPANS: &str = "use a number above 0 and its unit: ms, s, m or h, such as 2.5s";
+
 fn bytes(text: &str) -> Result<u64, String> {
     let above_zero = text.parse().ok().filter(|bytes| *bytes > 0);
     above_zero.ok_or_else(|| format!("use a whole number of bytes from 1 to {}", u64::MAX))
@@ -756,6 +803,16 @@ mod tests {
     #[test]
     fn the_table_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, millis) in [("50ms", 50), ("2.5s", 2_500), ("2m", 120_000), ("1h", 3_600_000)] {
+            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "s", "-1s", "0s", "1d", "1 s", "1e300h"] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 
     #[track_caller]

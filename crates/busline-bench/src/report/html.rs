@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::against;
 use super::numbers::grouped;
 use super::plot::{Bar, Group, Line, bars, escaped, lines};
 use super::tables::{self, Table};
@@ -23,6 +24,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     page += &soundness(report);
     let _ = writeln!(page, "<p>{}</p>", escaped(&tables::machine(&report.machine)));
     page += &table(&tables::settings(report));
+    page += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     page += &list("Verdict", &verdict::sentences(report));
     page += &list("Warnings", &report.warnings);
     page += &list("Twins", &tables::twins(&report.summaries));
@@ -65,7 +67,15 @@ fn table(table: &Table) -> String {
     format!("<h2>{}</h2>\n<div class=\"wide\"><table>\n{heads}{rows}</table></div>\n", table.title)
 }
 
-/// Each mode's speeds and memory over the levels, and the latencies of each load.
+/// What one envelope costs.
+type Cost = fn(&RunResult) -> Option<f64>;
+
+const COSTS: [(&str, Cost); 2] = [
+    ("cost of publishing an envelope, µs", |run| run.client_cpu_us),
+    ("cost of consuming an envelope, µs", |run| run.consume_cpu_us),
+];
+
+/// Each mode's speeds, memory and costs over the levels, and the latencies of each load.
 fn plots(report: &BenchReport) -> String {
     let buses = buses(&report.summaries);
     let mut figures = String::new();
@@ -76,6 +86,10 @@ fn plots(report: &BenchReport) -> String {
         }
         let title = format!("{mode}: peak memory, MiB");
         figures += &figure(&title, MEMORY, &buses, bars(&title, &memory(report, &buses, mode)));
+        for (what, cost) in COSTS {
+            let title = format!("{mode}: {what}");
+            figures += &figure(&title, COST, &buses, bars(&title, &costs(report, &buses, mode, cost)));
+        }
         for level in Level::ALL {
             let title = format!("{level} {mode}: burst start to ack, ms");
             let points = latencies(&report.summaries, &buses, (level, mode));
@@ -86,6 +100,8 @@ fn plots(report: &BenchReport) -> String {
 }
 
 const SPEED: &str = "Median; the line spans slowest and fastest run.";
+const COST: &str =
+    "Processor time of this process, brokers not included: median; the line spans lowest and highest run.";
 const MEMORY: &str = "Rise of resident memory during a run: median; the line spans lowest and highest run.";
 const LATENCY: &str = "Percentiles, each the median of the runs; logarithmic.";
 
@@ -104,6 +120,10 @@ fn figure(title: &str, note: &str, buses: &[&str], plot: String) -> String {
 
 fn speeds(report: &BenchReport, buses: &[&str], mode: Mode, speed: Speed) -> Vec<Group> {
     groups(report, buses, mode, |run| speed.of(run))
+}
+
+fn costs(report: &BenchReport, buses: &[&str], mode: Mode, cost: Cost) -> Vec<Group> {
+    groups(report, buses, mode, |run| cost(run).filter(|_| run.is_sound()))
 }
 
 fn memory(report: &BenchReport, buses: &[&str], mode: Mode) -> Vec<Group> {
@@ -167,7 +187,7 @@ mod tests {
     #[test]
     fn every_plot_is_there_and_has_a_mark_for_each_bus() {
         let page = render(&duel());
-        assert_eq!(parsed(&page)["figure"], 5, "three speeds, memory, one latency");
+        assert_eq!(parsed(&page)["figure"], 7, "three speeds, memory, two costs, one latency");
         let figures: Vec<&str> =
             page.split("<figure>").skip(1).map(|it| it.split("</figure>").next().expect("one")).collect();
         for figure in figures {

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use super::replace;
-use crate::result::BenchReport;
 
 /// Writes the report; a reader sees the former one or this one, never a part.
-pub(crate) fn write(file: &Path, report: &BenchReport) -> Result<()> {
+pub(crate) fn write(file: &Path, report: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(report).context("encode the results")?;
     text.push(b'\n');
     replace(file, &text)
@@ -21,6 +21,35 @@ mod tests {
     #[test]
     fn the_form_of_schema_1_does_not_change() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&sample::report()).expect("json"));
+    }
+
+    /// Every name of an object, however deep.
+    fn names(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+                into.insert(name.clone());
+                names(value, into);
+            }),
+            serde_json::Value::Array(values) => values.iter().for_each(|value| names(value, into)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_field_is_documented() {
+        let page = include_str!("../../../../docs/bench-json.md");
+        let mut fields = std::collections::BTreeSet::new();
+        names(&serde_json::to_value(sample::report_with_baseline()).expect("json"), &mut fields);
+        names(&serde_json::to_value(sample::open_load()).expect("json"), &mut fields);
+        let missing: Vec<&String> = fields.iter().filter(|field| !page.contains(&format!("`{field}`"))).collect();
+        assert!(missing.is_empty(), "docs/bench-json.md does not name {missing:?}");
+    }
+
+    #[test]
+    fn a_report_is_read_back_as_it_was() {
+        let report = sample::report_with_baseline();
+        let text = serde_json::to_string(&report).expect("json");
+        assert_eq!(serde_json::from_str::<crate::result::BenchReport>(&text).expect("read"), report);
     }
 
     #[test]

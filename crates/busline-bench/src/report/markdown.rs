@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::against;
 use super::numbers::grouped;
 use super::tables::{self, Table};
 use super::wrong::what_is_wrong;
@@ -12,8 +13,12 @@ use crate::verdict;
 pub(crate) fn render(report: &BenchReport) -> String {
     let mut text = String::from("# Busline benchmark\n\n");
     text += &soundness(report);
-    let _ = writeln!(text, "\nMachine: {}.", tables::machine(&report.machine));
+    let BenchReport { version, command, servers, machine, .. } = report;
+    let _ = writeln!(text, "\nMeasured by version {version} on {}:\n\n```sh\n{command}\n```", tables::machine(machine));
+    text += &list("Servers", servers);
+    let _ = write!(text, "\n## Method\n\n{}", include_str!("method.md"));
     text += &table(&tables::settings(report));
+    text += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
     text += &list("Twins", &tables::twins(&report.summaries));

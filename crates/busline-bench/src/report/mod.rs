@@ -1,10 +1,13 @@
 //! How results leave the program.
 
+mod against;
 mod bar;
+mod folded;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod markdown;
 mod numbers;
+mod open_load;
 mod plot;
 mod replace;
 #[cfg(test)]
@@ -14,6 +17,7 @@ mod tables;
 mod wrong;
 
 pub use bar::Bar;
+pub use open_load::write_open_load;
 pub(crate) use replace::replace;
 pub use table::write_table;
 #[cfg(feature = "sqlite")]

@@ -1,9 +1,12 @@
 //! Made-up results for tests.
 
+use crate::baseline::{BaselineReport, Change, Trend};
+use crate::buckets::Buckets;
 use crate::compare::summarize;
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
-use crate::result::{BenchReport, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::open_load::{BestRate, OpenReport, Point, RateResult, Rise, Rises};
+use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::targets;
 use crate::workload::{Level, Mode};
 
@@ -18,13 +21,17 @@ pub(crate) fn machine() -> Machine {
     }
 }
 
+fn buckets() -> Buckets {
+    Buckets(vec![(1_000_000, 400), (2_500_000, 99), (4_000_000, 1)])
+}
+
 pub(crate) fn run(run: u32) -> RunResult {
     let percentiles = Percentiles { p50: 1.0, p99: 2.5, p999: 3.25, max: 4.0, samples: 500 };
     RunResult {
         bus: "sqlite".into(),
         level: Level::Low,
         mode: Mode::Async,
-        strategy: "fast",
+        strategy: "fast".into(),
         run,
         envelopes: 500,
         payload_bytes: 41,
@@ -59,19 +66,20 @@ pub(crate) fn run(run: u32) -> RunResult {
         allocations_per_publish: None,
         others_cpu_percent: 1.5,
         transactions: Some(4),
+        histograms: Histograms {
+            publish_to_ack_ns: buckets(),
+            call_to_ack_ns: buckets(),
+            publish_to_handler_ns: buckets(),
+        },
         twin: Some(TwinResult {
             envelopes: 500,
             acked_per_s: 190_000.0,
-            ratio_acked: Some(200.0 / 190.0),
+            ratio_acked: Some(1.05),
             client_cpu_us: 2.5,
             ratio_cpu: Some(1.2),
             transaction_ms: Some(percentiles),
             ratio_p50: None,
-            premade: Some(PremadeResult {
-                acked_per_s: 210_000.0,
-                ratio_acked: Some(200.0 / 210.0),
-                client_cpu_us: 1.8,
-            }),
+            premade: Some(PremadeResult { acked_per_s: 210_000.0, ratio_acked: Some(0.95), client_cpu_us: 1.8 }),
             consumed_per_s: Some(1_000_000.0),
             ratio_consumed: Some(0.9),
             consume_cpu_us: Some(1.0),
@@ -84,10 +92,83 @@ pub(crate) fn report() -> BenchReport {
     BenchReport { warnings: vec!["A warning.".into()], ..report_of(vec![run(1)]) }
 }
 
+pub(crate) fn report_with_baseline() -> BenchReport {
+    let change = Change {
+        what: "sqlite low async: acked/s ÷ the twin's".into(),
+        before: 1.0,
+        now: 0.5,
+        runs: (5, 5),
+        worse_percent: 100.0,
+        worse_percent_range: Some((80.0, 125.0)),
+        trend: Trend::Worse,
+    };
+    let baseline = BaselineReport {
+        tolerance_percent: 15,
+        false_alarm_percent: 1.0,
+        changes: vec![change],
+        doubts: vec!["A doubt.".into()],
+    };
+    BenchReport { baseline: Some(baseline), ..report() }
+}
+
+/// An open load of two rates on one bus; the second one lost something.
+pub(crate) fn open_load() -> OpenReport {
+    let percentiles = Percentiles { p50: 0.9, p99: 4.5, p999: 6.25, max: 7.0, samples: 10_000 };
+    let rise = |per_hour| Some(Rise { per_hour, margin: 2e6, flat: per_hour < 2e6 });
+    let held = RateResult {
+        bus: "sqlite".into(),
+        durability: "synced × 1".into(),
+        offered_per_s: 1_000.0,
+        envelopes: 10_000,
+        payload_bytes: 256,
+        delivered_per_s: Some(999.5),
+        held: true,
+        due_to_call_ms: Some(percentiles),
+        due_to_ack_ms: Some(percentiles),
+        due_to_handler_ms: Some(percentiles),
+        due_to_handler_ns: buckets(),
+        cpu_us: Some(21.0),
+        stored_wrong: [0; 4],
+        delivered_wrong: [0; 3],
+        not_acked: 0,
+        series: vec![Point { at_s: 1.0, memory_bytes: 3 << 20, lag: 4, delivered_per_s: 998.0 }],
+        rises: Rises { memory_bytes: rise(1e6), lag: rise(3e6), delivered_per_s: None },
+        leaked: Leaked::default(),
+    };
+    let lost = RateResult {
+        offered_per_s: 2_000.0,
+        delivered_per_s: None,
+        held: false,
+        stored_wrong: [3, 0, 1, 0],
+        ..held.clone()
+    };
+    OpenReport {
+        schema: SCHEMA,
+        machine: machine(),
+        duration_s: 10.0,
+        slo_ms: 50.0,
+        soak: true,
+        results: vec![held, lost],
+        best: vec![BestRate { bus: "sqlite".into(), per_s: Some(1_000.0) }],
+        warnings: Vec::new(),
+    }
+}
+
 pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     let summaries = summarize(&results);
     let targets = targets::judge(&summaries);
-    BenchReport { schema: SCHEMA, machine: machine(), results, summaries, targets, warnings: Vec::new() }
+    BenchReport {
+        schema: SCHEMA,
+        version: "1.2.3".into(),
+        command: "busline bench --runs 5".into(),
+        servers: vec!["nats: server: 2.15.1".into()],
+        machine: machine(),
+        results,
+        summaries,
+        targets,
+        warnings: Vec::new(),
+        baseline: None,
+    }
 }
 
 /// Runs of sqlite and of nats in turn; nats acks so many times faster.

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::against;
+use super::folded::folded;
 use super::numbers::{self, grouped, hundredths, mebibytes, median};
 use super::tables::twin_note;
 use super::wrong::what_is_wrong;
@@ -16,6 +18,7 @@ use crate::verdict;
 /// Those of `out`.
 pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     soundness(report, out)?;
+    against_baseline(report, out)?;
     if report.results.is_empty() {
         writeln!(out, "nothing was measured")?;
     }
@@ -109,6 +112,12 @@ fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// What got worse, in front of all figures.
+fn against_baseline(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    let sentences = report.baseline.as_ref().map_or_else(Vec::new, against::sentences);
+    sentences.iter().try_for_each(|sentence| folded(out, "baseline: ", sentence))
 }
 
 fn settings(report: &BenchReport, bus: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -283,30 +292,11 @@ fn millis(four: Option<[f64; 4]>) -> String {
     four.map_or_else(|| format!("{:>9}", "-").repeat(4), |four| four.map(form).concat())
 }
 
-/// Columns of a line at most.
-const COLUMNS: usize = 100;
-
-/// Writes a sentence in as many lines as it takes.
-fn folded(out: &mut dyn Write, before: &str, text: &str) -> io::Result<()> {
-    let mut line = before.to_string();
-    for word in text.split(' ') {
-        let empty = line.trim().is_empty() || line == before;
-        if !empty && line.chars().count() + 1 + word.chars().count() > COLUMNS {
-            writeln!(out, "{line}")?;
-            line.clear();
-        }
-        if !line.is_empty() && !line.ends_with(' ') {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    writeln!(out, "{line}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::compare::summarize;
+    use crate::report::folded::COLUMNS;
     use crate::report::sample;
     use crate::workload::Level;
 

@@ -45,7 +45,14 @@ pub(super) fn twin_note(bus: &str) -> Option<&'static str> {
         Some("nats") => Some(
             "× twin: the native client in one loop, the same bytes, a message and an ack for each envelope, as many \
              awaited at once as the windows hold, making and encoding each envelope; × premade: with bodies made \
-             beforehand. In mode sync the twin waits for each ack. Consuming has no twin.",
+             beforehand. In mode sync the twin waits for each ack. Consuming: pull consumers in one loop, which decodes \
+             each envelope and stores no progress.",
+        ),
+        Some("kafka") => Some(
+            "× twin: the native client in one loop, one idempotent producer with the bus's settings, the same bytes, as \
+             many acks awaited at once as the windows hold, making and encoding each envelope; × premade: with bodies \
+             made beforehand. In mode sync the twin waits for each ack. Consuming: one consumer of all partitions, \
+             which decodes each envelope and commits nothing.",
         ),
         _ => None,
     }

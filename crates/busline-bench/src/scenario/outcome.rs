@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::steps::Steps;
 use super::{consume, failing_keys, sleep, slow, wake};
 use crate::compare::Figure;
+use crate::connect::ByUrl;
 use crate::measure::Load;
 use crate::place::Place;
 use crate::run::Progress;
@@ -152,7 +154,7 @@ impl Outcome {
 /// # Errors
 /// A store that cannot be made; a child that fails. What was lost is no error: see [`ScenarioReport::is_sound`].
 pub fn scenarios(request: &ScenarioRequest, progress: &mut dyn Progress) -> Result<ScenarioReport> {
-    let place = Place::new(None)?;
+    let place = Place::new(None, Arc::new(ByUrl))?;
     let mut report = ScenarioReport { scenarios: Vec::new() };
     let steps_of = |scenario: &Scenario| scenario.steps(request.runs);
     progress.begin(request.scenarios.iter().map(steps_of).sum());

@@ -5,22 +5,15 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, params};
 
+use super::came_to::TwinRead;
 use crate::measure::cpu_time;
-
-/// What a reading twin came to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TwinRead {
-    pub(crate) records: u64,
-    pub(crate) read_in: Duration,
-    pub(crate) cpu: Duration,
-}
 
 /// Rows of one statement, so that no transaction is long. Unit: records. It stands in the text too, because SQLite plans
 /// a statement with a bound LIMIT anew at each call.

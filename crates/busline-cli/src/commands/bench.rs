@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use busline::{Error, ErrorKind, Result};
 use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, write_table};
 
-use super::{Ended, workloads};
+use super::{Ended, open_load, workloads};
 use crate::args::Bench;
 use crate::interrupt::Stop;
 use crate::output::{Form, Output};
@@ -16,6 +16,8 @@ use crate::target::Target;
 pub(crate) enum Request {
     /// Levels, each run beside its twins.
     Levels(BenchRequest),
+    /// Rates that are held for a time.
+    OpenLoad(open_load::Request),
     /// Conditions to consume under.
     Workloads(workloads::Request),
     /// The other process of such a condition.
@@ -25,7 +27,7 @@ pub(crate) enum Request {
 impl Request {
     /// # Errors
     /// `Invalid/Range` with every value out of its range; `AlreadyExists/File`, `Denied/Symlink`, `Invalid/Path` or
-    /// `NotFound/Folder` for a path where no result file can be made.
+    /// `NotFound/Folder` for a path where no result file can be made; `Invalid/Baseline` for a file that is none.
     pub(crate) fn new(args: Bench, bus: Target, further: Vec<Target>) -> Result<Self> {
         if !args.publish_process.is_empty() {
             return Ok(Self::PublishProcess(args.publish_process));
@@ -33,9 +35,13 @@ impl Request {
         if !args.workload.is_empty() {
             return Ok(Self::Workloads(workloads::Request::new(&args)?));
         }
+        let buses = [bus].into_iter().chain(further).filter_map(Target::named).collect();
+        if args.rate.is_some() {
+            return Ok(Self::OpenLoad(open_load::Request::new(args, buses)?));
+        }
         let defaults = BenchRequest::default();
         let request = BenchRequest {
-            buses: [bus].into_iter().chain(further).filter_map(Target::named).collect(),
+            buses,
             levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
             modes: chosen(&args.mode, &Mode::ALL, defaults.modes)?,
             runs: args.runs,
@@ -43,6 +49,8 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
+            baseline: args.baseline.map(baseline).transpose()?,
+            tolerance_percent: args.tolerance,
             markdown: args.markdown.map(free_file).transpose()?,
             html: args.html.map(free_file).transpose()?,
             senders: args.senders,
@@ -71,8 +79,20 @@ pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
     Error::invalid("Range").cause(error.to_string()).next("see 'busline bench --help'").at("bench", "")
 }
 
+/// An earlier benchmark that this one can be compared with: so no run is measured in vain.
+fn baseline(file: PathBuf) -> Result<PathBuf> {
+    let checked = busline_bench::check_baseline(&file);
+    checked.map_err(|error| {
+        Error::invalid("Baseline")
+            .cause(format!("{error:#}"))
+            .next("name a file that 'busline bench --json' of this version has written")
+            .at("bench", file.display())
+    })?;
+    Ok(file)
+}
+
 /// A path where nothing stands yet, in a folder that is there: so no run is measured in vain.
-fn free_file(file: PathBuf) -> Result<PathBuf> {
+pub(super) fn free_file(file: PathBuf) -> Result<PathBuf> {
     let wrong = match file.symlink_metadata() {
         Ok(found) if found.is_symlink() => Error::new(ErrorKind::Denied, "Symlink")
             .cause("the path is a symbolic link, which may lead anywhere")
@@ -97,6 +117,7 @@ fn folder_of(file: &Path) -> &Path {
 pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
     match request {
         Request::Levels(request) => run_levels(request, output, stop).await,
+        Request::OpenLoad(request) => open_load::run(request, output, stop).await,
         Request::Workloads(request) => workloads::run(request, output, stop).await,
         Request::PublishProcess(arguments) => workloads::publish(arguments).await,
     }
@@ -113,7 +134,12 @@ async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> R
     let into_file = request.json.is_some();
     let report = cancellable(move |bar| busline_bench::run(&request, bar), stop).await?;
     print(&report, into_file, output)?;
-    Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
+    Ok(ended(&report))
+}
+
+/// A bus that lost, doubled or reordered anything fails the program, and so does one that got worse.
+fn ended(report: &BenchReport) -> Ended {
+    if report.is_sound() && report.is_as_good() { Ended::Done } else { Ended::SomeFailed }
 }
 
 /// Runs it with a bar on the terminal; Ctrl-C ends it after its present run.
@@ -155,4 +181,24 @@ fn print(report: &BenchReport, into_file: bool, output: &mut Output) -> Result<(
     let mut table = Vec::new();
     write_table(report, &mut table).map_err(|error| failed(&error))?;
     output.raw(&table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_lost_something_fails_the_program() {
+        let request = BenchRequest {
+            buses: vec!["memory:".into()],
+            levels: vec![Level::Low],
+            modes: vec![Mode::Async],
+            runs: 1,
+            ..BenchRequest::default()
+        };
+        let mut report = busline_bench::run(&request, &mut busline_bench::Quiet).expect("it runs");
+        assert!(matches!(ended(&report), Ended::Done));
+        report.results[0].lost = 1;
+        assert!(matches!(ended(&report), Ended::SomeFailed));
+    }
 }

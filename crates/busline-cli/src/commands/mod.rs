@@ -8,6 +8,7 @@ mod job;
 mod limits;
 mod manual;
 mod mode;
+mod open_load;
 mod outcome;
 mod parked;
 mod publish;

@@ -107,3 +107,23 @@ fn doctor_looks_at_the_broker() {
     assert_eq!(report["capabilities"]["backend"], "kafka", "{report}");
     assert_eq!(report["capabilities"]["atomic_batch_max"], 0, "{report}");
 }
+
+#[test]
+fn bench_measures_both_twins_and_leaves_no_topic() {
+    let shop = Shop::new();
+    let ran = run(&shop, "bench --level low --mode async,sync --runs 1 --json results.json");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let results: Value =
+        serde_json::from_slice(&std::fs::read(shop.path("results.json")).expect("written")).expect("JSON");
+    let runs = results["results"].as_array().expect("results");
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert!(run["bus"] == "kafka" && run["success_percent"] == 100.0, "{run}");
+        for ratio in ["ratio_acked", "ratio_cpu", "ratio_consumed", "ratio_consume_cpu"] {
+            assert!(run["twin"][ratio].as_f64().is_some_and(|ratio| ratio > 0.0), "{ratio}: {run}");
+        }
+    }
+    assert!(runs[1]["twin"]["ratio_p50"].is_number() && runs[0]["twin"]["ratio_p50"].is_null(), "mode sync alone");
+    let left = done(run(&shop, "topic list --json"));
+    assert!(!left.iter().any(|topic| topic.to_string().contains("bench-")), "its topics are gone: {left:?}");
+}

@@ -162,6 +162,7 @@ fn bench_compares_buses_run_by_run_and_leaves_nothing_on_the_server() {
         let twin = &run["twin"];
         let ratio = twin["ratio_acked"].as_f64().expect("a ratio");
         assert!(twin["envelopes"] == 500 && ratio > 0.0 && twin["premade"]["acked_per_s"].is_number(), "{run}");
+        assert!(twin["ratio_consumed"].as_f64().is_some_and(|ratio| ratio > 0.0), "the reading twin too: {run}");
     }
     let warned = results["warnings"].to_string();
     assert!(warned.contains("sqlite synced × 1, nats written × 1"), "{warned}");

@@ -1,0 +1,94 @@
+//! What an open load came to, as it is written.
+
+use serde::{Deserialize, Serialize};
+
+use super::series::{Point, Rises};
+use crate::buckets::Buckets;
+use crate::latency::Percentiles;
+use crate::measure::{Leaked, Machine};
+
+/// All rates of an open load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenReport {
+    /// Version of this form.
+    pub schema: u32,
+    /// What it was measured on.
+    pub machine: Machine,
+    /// How long each rate was held. Unit: seconds.
+    pub duration_s: f64,
+    /// What p99 to the handler must stay below. Unit: milliseconds.
+    pub slo_ms: f64,
+    /// Whether slopes are judged.
+    pub soak: bool,
+    /// One for each bus and rate, in their order.
+    pub results: Vec<RateResult>,
+    /// The highest rate of each bus that held.
+    pub best: Vec<BestRate>,
+    /// Sentences with a next step.
+    pub warnings: Vec<String>,
+}
+
+/// The highest rate at which a bus held the service level.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestRate {
+    /// The bus.
+    pub bus: String,
+    /// The rate; `None` if none held. Unit: envelopes a second.
+    pub per_s: Option<f64>,
+}
+
+/// One rate on one bus. Latencies and speeds are `None` unless all was stored and delivered once and in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RateResult {
+    /// The backend, numbered where several have the same.
+    pub bus: String,
+    /// What each ack attested.
+    pub durability: String,
+    /// Envelopes a second that were due.
+    pub offered_per_s: f64,
+    /// Envelopes that were due.
+    pub envelopes: u64,
+    /// Size of each payload. Unit: bytes.
+    pub payload_bytes: usize,
+    /// Envelopes a second that came to handlers, from the first due time to the last one.
+    pub delivered_per_s: Option<f64>,
+    /// Whether it was sound, kept up with what was due, and p99 to the handler stayed below the service level.
+    pub held: bool,
+    /// From the due time to the call of `publish`: how late the benchmark itself was, or the window made it.
+    pub due_to_call_ms: Option<Percentiles>,
+    /// From the due time to the ack.
+    pub due_to_ack_ms: Option<Percentiles>,
+    /// From the due time to the handler.
+    pub due_to_handler_ms: Option<Percentiles>,
+    /// The last one in full. Unit: nanoseconds.
+    pub due_to_handler_ns: Buckets,
+    /// Processor time of the whole process for one envelope, published and consumed. Unit: microseconds.
+    pub cpu_us: Option<f64>,
+    /// Due and not found stored, found again, out of order, changed.
+    pub stored_wrong: [u64; 4],
+    /// Due and not at a handler, there again, out of order.
+    pub delivered_wrong: [u64; 3],
+    /// Reported as failed or indeterminate.
+    pub not_acked: u64,
+    /// Looks at it over time.
+    pub series: Vec<Point>,
+    /// How it changed over time.
+    pub rises: Rises,
+    /// What was left after close.
+    pub leaked: Leaked,
+}
+
+impl RateResult {
+    /// Whether all was acked, stored and delivered once, whole and in order.
+    pub fn is_sound(&self) -> bool {
+        let wrong: u64 = self.stored_wrong.iter().chain(&self.delivered_wrong).sum();
+        wrong + self.not_acked == 0
+    }
+}
+
+impl OpenReport {
+    /// Whether every rate was sound. If not, the program fails.
+    pub fn is_sound(&self) -> bool {
+        self.results.iter().all(RateResult::is_sound)
+    }
+}

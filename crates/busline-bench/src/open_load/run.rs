@@ -1,0 +1,204 @@
+//! An open load from request to report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::outcome::{BestRate, OpenReport, RateResult};
+use super::pace::Pace;
+use super::paced::{Paced, measure};
+use super::request::{OpenRequest, Rates};
+use super::series::rises;
+use super::sweep::Sweep;
+use crate::arrivals::Arrived;
+use crate::connect::{ByUrl, Connect};
+use crate::contender::{Contender, contenders};
+use crate::measure::{Load, Machine};
+use crate::report::json;
+use crate::result::SCHEMA;
+use crate::run::Progress;
+use crate::targets::OTHERS_MAX_PERCENT;
+use crate::workload::Workload;
+
+/// Publishes at the asked rates and says which of them held.
+///
+/// Blocks, with runtimes of its own, as [`run`](crate::run) does.
+///
+/// # Errors
+/// A request that contradicts itself; a bus that cannot be opened. What was lost is no error: see
+/// [`OpenReport::is_sound`].
+pub fn open_load(request: &OpenRequest, progress: &mut dyn Progress) -> Result<OpenReport> {
+    open_load_on(request, &(Arc::new(ByUrl) as Arc<dyn Connect>), progress)
+}
+
+/// The same, on buses that `connect` opens.
+///
+/// # Errors
+/// Those of [`open_load`].
+pub fn open_load_on(
+    request: &OpenRequest,
+    connect: &Arc<dyn Connect>,
+    progress: &mut dyn Progress,
+) -> Result<OpenReport> {
+    request.validate()?;
+    let buses = contenders(&request.buses, connect)?;
+    let load = Load::now()?;
+    let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
+    let mut report = OpenReport {
+        schema: SCHEMA,
+        machine: Machine::of(&folder),
+        duration_s: request.duration.as_secs_f64(),
+        slo_ms: request.slo.as_secs_f64() * 1e3,
+        soak: request.soak,
+        results: Vec::new(),
+        best: Vec::new(),
+        warnings: Vec::new(),
+    };
+    match &request.rates {
+        Rates::Each(rates) => each(request, &buses, rates, &mut report, progress)?,
+        Rates::Auto => sweep(request, &buses, &mut report, progress)?,
+    }
+    progress.end();
+    let others = load.others_since()? * 100.0;
+    if others > OTHERS_MAX_PERCENT {
+        report.warnings.push(format!(
+            "Other processes used {others:.0} % of the processors meanwhile: end them and measure again. A broker on \
+             this machine is one of them."
+        ));
+    }
+    write(request, &report)?;
+    Ok(report)
+}
+
+fn write(request: &OpenRequest, report: &OpenReport) -> Result<()> {
+    request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))
+}
+
+/// Every rate on every bus in turn.
+fn each(
+    request: &OpenRequest,
+    buses: &[Contender],
+    rates: &[f64],
+    report: &mut OpenReport,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    progress.begin((rates.len() * buses.len()) as u64);
+    for rate in rates {
+        for bus in buses {
+            if progress.is_cancelled() {
+                return Ok(());
+            }
+            progress.step(&format!("{} at {rate}/s for {:?}", bus.label, request.duration));
+            report.results.push(at_rate(request, bus, *rate)?);
+            write(request, report)?;
+        }
+    }
+    for bus in buses {
+        let held = report.results.iter().filter(|result| result.bus == bus.label && result.held);
+        let per_s = held
+            .map(|result| result.offered_per_s)
+            .fold(None, |best: Option<f64>, rate| Some(best.map_or(rate, |best| best.max(rate))));
+        report.best.push(BestRate { bus: bus.label.clone(), per_s });
+    }
+    Ok(())
+}
+
+/// Steps that are shown of a search whose length nobody knows.
+const SWEEP_STEPS: u64 = 14;
+
+/// The highest rate of each bus.
+fn sweep(
+    request: &OpenRequest,
+    buses: &[Contender],
+    report: &mut OpenReport,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    progress.begin(SWEEP_STEPS * buses.len() as u64);
+    for bus in buses {
+        let mut sweep = Sweep::new();
+        while let Some(rate) = sweep.next() {
+            if progress.is_cancelled() {
+                return Ok(());
+            }
+            progress.step(&format!("{} at {rate}/s for {:?}", bus.label, request.duration));
+            let result = at_rate(request, bus, rate)?;
+            sweep.note(rate, result.held);
+            report.results.push(result);
+            write(request, report)?;
+        }
+        report.best.push(BestRate { bus: bus.label.clone(), per_s: sweep.best() });
+    }
+    Ok(())
+}
+
+fn at_rate(request: &OpenRequest, bus: &Contender, rate: f64) -> Result<RateResult> {
+    let envelopes = (rate * request.duration.as_secs_f64()).round().max(1.0) as u64;
+    let workload = Arc::new(Workload::paced(envelopes, &request.shape())?);
+    let pace = Arc::new(Pace::new(rate, workload.aggregates));
+    let paced = measure(&bus.place, &workload, &pace, request.duration)?;
+    Ok(result_of(request, bus, rate, &workload, paced))
+}
+
+/// Share of the offered rate that must be delivered for a rate to hold.
+const KEPT_UP: f64 = 0.98;
+
+fn result_of(request: &OpenRequest, bus: &Contender, rate: f64, workload: &Workload, paced: Paced) -> RateResult {
+    let Arrived { missing, duplicates, order_violations, foreign, .. } = paced.consumed.arrived;
+    let verdict = paced.verdict;
+    let result = RateResult {
+        bus: bus.label.clone(),
+        durability: paced.durability.to_string(),
+        offered_per_s: rate,
+        envelopes: workload.envelopes,
+        payload_bytes: workload.payload().bytes().len(),
+        delivered_per_s: None,
+        held: false,
+        due_to_call_ms: None,
+        due_to_ack_ms: None,
+        due_to_handler_ms: None,
+        due_to_handler_ns: crate::buckets::Buckets::default(),
+        cpu_us: None,
+        stored_wrong: [verdict.missing, verdict.duplicates, verdict.order_violations, verdict.damaged],
+        delivered_wrong: [missing, duplicates + foreign, order_violations],
+        not_acked: paced.not_acked,
+        rises: rises(&paced.series),
+        series: paced.series,
+        leaked: paced.leaked,
+    };
+    if !result.is_sound() {
+        return result;
+    }
+    let to_handler = paced.to_handler.percentiles();
+    let delivered_per_s = workload.envelopes as f64 / paced.took.as_secs_f64();
+    let in_time = to_handler.is_some_and(|it| it.p99 <= request.slo.as_secs_f64() * 1e3);
+    RateResult {
+        delivered_per_s: Some(delivered_per_s),
+        held: in_time && kept_up(workload.envelopes, rate, paced.took, request.slo),
+        due_to_call_ms: paced.to_call.percentiles(),
+        due_to_ack_ms: paced.to_ack.percentiles(),
+        due_to_handler_ms: to_handler,
+        due_to_handler_ns: paced.to_handler.buckets(),
+        cpu_us: Some(paced.cpu.as_secs_f64() * 1e6 / workload.envelopes as f64),
+        ..result
+    }
+}
+
+/// Whether the last envelope came about when it was due: what came behind in the end is allowed the service level.
+fn kept_up(envelopes: u64, rate: f64, took: Duration, slo: Duration) -> bool {
+    let planned = envelopes as f64 / rate;
+    took.saturating_sub(slo).as_secs_f64() * KEPT_UP <= planned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_kept_up_with_if_the_last_one_comes_in_time() {
+        let (second, slo) = (Duration::from_secs(1), Duration::from_millis(50));
+        assert!(kept_up(1_000, 1_000.0, second, slo));
+        assert!(kept_up(1_000, 1_000.0, second + slo, slo));
+        assert!(!kept_up(1_000, 1_000.0, second + slo * 3, slo));
+    }
+}

@@ -1,0 +1,58 @@
+//! The reading twin of the NATS driver: raw async-nats, a pull consumer for each topic, one loop.
+//!
+//! It decodes each envelope with busline-core's codec. It keeps no order, runs no handler, acks nothing and stores no
+//! progress.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::context::ContextBuilder;
+use busline::{NatsConfig, NatsDriver};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::came_to::TwinRead;
+use crate::measure::cpu_time;
+
+/// Messages of one request.
+const REQUEST_MESSAGES: usize = 1_000;
+
+/// Longest wait for a message before the rest counts as not there.
+const STALL_MAX: Duration = Duration::from_secs(20);
+
+/// Reads so many records of these topics, from the first one at hand to the last.
+///
+/// # Errors
+/// What the client or the codec refuses.
+pub(crate) async fn read(url: &str, topics: &[String], records: u64) -> Result<TwinRead> {
+    let driver = NatsDriver::open(NatsConfig::from_url(url)?).await?;
+    let jetstream = ContextBuilder::new().build(driver.as_nats().clone());
+    let mut streams = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let stream = jetstream.get_stream(topic.as_str()).await.context("the stream of the twin")?;
+        let config = pull::Config {
+            ack_policy: AckPolicy::None,
+            inactive_threshold: STALL_MAX * 2,
+            memory_storage: true,
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.context("the consumer of the twin")?;
+        streams.push(consumer.stream().max_messages_per_batch(REQUEST_MESSAGES).messages().await?);
+    }
+    let mut messages = futures_util::stream::select_all(streams);
+    let (mut read, mut from) = (0, None);
+    while read < records {
+        let Ok(Some(message)) = timeout(STALL_MAX, messages.next()).await else { break };
+        let message = message.context("the twin's message")?;
+        from.get_or_insert_with(|| (Instant::now(), cpu_time()));
+        black_box(busline::decode(&message.payload, String::new)?);
+        read += 1;
+    }
+    let (start, cpu) = from.unwrap_or_else(|| (Instant::now(), cpu_time()));
+    let came_to = TwinRead { records: read, read_in: start.elapsed(), cpu: cpu_time() - cpu };
+    drop(messages);
+    busline::Bus::new(std::sync::Arc::new(driver)).close(STALL_MAX).await?;
+    Ok(came_to)
+}

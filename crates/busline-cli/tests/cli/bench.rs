@@ -1,0 +1,69 @@
+//! `bench` beside an earlier one, and at a rate.
+
+use serde_json::Value;
+
+use crate::harness::{Ran, Shop};
+
+const LOAD: &str = "bench --level low --mode async --runs 3";
+
+/// Results of one benchmark, whose text is given to `change`.
+fn baseline(shop: &Shop, name: &str, change: impl Fn(&mut Value)) {
+    let text = std::fs::read(shop.path("results.json")).expect("written");
+    let mut results: Value = serde_json::from_slice(&text).expect("JSON");
+    change(&mut results);
+    shop.file(name, results.to_string());
+}
+
+fn against(shop: &Shop, name: &str, tolerance: u32) -> Ran {
+    shop.run(&format!("{LOAD} --baseline {name} --tolerance {tolerance}"))
+}
+
+#[test]
+fn what_got_worse_is_named_first_and_fails_and_other_forms_are_refused() {
+    let shop = Shop::new();
+    let ran = shop.run(&format!("{LOAD} --json results.json"));
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+
+    baseline(&shop, "same.json", |_| {});
+    let ran = against(&shop, "same.json", 1_000);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("baseline: no change shown: sqlite low async: acked/s"), "{}", ran.stdout);
+
+    baseline(&shop, "faster.json", |results| {
+        for run in results["results"].as_array_mut().expect("runs") {
+            let ratio = run["twin"]["ratio_acked"].as_f64().expect("a ratio");
+            run["twin"]["ratio_acked"] = (ratio * 1_000.0).into();
+        }
+    });
+    let ran = against(&shop, "faster.json", 15);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    let told = ran.stdout.lines().nth(1).expect("a second line");
+    assert!(told.starts_with("baseline: WORSE: sqlite low async: acked/s ÷ the twin's"), "{}", ran.stdout);
+
+    baseline(&shop, "newer.json", |results| results["schema"] = 99.into());
+    let ran = against(&shop, "newer.json", 15);
+    assert!(ran.stderr.contains("Invalid/Baseline") && ran.stderr.contains("has schema 99"), "{}", ran.stderr);
+    let ran = against(&shop, "none.json", 15);
+    assert!(ran.stderr.contains("Invalid/Baseline") && ran.stderr.contains("none.json"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_rate_is_held_for_a_time() {
+    let shop = Shop::new();
+    let ran = shop.run("bench --rate 200,400 --duration 1s --slo 60s --json rates.json");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let text = std::fs::read(shop.path("rates.json")).expect("written");
+    let report: Value = serde_json::from_slice(&text).expect("JSON");
+    let results = report["results"].as_array().expect("rates");
+    let planned: Vec<u64> = results.iter().map(|rate| rate["envelopes"].as_u64().expect("a count")).collect();
+    assert_eq!(planned, [200, 400]);
+    for rate in results {
+        assert!(rate["due_to_handler_ms"]["samples"] == rate["envelopes"], "every latency counts: {rate}");
+        assert!(!rate["series"].as_array().expect("looks").is_empty(), "{rate}");
+    }
+    assert_eq!(report["best"][0]["per_s"], 400.0, "{report}");
+    let ran = shop.run("bench --rate fast");
+    assert!(ran.stderr.contains("Invalid/Range") && ran.stderr.contains("nor 'auto'"), "{}", ran.stderr);
+    let ran = shop.run("bench --rate 5 --soak 1y");
+    assert!(ran.code != Some(0), "{}", ran.stdout);
+}
