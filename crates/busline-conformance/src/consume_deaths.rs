@@ -151,7 +151,7 @@ fn moments(steps: &[(&'static str, usize)]) -> Vec<Moment> {
 
 /// A member dies at each step of taking over and of parking; the next one goes on, and what is parked is replayed.
 pub async fn a_death_at_any_step_of_parking_keeps_all_in_order(harness: impl Harness) {
-    let steps = [("owner", 1), ("handler", 5), ("park", 1), ("behind", 2), ("read", 4), ("commit", 1)];
+    let steps = [("owner", 1), ("handler", 5), ("park", 1), ("behind", 1), ("read", 4), ("commit", 1)];
     for moment in moments(&steps) {
         let (stage, play) = (Stage::open(&harness).await, Play::new(2));
         stage.one_partition().await;

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
+use super::behind::Behind;
 use super::lane::Phase;
 use super::lanes::{Bounds, End, Lanes, Load, Subject, Work, size_of};
 use crate::driver::Assignment;
@@ -62,6 +63,8 @@ struct Running {
     epoch: u64,
     key: u64,
     offset: Offset,
+    /// What was taken out of its lane, to end with it.
+    behind: Vec<Behind>,
 }
 
 struct Course {
@@ -128,7 +131,8 @@ impl Course {
             10..14 => self.pause(partition),
             14..20 => self.resume(partition),
             20..45 => self.deliver(partition),
-            45..70 => self.take(),
+            45..67 => self.take(),
+            67..70 => self.take_behind(),
             70..92 => self.finish(),
             92..96 => self.commit(),
             _ => self.wait(),
@@ -252,7 +256,24 @@ impl Course {
         let waits = plain.waits.get(&offset);
         assert!(waits.is_none_or(|until| until.is_some_and(|until| until <= self.now)), "its pause has not ended");
         self.attempts += 1;
-        self.running.push(Running { epoch: plain.epoch, key, offset, work });
+        self.running.push(Running { epoch: plain.epoch, key, offset, work, behind: Vec::new() });
+    }
+
+    fn take_behind(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let place = self.random.random_range(0..self.running.len());
+        let running = &mut self.running[place];
+        let taken = self.lanes.take_behind(running.work.ticket.lane);
+        let plain = self.plain.get(&running.work.ticket.partition).filter(|plain| plain.epoch == running.epoch);
+        let last = running.behind.last().map_or(running.offset, |one| one.record.offset);
+        let of_key = plain.into_iter().flat_map(|plain| plain.delivered.iter().filter(|(_, key)| *key == running.key));
+        let next: Vec<Offset> =
+            of_key.map(|(offset, _)| *offset).filter(|offset| *offset > last).take(taken.len()).collect();
+        let offsets: Vec<Offset> = taken.iter().map(|one| one.record.offset).collect();
+        assert_eq!(offsets, next, "what comes next of its key, in order");
+        running.behind.extend(taken);
     }
 
     fn finish(&mut self) {
@@ -275,7 +296,15 @@ impl Course {
     }
 
     fn end(&mut self, running: Running, end: End) {
-        let Running { work, epoch, offset, .. } = running;
+        let Running { work, epoch, offset, behind, .. } = running;
+        if matches!(end, End::Done) {
+            behind.iter().for_each(|one| self.lanes.finish_behind(work.ticket.lane, one));
+            if let Some(plain) = self.plain.get_mut(&work.ticket.partition).filter(|plain| plain.epoch == epoch) {
+                plain.finished.extend(behind.iter().map(|one| one.record.offset));
+            }
+        } else {
+            self.lanes.give_back_behind(work.ticket.lane, behind);
+        }
         if let Some(plain) = self.plain.get_mut(&work.ticket.partition).filter(|plain| plain.epoch == epoch) {
             match &end {
                 End::Done | End::Gone => drop(plain.finished.insert(offset)),
@@ -346,8 +375,10 @@ impl Course {
     }
 
     fn check(&self) {
-        let running: Load =
-            self.running.iter().fold(Load::default(), |load, running| load.plus(running.work.ticket.bytes));
+        let running = self.running.iter().fold(Load::default(), |load, running| {
+            let load = load.plus(running.work.ticket.bytes);
+            running.behind.iter().fold(load, |load, one| load.plus(size_of(&one.record)))
+        });
         let lanes: Vec<_> = self.lanes.lanes.iter().flatten().collect();
         let mut load = running;
         lanes.iter().for_each(|lane| load.add(lane.load()));
@@ -356,7 +387,8 @@ impl Course {
             self.plain.get(&running.work.ticket.partition).is_some_and(|plain| plain.epoch == running.epoch)
         };
         let held_records: usize = self.lanes.partitions.values().map(|held| held.records).sum();
-        let orphans = self.running.iter().filter(|running| !is_current(running)).count();
+        let orphans = self.running.iter().filter(|running| !is_current(running));
+        let orphans: usize = orphans.map(|running| 1 + running.behind.len()).sum();
         assert_eq!(held_records + orphans, load.records, "and counted for its partition");
         let mut waiting = Load::default();
         for lane in lanes.iter().filter(|lane| lane.rests && lane.phase != Phase::Orphan) {

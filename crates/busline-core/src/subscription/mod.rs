@@ -6,6 +6,7 @@
 //!     └──── commits ── tender ←────┘      alarm ─ due ───┘  └ ends ┘
 //! ```
 
+mod behind;
 mod builder;
 mod engine;
 mod guarded;

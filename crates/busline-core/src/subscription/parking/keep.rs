@@ -11,8 +11,9 @@ use tokio::time::{Instant, timeout_at};
 use super::entry::{Diagnosis, ParkedScope, Token};
 use super::gate::Awaiting;
 use super::log::{LogState, Way};
-use super::owner::{Item, Kind, Owned, Parking, State};
+use super::owner::{Cause, Item, Kind, Owned, Parking, State};
 use super::page::{read_page, was_trimmed};
+use super::parcel::Parcel;
 use super::writer::Outgoing;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
@@ -173,7 +174,7 @@ async fn catch_up(
 /// Pause before an acked entry is looked for again.
 const SHOWN_AGAIN: Duration = Duration::from_millis(2);
 
-/// Parks what is queued, one record of a key at most; gives whether anything came of it.
+/// Parks what is queued, one item of a key at most; gives whether anything came of it.
 ///
 /// # Source
 /// Promise C7; decisions.md section 9, rules 2 to 4.
@@ -265,56 +266,49 @@ async fn write(engine: &Engine, parking: &Parking, items: Vec<Item>) -> Result<(
     if items.is_empty() {
         return Ok(());
     }
-    let entries: Vec<Outgoing> = items.iter().map(|item| outgoing(engine, parking, item)).collect();
-    let outcomes = parking.writer.write(&entries).await;
-    let (mut acked, mut failed, mut first_error) = (Vec::new(), Vec::new(), None);
-    for (item, outcome) in items.into_iter().zip(outcomes) {
-        match outcome {
-            Ok(_) => acked.push(item),
-            Err(error) => {
-                failed.push(item);
-                first_error.get_or_insert(error);
-            }
-        }
+    let parcels: Vec<Parcel> = items.into_iter().map(|item| Parcel::of(engine, parking, item)).collect();
+    let entries: Vec<Outgoing> = parcels
+        .iter()
+        .flat_map(|parcel| parcel.records().map(|record| outgoing(engine, parking, record, &parcel.item.cause)))
+        .collect();
+    let mut outcomes = parking.writer.write(&entries).await.into_iter();
+    let (mut acked, mut failed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for parcel in parcels {
+        let before = errors.len();
+        errors.extend(outcomes.by_ref().take(parcel.len()).filter_map(Result::err));
+        if errors.len() == before { acked.push(parcel) } else { failed.push(parcel) }
     }
-    parking.with(|state| state.write_errors += failed.len() as u64);
-    put_back(engine, parking, failed);
+    parking.with(|state| state.write_errors += errors.len() as u64);
+    put_back(engine, parking, failed.into_iter().map(|parcel| parcel.alone(engine)).collect());
     let read_back = read_back(engine, parking, &acked).await;
-    let is_parked = |state: &State, item: &Item| {
-        let owned = state.owned.get(&item.partition());
-        owned.is_some_and(|owned| owned.state.is_parked(&item.record.key, item.cause.kind.scope(), item.record.offset))
-    };
-    let (parked, uncounted): (Vec<Item>, Vec<Item>) =
-        parking.with(|state| acked.into_iter().partition(|item| is_parked(state, item)));
-    put_back(engine, parking, uncounted);
-    let count = parked.len() as u64;
-    engine.end_parking(parked.into_iter().map(|item| item.ended(Ending::Parked)).collect(), count);
+    let (parked, uncounted): (Vec<Parcel>, Vec<Parcel>) =
+        parking.with(|state| acked.into_iter().partition(|parcel| parcel.is_parked(state)));
+    put_back(engine, parking, uncounted.into_iter().map(|parcel| parcel.alone(engine)).collect());
+    let count: usize = parked.iter().map(Parcel::len).sum();
+    let ended = parked.into_iter().map(|parcel| parcel.finished(engine).ended(Ending::Parked)).collect();
+    engine.end_parking(ended, count as u64);
     read_back?;
-    first_error.map_or(Ok(()), Err)
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Reads until every acked entry was met: only the order of the log says whether it counts.
-async fn read_back(engine: &Engine, parking: &Parking, acked: &[Item]) -> Result<()> {
-    let mut by_partition: BTreeMap<Partition, Vec<&Item>> = BTreeMap::new();
-    for item in acked {
-        by_partition.entry(item.partition()).or_default().push(item);
+async fn read_back(engine: &Engine, parking: &Parking, acked: &[Parcel]) -> Result<()> {
+    let mut by_partition: BTreeMap<Partition, Vec<&Parcel>> = BTreeMap::new();
+    for parcel in acked {
+        by_partition.entry(parcel.item.partition()).or_default().push(parcel);
     }
-    for (partition, items) in by_partition {
+    for (partition, parcels) in by_partition {
         let all = |state: &State| {
-            state.owned.get(&partition).is_none_or(|owned| {
-                items
-                    .iter()
-                    .all(|item| owned.state.is_parked(&item.record.key, item.cause.kind.scope(), item.record.offset))
-            })
+            let is_lost = !state.owned.contains_key(&partition);
+            is_lost || parcels.iter().all(|parcel| parcel.is_parked(state))
         };
         catch_up(engine, parking, partition, Some(&all)).await?;
     }
     Ok(())
 }
 
-fn outgoing(engine: &Engine, parking: &Parking, item: &Item) -> Outgoing {
-    let Item { record, cause, .. } = item;
-    let kind = if item.is_behind() { "behind" } else { "park" };
+fn outgoing(engine: &Engine, parking: &Parking, record: &Record, cause: &Cause) -> Outgoing {
+    let kind = if cause.kind == Kind::Behind { "behind" } else { "park" };
     let token = parking.with(|state| state.owned.get(&record.partition).map(|owned| owned.token));
     let envelope = record.envelope(&engine.place.topic).ok();
     let diagnosis = Diagnosis {
@@ -410,11 +404,11 @@ enum Ending {
 }
 
 impl Item {
-    fn partition(&self) -> Partition {
+    pub(super) fn partition(&self) -> Partition {
         self.record.partition
     }
 
-    fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         self.cause.kind == Kind::Behind
     }
 

@@ -16,6 +16,7 @@ mod keep;
 mod log;
 mod owner;
 mod page;
+mod parcel;
 mod parked;
 mod replay;
 mod retire;
