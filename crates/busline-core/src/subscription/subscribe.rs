@@ -283,18 +283,19 @@ impl SubscriptionCore {
         running.tasks.iter().for_each(JoinHandle::abort);
         join_all(&mut running.tasks).await;
         engine.reader_has_ended(None);
+        let (end, kept) = (start + deadline, kept_for_ending(deadline));
+        let before_end = |share: f32| end - kept.mul_f32(share);
         let mut left = Vec::new();
-        if timeout_at(start + deadline.mul_f32(0.9), join_all(&mut running.workers)).await.is_err() {
+        if timeout_at(before_end(1.0), join_all(&mut running.workers)).await.is_err() {
             engine.cancel_running();
-            if timeout_at(start + deadline.mul_f32(0.94), join_all(&mut running.workers)).await.is_err() {
+            if timeout_at(before_end(0.6), join_all(&mut running.workers)).await.is_err() {
                 left.push(format!("handlers of {}", engine.place.topic));
                 running.workers.drain(..).for_each(|worker| worker.abort());
             }
         }
         running.watchdog = None;
-        self.end_parking(&mut running, start + deadline.mul_f32(0.95)).await;
-        let end = start + deadline;
-        let (writer, source) = both(self.end_writer(end), self.leave(start + deadline.mul_f32(0.97), end)).await;
+        self.end_parking(&mut running, before_end(0.5)).await;
+        let (writer, source) = both(self.end_writer(end), self.leave(before_end(0.3), end)).await;
         left.extend(writer);
         left.extend(source);
         drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -335,6 +336,12 @@ impl SubscriptionCore {
             Err(_) => Some(format!("the source of {}", engine.place.topic)),
         }
     }
+}
+
+/// The part of a close's time that is kept for breaking handlers off, the last commit and leaving the group: a tenth, at
+/// least 100 ms, at most half.
+fn kept_for_ending(deadline: Duration) -> Duration {
+    (deadline / 10).max(Duration::from_millis(100)).min(deadline / 2)
 }
 
 /// Runs two futures at once to their ends.
