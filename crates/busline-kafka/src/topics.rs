@@ -68,13 +68,16 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
             .next("check the brokers, then open it again")
             .at("create topic", name));
     }
-    // Its settings arrive at the other brokers a moment after its name.
-    let mut found = topic(clients, name)?;
+    // Any broker may answer: another one hears of the name a moment later, and of the settings after that.
+    let mut found = Err(topic_not_found(name));
     clients.await_that(|| {
-        found = topic(clients, name)?;
-        Ok(found.info.spec == *spec)
+        found = topic(clients, name);
+        match &found {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.clone()),
+            found => Ok(found.as_ref().is_ok_and(|found| found.info.spec == *spec)),
+        }
     })?;
-    Ok(found.info)
+    found.map(|found| found.info)
 }
 
 /// The error of a name that the brokers refuse: names are checked before, so it collides with another.
