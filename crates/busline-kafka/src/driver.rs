@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::clients::{Clients, blocking};
 use crate::config::KafkaConfig;
 use crate::sink::{KafkaSink, SinkTopic};
-use crate::{error, facts, groups, identity, topics};
+use crate::{error, facts, groups, identity, native, topics};
 
 /// The backend on a cluster of Kafka brokers.
 #[derive(Debug)]
@@ -75,10 +75,24 @@ impl KafkaDriver {
     }
 }
 
+/// First wait for an answer; each further one is twice as long. Between them a refusal is noticed.
+const PROBE: Duration = Duration::from_secs(1);
+
 fn probe(clients: &Clients) -> Result<()> {
-    let limit = clients.patience();
-    let answered = clients.admin()?.inner().fetch_metadata(Some("busline-probe"), limit);
-    answered.map(drop).map_err(|error| error::of(&error))
+    let until = Instant::now() + clients.patience();
+    let (admin, native, mut wait) = (clients.admin()?, clients.native()?, PROBE);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let answered = admin.inner().fetch_metadata(Some("busline-probe"), wait.min(left));
+        let Err(failed) = answered.map_err(|error| error::of(&error)) else { return Ok(()) };
+        if let Some(denied) = native::denied(&native) {
+            return Err(denied);
+        }
+        if wait >= left || !error::is_transient(&failed) {
+            return Err(failed);
+        }
+        wait *= 2;
+    }
 }
 
 /// Opens a sink on a topic that is still the one asked for.

@@ -42,7 +42,8 @@ fn committed_of(
         list.add_partition(topic.as_str(), partition as i32);
     }
     let found = clients.patiently(|| {
-        match native::offsets(&clients.native()?, &id(group, topic), &list, clients.patience()) {
+        let id = id(group, topic);
+        match clients.readers.native(|client| native::offsets(client, &id, &list, clients.patience())) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             found => found.map_err(|error| error.at("committed offsets of group", group)),
         }

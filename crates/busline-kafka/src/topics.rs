@@ -19,6 +19,9 @@ use crate::native::{self, Described};
 /// Room that a topic leaves beyond the largest record, for what the broker and parking add.
 const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + 64 * 1024;
 
+/// Looks in a row that must find a new topic where several brokers may answer.
+const LOOKS_OF_SEVERAL: u32 = 6;
+
 /// What the configuration of a topic says, as far as the driver reads it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -68,13 +71,19 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
             .next("check the brokers, then open it again")
             .at("create topic", name));
     }
-    // Its settings arrive at the other brokers a moment after its name.
-    let mut found = topic(clients, name)?;
+    // Any broker may answer: another one hears of the name a moment later, and of the settings after that.
+    let (mut found, mut looks) = (Err(topic_not_found(name)), 0);
+    let enough = if spec.replicas > 1 { LOOKS_OF_SEVERAL } else { 1 };
     clients.await_that(|| {
-        found = topic(clients, name)?;
-        Ok(found.info.spec == *spec)
+        found = topic(clients, name);
+        looks = match &found {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.clone()),
+            Ok(found) if found.info.spec == *spec => looks + 1,
+            _ => 0,
+        };
+        Ok(looks >= enough)
     })?;
-    Ok(found.info)
+    found.map(|found| found.info)
 }
 
 /// The error of a name that the brokers refuse: names are checked before, so it collides with another.

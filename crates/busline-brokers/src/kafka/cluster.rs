@@ -20,7 +20,7 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self, Error> {
         Self::start_with(|| {
             let ground = Arc::new(Ground::new("kafka-cluster")?);
-            let peers = Peers::new(NODES)?;
+            let peers = Peers::new(NODES, options)?;
             let begin = |number| Server::begin(options, Arc::clone(&ground), number, peers.clone());
             (0..NODES).map(begin).collect()
         })

@@ -14,4 +14,7 @@ pub struct Options {
     pub heap_mib: Option<u32>,
     /// Lines of `server.properties`; they win over those that are written anyway. Default none.
     pub properties: String,
+    /// Further listeners for clients beside the plain one, each a security protocol: `SASL_PLAINTEXT`, `SSL` or
+    /// `SASL_SSL`. `properties` says what they need. Default none.
+    pub listeners: Vec<String>,
 }

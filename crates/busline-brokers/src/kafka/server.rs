@@ -41,12 +41,16 @@ pub(super) struct Peers {
     id: String,
     clients: Vec<u16>,
     controllers: Vec<u16>,
+    /// Security protocols with a port of each broker.
+    further: Vec<(String, Vec<u16>)>,
 }
 
 impl Peers {
-    pub(super) fn new(count: usize) -> Result<Self, Error> {
+    pub(super) fn new(count: usize, options: &Options) -> Result<Self, Error> {
         let ports = || (0..count).map(|_| ports::free()).collect::<Result<Vec<u16>, Error>>();
-        Ok(Self { id: random_id(), clients: ports()?, controllers: ports()? })
+        let further = options.listeners.iter().map(|protocol| Ok((protocol.clone(), ports()?)));
+        let further = further.collect::<Result<_, Error>>()?;
+        Ok(Self { id: random_id(), clients: ports()?, controllers: ports()?, further })
     }
 
     fn count(&self) -> usize {
@@ -56,6 +60,12 @@ impl Peers {
     fn voters(&self) -> String {
         let voters = self.controllers.iter().enumerate();
         voters.map(|(number, port)| format!("{}@127.0.0.1:{port}", number + 1)).collect::<Vec<_>>().join(",")
+    }
+
+    /// Where clients of this broker find it, each behind its security protocol.
+    fn advertised(&self, number: usize) -> String {
+        let further = self.further.iter().map(|(protocol, ports)| format!(",{protocol}://127.0.0.1:{}", ports[number]));
+        std::iter::once(format!("PLAINTEXT://127.0.0.1:{}", self.clients[number])).chain(further).collect()
     }
 }
 
@@ -80,7 +90,7 @@ impl Server {
     /// Java or `mvn` is missing, the archives cannot be had, the settings are wrong (the end of the broker's log is in
     /// the line), or it was not ready within 180 s.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        let begin = || Self::begin(options, Arc::new(Ground::new("kafka")?), 0, Peers::new(1)?);
+        let begin = || Self::begin(options, Arc::new(Ground::new("kafka")?), 0, Peers::new(1, options)?);
         ports::start(begin, Member::wait_until_ready, Self::lost_its_port)
     }
 
@@ -119,6 +129,13 @@ impl Server {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.peers.clients[self.number]
+    }
+
+    /// For clients of a further listener: `127.0.0.1:PORT`, the same after each start. `None`: it was not asked for.
+    #[must_use]
+    pub fn bootstrap_of(&self, protocol: &str) -> Option<String> {
+        let (_, ports) = self.peers.further.iter().find(|(further, _)| further == protocol)?;
+        Some(format!("127.0.0.1:{}", ports[self.number]))
     }
 
     /// The numbers of the brokers that this one knows as alive, from 1.
@@ -230,18 +247,19 @@ fn format(id: &str, properties: &Path) -> Result<(), Error> {
 
 fn text(options: &Options, folder: &Path, name: &str, number: usize, peers: &Peers) -> String {
     let (id, logs) = (number + 1, folder.join(format!("{name}-log")).display().to_string());
-    let (clients, controllers, voters) = (peers.clients[number], peers.controllers[number], peers.voters());
+    let (clients, controllers, voters) = (peers.advertised(number), peers.controllers[number], peers.voters());
     let (copies, in_sync) = if peers.count() == 1 { (1, 1) } else { (3, 2) };
     let extra = &options.properties;
     format!(
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controllers}
-advertised.listeners=PLAINTEXT://127.0.0.1:{clients}
+listeners={clients},CONTROLLER://127.0.0.1:{controllers}
+advertised.listeners={clients}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,\
+SASL_SSL:SASL_SSL
 log.dirs={logs}
 auto.create.topics.enable=false
 default.replication.factor={copies}

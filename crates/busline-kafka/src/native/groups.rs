@@ -92,6 +92,9 @@ unsafe fn member(member: *const c::rd_kafka_MemberDescription_t) -> GroupMember 
 }
 
 /// The committed offsets of a group in these partitions; partitions without one are left out.
+///
+/// The client must be a consumer that has a group: when a broker answers that it is not the coordinator, the library
+/// looks for the coordinator of the *client's* group, and dies where there is none (librdkafka issue 5040).
 pub(crate) fn offsets(
     client: &Arc<dyn Native>,
     group: &str,

@@ -1,10 +1,11 @@
 //! The few calls of the C library that its Rust wrapper lacks, each behind a safe function.
 //!
 //! They are the status of a reported message, messages and reports by the batch, topic ids, groups as KIP-848 lists and
-//! describes them, offsets of groups without members, and commits whose end is told.
+//! describes them, offsets of groups without members, commits whose end is told, and why a client is not let in.
 
 mod ask;
 mod commit;
+mod denied;
 mod events;
 mod groups;
 mod produce;
@@ -13,6 +14,7 @@ mod topics;
 
 pub(crate) use ask::{Ask, Native};
 pub(crate) use commit::{commit, committed};
+pub(crate) use denied::denied;
 pub(crate) use events::{Event, Events, Reported};
 pub(crate) use groups::{GroupMember, alter_offsets, group_names, members, offsets};
 pub(crate) use produce::{Message, Target};

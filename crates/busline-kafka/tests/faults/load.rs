@@ -34,7 +34,7 @@ pub(crate) struct Load {
 }
 
 pub(crate) async fn connect(bootstrap: &str) -> Bus {
-    let driver = KafkaDriver::open(KafkaConfig::new([bootstrap])).await.expect("the broker answers");
+    let driver = KafkaDriver::open(KafkaConfig::new(bootstrap.split(','))).await.expect("the broker answers");
     Bus::new(Arc::new(driver))
 }
 

@@ -6,6 +6,7 @@
 mod broker;
 mod fenced;
 mod first_ack;
+mod first_group;
 mod fresh_topics;
 mod killed;
 mod load;
