@@ -38,6 +38,7 @@ fn trim_memory() {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     before: u64,
+    held_before: u64,
 }
 
 impl Memory {
@@ -46,7 +47,7 @@ impl Memory {
         trim_memory();
         // Source: proc_pid_clear_refs(5): writing 5 sets the peak to what is resident.
         fs::write("/proc/self/clear_refs", "5").context("reset the peak of memory")?;
-        Ok(Self { before: status_bytes("VmRSS:")? })
+        Ok(Self { before: status_bytes("VmRSS:")?, held_before: held_bytes()? })
     }
 
     /// How far memory has risen at most since.
@@ -61,9 +62,27 @@ impl Memory {
 
     /// How much more is held than then.
     pub(crate) fn retained(&self) -> Result<i64> {
-        trim_memory();
-        Ok(status_bytes("VmRSS:")? as i64 - self.before as i64)
+        Ok(held_bytes()? as i64 - self.held_before as i64)
     }
+}
+
+/// Memory that was allocated and not freed, by this program and by the C libraries in it.
+///
+/// Not what is resident: that has pages of code in it that ran for the first time, stacks of threads that have ended, and
+/// what the allocator keeps between blocks, which makes it come and go by megabytes.
+#[cfg(target_env = "gnu")]
+fn held_bytes() -> Result<u64> {
+    #[expect(unsafe_code, reason = "only the allocator knows what is allocated")]
+    // SAFETY: mallinfo2 takes the allocator's own locks and reads its counters.
+    let info = unsafe { libc::mallinfo2() };
+    Ok((info.uordblks + info.hblkhd) as u64)
+}
+
+/// What is resident of it, where the allocator does not say more.
+#[cfg(not(target_env = "gnu"))]
+fn held_bytes() -> Result<u64> {
+    trim_memory();
+    status_bytes("RssAnon:")
 }
 
 fn status_bytes(field: &str) -> Result<u64> {
