@@ -66,7 +66,7 @@ struct QueueState {
 }
 
 /// How long the committer looks out for the next job before it sleeps, as long as jobs come that soon. Who publishes one
-/// envelope after the other's ack comes back within microseconds, and waking a thread takes longer than that.
+/// envelope after the other's ack is back as soon as its own thread is awake, and need not wait for this one's too.
 const LOOKOUT: Duration = Duration::from_micros(250);
 
 /// Turns of the loop between two looks; about a microsecond.
