@@ -9,7 +9,7 @@ use busline_bench::Connect;
 use tokio::time::Instant;
 
 use super::fault::{Breaker, Fault};
-use super::wrapped::{Wrap, WrappedDriver};
+use super::wrapped::Wrap;
 
 /// Where envelopes are broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,7 @@ impl Connect for BrokenBuses {
             let at = |place| Arc::new(Spot::new(self.fault.filter(|_| self.place == place)));
             let inner: Arc<dyn Driver> = Arc::new(MemoryDriver::new());
             let wrap = Breaking { store: at(Place::Store), delivery: at(Place::Delivery) };
-            let driver = WrappedDriver { inner, wrap };
-            Ok(Bus::new(Arc::new(driver)))
+            Ok(wrap.bus(inner))
         })
     }
 }

@@ -8,7 +8,7 @@ use busline::{
 };
 use busline_bench::Connect;
 
-use super::wrapped::{Wrap, WrappedDriver};
+use super::wrapped::Wrap;
 
 /// How a build is slower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Connect for SlowedBuses {
         Box::pin(async {
             let path = url.strip_prefix("sqlite:").expect("a temporary file");
             let inner: Arc<dyn Driver> = Arc::new(SqliteDriver::open(SqliteConfig::new(path)).await?);
-            Ok(Bus::new(Arc::new(WrappedDriver { inner, wrap: self.0 })))
+            Ok(self.0.bus(inner))
         })
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::broken::{BrokenBuses, Place};
 use super::fault::Fault;
-use super::wrapped::{Wrap, WrappedDriver};
+use super::wrapped::Wrap;
 
 const STALL: Duration = Duration::from_millis(600);
 
@@ -21,8 +21,7 @@ struct StalledBuses;
 impl Connect for StalledBuses {
     fn connect<'a>(&'a self, _url: &'a str) -> BoxFuture<'a, Result<Bus>> {
         let inner: Arc<dyn Driver> = Arc::new(MemoryDriver::new());
-        let bus = Bus::new(Arc::new(WrappedDriver { inner, wrap: Stalls }));
-        Box::pin(std::future::ready(Ok(bus)))
+        Box::pin(std::future::ready(Ok(Stalls.bus(inner))))
     }
 }
 
