@@ -61,7 +61,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<BenchRequest> {
             "--bus" => request.buses.push(value),
             "--level" if value == "all" => request.levels = Level::ALL.into(),
             "--level" => request.levels = value.split(',').map(str::parse).collect::<Result<_>>()?,
-            "--mode" if value == "all" => request.modes = Mode::ALL.into(),
+            "--mode" if value == "all" => request.modes = Mode::BURSTS.into(),
             "--mode" => request.modes = value.split(',').map(str::parse).collect::<Result<_>>()?,
             "--runs" => request.runs = value.parse()?,
             "--payload" => request.payload_bytes = Some(value.parse()?),

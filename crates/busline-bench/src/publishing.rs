@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use busline::{Bus, Durability, Envelope, Publisher, Receipt};
-use tokio::sync::{Barrier, mpsc};
+use tokio::sync::{Barrier, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::latency::Latencies;
@@ -168,6 +169,19 @@ async fn observe(mut watched: mpsc::Receiver<Watched>, start: Start) {
     }
 }
 
+/// Runs work that blocks on a thread of its own, which is gone afterwards; one of the runtime's would stay for a while.
+async fn on_a_thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let (ended, end) = oneshot::channel();
+    let run = move || {
+        work();
+        // Nobody waits any more if the bench was broken off.
+        let _ = ended.send(());
+    };
+    let thread = thread::Builder::new().name("bench-sender".into()).spawn(run)?;
+    end.await.context("a sender panicked")?;
+    thread.join().map_err(|_| anyhow!("a sender panicked"))
+}
+
 struct Sender {
     workload: Arc<Workload>,
     publishers: Vec<Publisher>,
@@ -184,6 +198,7 @@ impl Sender {
             Mode::Async => self.publish_async().await?,
             Mode::Sync => self.publish_sync().await?,
             Mode::Batch => self.publish_batches().await?,
+            Mode::Blocking => on_a_thread(move || self.publish_blocking()).await?,
         }
         Ok(Instant::now())
     }
@@ -218,6 +233,17 @@ impl Sender {
             }
         }
         Ok(())
+    }
+
+    /// As `publish_sync`, on a thread that runs no tasks.
+    fn publish_blocking(&self) {
+        for event in self.workload.events_of(self.number) {
+            let envelope = self.workload.envelope(event);
+            let called = Instant::now();
+            if self.publisher(event).publish_blocking(envelope).is_ok() {
+                self.start.acked(called, 1);
+            }
+        }
     }
 
     /// Hands the sender's events over in batches of one topic each.

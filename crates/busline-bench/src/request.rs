@@ -46,7 +46,7 @@ impl Default for BenchRequest {
         Self {
             buses: Vec::new(),
             levels: vec![Level::Low, Level::Medium, Level::High, Level::Extreme, Level::Surge],
-            modes: Mode::ALL.into(),
+            modes: Mode::BURSTS.into(),
             runs: 3,
             payload_bytes: None,
             window_envelopes: 8_192,

@@ -250,7 +250,7 @@ fn server_twins(
     let run = |workload: &Workload, bodies| -> Result<TwinFigures> {
         Ok(TwinFigures::of(&run(&place.stage(workload.topics), workload, bodies)?))
     };
-    if workload.mode == Mode::Sync {
+    if workload.mode.waits_for_each() {
         let first = workload.cut_to(workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX));
         return Ok(Twins { encoding: run(&first, Bodies::Encoded)?, premade: None });
     }
@@ -260,7 +260,7 @@ fn server_twins(
 #[cfg(feature = "sqlite")]
 fn sqlite_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
     let Some(transactions) = &measured.transactions else { return Ok(None) };
-    if workload.mode == Mode::Sync {
+    if workload.mode.waits_for_each() {
         let envelopes = workload.envelopes.min(SYNC_TWIN_ENVELOPES_MAX);
         let first = workload.cut_to(envelopes);
         let encoding = run_twin(place, &first, &vec![1; envelopes as usize], Bodies::Encoded)?;
@@ -314,7 +314,7 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
     let consumed_per_s = speed(Some(drained.consumed_in));
     let consume_cpu_us = sound.then(|| micros_each(drained.cpu, workload.envelopes));
     let reading = reading_twin_of(measured);
-    let sync = workload.mode == Mode::Sync;
+    let sync = workload.mode.waits_for_each();
     RunResult {
         bus: measured.backend.clone(),
         level: workload.level,

@@ -4,7 +4,7 @@ use crate::compare::Summary;
 use crate::measure::Machine;
 use crate::result::RunResult;
 use crate::targets::{OTHERS_MAX_PERCENT, RUNS_MIN};
-use crate::workload::{Level, Mode};
+use crate::workload::Level;
 
 /// Spread above which a median says little. Unit: percent.
 const SPREAD_MAX: f64 = 25.0;
@@ -38,10 +38,12 @@ pub(crate) fn of(machine: &Machine, summaries: &[Summary], others: f64) -> Vec<S
             wide.join(", ")
         ));
     }
-    if summaries.iter().any(|summary| summary.mode == Mode::Sync && summary.senders > 1 && summary.ratio_p50.is_some())
+    if summaries
+        .iter()
+        .any(|summary| summary.mode.waits_for_each() && summary.senders > 1 && summary.ratio_p50.is_some())
     {
         warnings.push(
-            "Many senders share commits in mode sync, the twin commits each envelope by itself: compare a single \
+            "Many senders share commits in mode sync, and the twin commits each envelope by itself: compare a single \
              call's latency with --senders 1."
                 .into(),
         );

@@ -69,17 +69,28 @@ pub enum Mode {
     Sync,
     /// `publish_batch`: a sender hands over many and waits for all.
     Batch,
+    /// `publish_blocking`: as sync, by senders that are threads; one if nothing else is said.
+    Blocking,
 }
 
 impl Mode {
     /// All modes.
-    pub const ALL: [Self; 3] = [Self::Async, Self::Sync, Self::Batch];
+    pub const ALL: [Self; 4] = [Self::Async, Self::Sync, Self::Batch, Self::Blocking];
+
+    /// The modes in which many senders make a burst.
+    pub const BURSTS: [Self; 3] = [Self::Async, Self::Sync, Self::Batch];
+
+    /// Whether a sender waits for each envelope's outcome before it publishes the next.
+    pub(crate) fn waits_for_each(self) -> bool {
+        matches!(self, Self::Sync | Self::Blocking)
+    }
 
     fn name(self) -> &'static str {
         match self {
             Self::Async => "async",
             Self::Sync => "sync",
             Self::Batch => "batch",
+            Self::Blocking => "blocking",
         }
     }
 }
@@ -162,7 +173,11 @@ impl Workload {
         let aggregates = (envelopes / 10).clamp(50, 1_000) as usize;
         let large = level >= Level::Surge;
         let one_for_each = !large || mode == Mode::Sync;
-        let senders = if one_for_each { aggregates } else { SENDERS_OF_LARGE_LEVELS };
+        let senders = match mode {
+            Mode::Blocking => 1,
+            _ if one_for_each => aggregates,
+            _ => SENDERS_OF_LARGE_LEVELS,
+        };
         Ok(Self {
             level,
             mode,

@@ -38,6 +38,7 @@ macro_rules! case_list {
                 an_unanswered_record_breaks_its_own_key_only,
                 an_overdue_envelope_breaks_its_key_in_all_batches_in_flight,
                 a_batch_on_its_way_to_the_sink_is_behind_a_failure_too,
+                threads_that_block_share_the_order_with_tasks,
             } alone {}
             publish_outcome {
                 an_unanswered_envelope_is_indeterminate_by_its_deadline,

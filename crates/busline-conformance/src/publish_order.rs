@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::envelopes::{accept, acked, envelope, failed, indeterminate, names, outcome};
+use busline_core::{Envelope, Publisher};
+
+use crate::envelopes::{accept, acked, definite, envelope, failed, indeterminate, names, outcome};
 use crate::faulty::Shape;
 use crate::harness::Harness;
 use crate::judged::{Chaos, Judged, Load};
@@ -161,4 +163,48 @@ pub async fn a_batch_on_its_way_to_the_sink_is_behind_a_failure_too(harness: imp
     acked(accept(&publisher, envelope("a", 3))).await;
     drop(publisher);
     stage.close().await;
+}
+
+/// Threads that publish and block, and tasks beside them, share one publisher: each key is stored in the order in which it
+/// was published, and who blocks is given the outcome of its own envelope.
+pub async fn threads_that_block_share_the_order_with_tasks(harness: impl Harness) {
+    let (stage, faults) = Stage::faulty(&harness).await;
+    let publisher = stage.publisher().await;
+    let mut threads = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        let publisher = publisher.clone();
+        threads.spawn_blocking(move || {
+            let key = format!("thread-{number}");
+            let published = (1..=25).map(|version| envelope(&key, version));
+            let ids: Vec<String> = published.map(|envelope| block_on_ack(&publisher, envelope)).collect();
+            (key, ids)
+        });
+    }
+    let beside: Vec<_> = (1..=100).map(|version| envelope("task", version)).collect();
+    let receipts: Vec<_> = beside.iter().map(|envelope| accept(&publisher, envelope.clone())).collect();
+    for receipt in receipts {
+        acked(receipt).await;
+    }
+    let mut published = threads.join_all().await;
+    published.push(("task".into(), beside.into_iter().map(|envelope| envelope.id).collect()));
+    let stored = stage.stored().await;
+    assert_eq!(stored.len(), 200);
+    for (key, ids) in published {
+        assert_eq!(stored.ids_of(&key), ids, "{key}");
+    }
+
+    faults.fail_next(1);
+    let refused = {
+        let publisher = publisher.clone();
+        tokio::task::spawn_blocking(move || publisher.publish_blocking(envelope("thread-0", 26)))
+    };
+    definite(refused.await.expect("no panic"), "Injected");
+    drop(publisher);
+    stage.close().await;
+}
+
+fn block_on_ack(publisher: &Publisher, envelope: Envelope) -> String {
+    let id = envelope.id.clone();
+    publisher.publish_blocking(envelope).expect("the backend works, so the envelope must be acked");
+    id
 }

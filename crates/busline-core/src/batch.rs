@@ -19,6 +19,7 @@ pub struct Batch {
     id: u64,
     body: Arc<BatchBody>,
     atomic: bool,
+    may_block: bool,
     deadline: Instant,
     owner: Option<Arc<dyn Settlement>>,
 }
@@ -67,7 +68,14 @@ impl Batch {
         deadline: Instant,
         owner: Arc<dyn Settlement>,
     ) -> Self {
-        Self { id, body, atomic, deadline, owner: Some(owner) }
+        Self { id, body, atomic, may_block: false, deadline, owner: Some(owner) }
+    }
+
+    /// The same batch on the thread of a caller that blocks until it is settled.
+    #[must_use]
+    pub(crate) fn blocking(mut self, may_block: bool) -> Self {
+        self.may_block = may_block;
+        self
     }
 
     /// Number of records, at least 1.
@@ -109,6 +117,12 @@ impl Batch {
     /// Whether all records must become visible together, or none.
     pub fn is_atomic(&self) -> bool {
         self.atomic
+    }
+
+    /// Whether the thread that hands it over waits for its outcomes and does nothing else, so that the sink may do the work
+    /// on it.
+    pub fn may_block(&self) -> bool {
+        self.may_block
     }
 
     /// When the first of these records must have its outcome.

@@ -1,7 +1,6 @@
-//! The one thread of a process that writes to the file, and the queue in front of it.
+//! The one thread of a process that writes to the file; a thread that publishes and blocks may take its seat.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,177 +8,17 @@ use busline_core::{Batch, Error, ErrorKind, Result, bus_closed, forked_process};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::group::{Publish, Store, settle_all};
+use crate::group::{Publish, Store};
+use crate::queue::{Job, Queue, Turn, Work, Write};
 use crate::sink::SinkTopic;
 use crate::upkeep::Upkeep;
 use crate::wake::Ring;
 
-/// What the committer is asked to do.
-enum Job {
-    /// Store a batch; several of them share one transaction.
-    Publish(Publish),
-    /// Run one change in a transaction of its own.
-    Write(Write),
-}
-
-/// A change, and the time by which its transaction must have begun.
-struct Write {
-    until: Instant,
-    run: Box<dyn FnOnce(Turn<'_>) + Send>,
-}
-
-/// What a change runs with, or why it is not run.
-type Turn<'a> = Result<(&'a mut Store, &'a Queue)>;
-
-impl Job {
-    fn is_overdue(&self, now: Instant) -> bool {
-        match self {
-            Self::Publish(publish) => publish.is_overdue(now),
-            Self::Write(write) => write.until <= now,
-        }
-    }
-
-    fn refuse(self, error: &Error) {
-        match self {
-            Self::Publish(publish) => settle_all(vec![publish], error),
-            Self::Write(write) => (write.run)(Err(error.clone())),
-        }
-    }
-}
-
-/// Jobs in order. Bounded by its users: each publisher has one batch here at most, each other call one change.
-#[derive(Default)]
-pub(crate) struct Queue {
-    state: Mutex<QueueState>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    jobs: VecDeque<Job>,
-    stopping: bool,
-    trouble: Option<Error>,
-    /// The committer waits to be woken.
-    asleep: bool,
-    /// The last job came within [`LOOKOUT`] after the one before it was done.
-    brisk: bool,
-}
-
-/// How long the committer looks out for the next job before it sleeps, as long as jobs come that soon. Who publishes one
-/// envelope after the other's ack is back as soon as its own thread is awake, and need not wait for this one's too.
-const LOOKOUT: Duration = Duration::from_micros(250);
-
-/// Turns of the loop between two looks; about a microsecond.
-const LOOK_EVERY: u32 = 20;
-
-/// The next thing to do.
-enum Work {
-    Group(Vec<Publish>),
-    Write(Write),
-    /// Nothing is waiting.
-    Idle,
-    Stop,
-}
-
-impl Queue {
-    fn push(&self, job: Job) -> std::result::Result<(), Job> {
-        let mut state = self.lock();
-        if state.stopping {
-            return Err(job);
-        }
-        state.jobs.push_back(job);
-        let asleep = state.asleep;
-        drop(state);
-        if asleep {
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Says what keeps the file from being written, or that nothing does.
-    pub(crate) fn set_trouble(&self, trouble: Option<Error>) {
-        self.lock().trouble = trouble;
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.lock().stopping
-    }
-
-    /// Takes jobs out whose time has passed while the file was locked, and gives them this error.
-    pub(crate) fn refuse_overdue(&self, now: Instant, error: &Error) {
-        let mut state = self.lock();
-        let (overdue, rest): (VecDeque<Job>, VecDeque<Job>) =
-            std::mem::take(&mut state.jobs).into_iter().partition(|job| job.is_overdue(now));
-        state.jobs = rest;
-        drop(state);
-        overdue.into_iter().for_each(|job| job.refuse(error));
-    }
-
-    /// The next change, or the batches at the head as far as they fit one transaction; waits so long for one.
-    fn next(&self, records_max: usize, bytes_max: usize, pause: Duration) -> Work {
-        let begun = Instant::now();
-        let mut state = self.lock();
-        loop {
-            let waited = begun.elapsed();
-            match state.jobs.pop_front() {
-                Some(job) => {
-                    state.brisk = waited < LOOKOUT;
-                    return match job {
-                        Job::Write(write) => Work::Write(write),
-                        Job::Publish(first) => Work::Group(state.take_group(first, records_max, bytes_max)),
-                    };
-                }
-                None if state.stopping => return Work::Stop,
-                None if waited >= pause => return Work::Idle,
-                None if state.brisk && waited < LOOKOUT => {
-                    drop(state);
-                    // Not `yield_now`, which gives the core to whoever computes for milliseconds.
-                    (0..LOOK_EVERY).for_each(|_| std::hint::spin_loop());
-                    state = self.lock();
-                }
-                None => state = self.sleep(state, pause - waited),
-            }
-        }
-    }
-
-    fn sleep<'a>(&self, mut state: MutexGuard<'a, QueueState>, time: Duration) -> MutexGuard<'a, QueueState> {
-        state.asleep = true;
-        let mut state = self.wake.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
-        state.asleep = false;
-        state
-    }
-
-    fn stop(&self) {
-        self.lock().stopping = true;
-        self.wake.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl QueueState {
-    fn take_group(&mut self, first: Publish, records_max: usize, bytes_max: usize) -> Vec<Publish> {
-        let (mut records, mut bytes) = (first.batch.len(), first.batch.bytes());
-        let mut group = vec![first];
-        while let Some(Job::Publish(next)) = self.jobs.front() {
-            records += next.batch.len();
-            bytes += next.batch.bytes();
-            if records > records_max || bytes > bytes_max {
-                break;
-            }
-            if let Some(Job::Publish(next)) = self.jobs.pop_front() {
-                group.push(next);
-            }
-        }
-        group
-    }
-}
-
 /// The committer as the driver and its sinks hold it.
 pub(crate) struct Committer {
     queue: Arc<Queue>,
+    /// Locked by who has the queue's seat, so nobody ever waits for it.
+    store: Arc<Mutex<Store>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     process: u32,
     /// Time within which a change must begin.
@@ -190,23 +29,31 @@ impl Committer {
     /// Starts the thread on its connection.
     pub(crate) fn start(store: Store) -> Result<Self> {
         let queue = Arc::new(Queue::default());
-        let patience = store.patience();
+        let (patience, limits) = (store.patience(), store.transaction_limits());
+        let upkeep = Upkeep::new(store.retention_interval());
+        let store = Arc::new(Mutex::new(store));
         let thread = std::thread::Builder::new()
             .name("busline-commit".into())
             .spawn({
-                let queue = Arc::clone(&queue);
-                move || run(store, &queue)
+                let (store, queue) = (Arc::clone(&store), Arc::clone(&queue));
+                move || run(&store, &queue, limits, upkeep)
             })
             .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), process: std::process::id(), patience })
+        Ok(Self { queue, store, thread: Mutex::new(Some(thread)), process: std::process::id(), patience })
     }
 
-    /// Hands a batch over; it is settled here at once if the committer has ended.
+    /// Hands a batch over, or stores it on this thread if that may block and nobody else has anything to do. It is settled
+    /// here at once if the committer has ended.
     pub(crate) fn publish(&self, batch: Batch, topic: &Arc<SinkTopic>) {
         if self.process != std::process::id() {
             return batch.settle_all(&forked_process().at("publish", &topic.name));
         }
         let publish = Publish { batch, topic: Arc::clone(topic) };
+        if publish.batch.may_block()
+            && let Some(_seat) = self.queue.take_seat()
+        {
+            return lock(&self.store).publish(vec![publish], &self.queue);
+        }
         if let Err(Job::Publish(refused)) = self.queue.push(Job::Publish(publish)) {
             refused.batch.settle_all(&bus_closed());
         }
@@ -287,7 +134,7 @@ impl Committer {
 
     /// What keeps the file from being written at the moment.
     pub(crate) fn trouble(&self) -> Option<Error> {
-        self.queue.lock().trouble.clone()
+        self.queue.trouble()
     }
 
     /// Ends the thread after what is queued. Blocks until it has ended.
@@ -311,27 +158,30 @@ impl Drop for Committer {
 
 impl std::fmt::Debug for Committer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Committer").field("jobs", &self.queue.lock().jobs.len()).finish()
+        f.debug_struct("Committer").field("jobs", &self.queue.len()).finish()
     }
 }
 
-fn run(mut store: Store, queue: &Queue) {
-    let (records_max, bytes_max) = store.transaction_limits();
-    let mut upkeep = Upkeep::new(store.retention_interval());
+fn run(shared: &Mutex<Store>, queue: &Queue, (records_max, bytes_max): (usize, usize), mut upkeep: Upkeep) {
     loop {
-        match queue.next(records_max, bytes_max, upkeep.pause()) {
+        let work = queue.next(records_max, bytes_max, upkeep.pause());
+        let store = &mut *lock(shared);
+        match work {
             Work::Group(group) => {
                 store.publish(group, queue);
-                upkeep.step_under_load(&mut store, queue);
+                upkeep.step_under_load(store, queue);
             }
             Work::Write(write) => {
-                (write.run)(Ok((&mut store, queue)));
+                (write.run)(Ok((store, queue)));
                 upkeep.note_change();
-                upkeep.step_under_load(&mut store, queue);
+                upkeep.step_under_load(store, queue);
             }
-            Work::Idle => upkeep.step(&mut store, queue),
-            Work::Stop => break,
+            Work::Idle => upkeep.step(store, queue),
+            Work::Stop => return store.end(),
         }
     }
-    store.end();
+}
+
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,11 +9,11 @@ use busline_core::{Ack, Batch, Clock, Durability, Error, ErrorKind, Medium, Offs
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
-use crate::committer::Queue;
 use crate::config::SqliteConfig;
 use crate::error::from_sqlite;
 use crate::fill::{Ends, Filled, append};
 use crate::identity::{Identity, log_of};
+use crate::queue::Queue;
 use crate::readers::in_snapshot;
 use crate::records::Appender;
 use crate::recovery::{self, Left};
@@ -36,7 +36,7 @@ impl Publish {
     }
 }
 
-/// The writing side of the file; lives on the committer thread.
+/// The writing side of the file; used by one thread at a time.
 pub(crate) struct Store {
     config: SqliteConfig,
     connection: Option<Connection>,
@@ -375,7 +375,7 @@ impl Store {
     }
 
     /// Closes the connection. The last one to close resets and removes the `-wal`; then nobody takes turns any more.
-    pub(crate) fn end(mut self) {
+    pub(crate) fn end(&mut self) {
         self.connection = None;
         if !log_of(&self.config.path).exists() {
             self.turnstile.remove();

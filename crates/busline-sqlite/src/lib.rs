@@ -26,6 +26,7 @@ mod groups;
 mod holds;
 mod identity;
 mod inbox;
+mod queue;
 mod readers;
 mod records;
 mod recovery;

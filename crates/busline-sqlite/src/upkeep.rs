@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use busline_core::{GroupName, Result, TopicName, warn_deleted};
 
-use crate::committer::Queue;
 use crate::group::Store;
+use crate::queue::Queue;
 use crate::retention::{self, Lost};
 
 /// How far giving pages back is.

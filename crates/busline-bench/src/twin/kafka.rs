@@ -85,7 +85,7 @@ struct Acks<'t> {
 impl<'t> Acks<'t> {
     fn new(config: &KafkaConfig, topics: &'t [String], workload: &Workload) -> Result<Self> {
         let heard = Arc::new(Heard { acked: AtomicU64::new(0), failed: AtomicU64::new(0), loops: thread::current() });
-        let is_sync = workload.mode == Mode::Sync;
+        let is_sync = workload.mode.waits_for_each();
         let size = if is_sync { 1 } else { (workload.window_envelopes * workload.topics) as u64 };
         let mut client = client(config);
         if !config.properties.contains_key("linger.ms") {

@@ -48,7 +48,7 @@ struct Acks<'t> {
 
 impl<'t> Acks<'t> {
     fn new(driver: &NatsDriver, topics: &'t [String], workload: &Workload) -> Self {
-        let size = if workload.mode == Mode::Sync { 1 } else { workload.window_envelopes * workload.topics };
+        let size = if workload.mode.waits_for_each() { 1 } else { workload.window_envelopes * workload.topics };
         let client = driver.as_nats().clone();
         let jetstream = ContextBuilder::new().max_ack_inflight(size + 1).ack_timeout(ACK_MAX).build(client);
         Self { jetstream, topics, size, pending: VecDeque::new(), latencies: Latencies::default() }

@@ -43,7 +43,7 @@ impl Request {
         let request = BenchRequest {
             buses,
             levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
-            modes: chosen(&args.mode, &Mode::ALL, defaults.modes)?,
+            modes: chosen(&args.mode, &Mode::BURSTS, defaults.modes)?,
             runs: args.runs,
             payload_bytes: args.payload,
             window_envelopes: args.window,

@@ -60,7 +60,8 @@ impl Cell {
 
     /// Whether this slot has its outcome.
     pub(crate) fn is_settled(&self, slot: u32) -> bool {
-        self.outcome(slot).is_some()
+        let outcomes = self.lock();
+        outcomes.settled.is_some() || outcomes.early.contains_key(&slot)
     }
 
     /// Settles one slot before the rest; gives whom to wake, or `None` if it had its outcome.

@@ -101,6 +101,15 @@ struct InFlight {
     behind: HashMap<Vec<u8>, Error>,
 }
 
+/// Who publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A task, whose thread must not be blocked.
+    Task,
+    /// A thread that blocks until its envelope has an outcome.
+    Thread,
+}
+
 /// An earlier envelope of the same key in the same call.
 #[derive(Clone, Copy)]
 pub(crate) struct Before<'a> {
@@ -187,7 +196,12 @@ impl Line {
     }
 
     /// Accepts one record for which room was taken, unless the one before it of its key has failed by then.
-    pub(crate) fn accept(self: &Arc<Self>, record: &Encoded, before: Option<Before<'_>>) -> Result<Receipt> {
+    pub(crate) fn accept(
+        self: &Arc<Self>,
+        record: &Encoded,
+        before: Option<Before<'_>>,
+        caller: Caller,
+    ) -> Result<Receipt> {
         let now = Instant::now();
         self.check_process(now, 1, record.len())?;
         let mut state = self.lock();
@@ -198,7 +212,7 @@ impl Line {
             return Err(refused);
         }
         let receipt = state.push(record, now, &self.offer);
-        self.after_acceptance(state);
+        self.after_acceptance(state, caller);
         self.feeding.note(1);
         Ok(receipt)
     }
@@ -215,7 +229,7 @@ impl Line {
         }
         state.start_batch(true);
         let receipts = records.iter().map(|record| state.push_into_last(record, now)).collect();
-        self.after_acceptance(state);
+        self.after_acceptance(state, Caller::Task);
         self.feeding.note(records.len());
         Ok(receipts)
     }
@@ -228,7 +242,7 @@ impl Line {
         })
     }
 
-    fn after_acceptance(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn after_acceptance(self: &Arc<Self>, mut state: MutexGuard<'_, State>, caller: Caller) {
         let stir = !std::mem::replace(&mut state.keeper_armed, true);
         let hand_over = state.can_hand_over(&self.offer);
         drop(state);
@@ -236,19 +250,21 @@ impl Line {
             self.stir.notify_one();
         }
         if hand_over {
-            self.hand_over();
+            self.hand_over(caller);
         }
     }
 
     /// Hands open batches to the sink while it takes more. One thread at a time, so that they arrive in order; the lock
     /// is not held meanwhile, because the sink may settle at once.
-    fn hand_over(self: &Arc<Self>) {
+    fn hand_over(self: &Arc<Self>, mut caller: Caller) {
         let mut state = self.lock();
         while state.can_hand_over(&self.offer) {
             let Some(batch) = state.take_batch(self) else { break };
             state.handing_over = true;
             drop(state);
-            self.sink.publish(batch);
+            // Who blocks for its own batch does not work for others.
+            let may_block = std::mem::replace(&mut caller, Caller::Task) == Caller::Thread;
+            self.sink.publish(batch.blocking(may_block));
             state = self.lock();
             state.handing_over = false;
         }
@@ -407,7 +423,7 @@ impl Settlement for Line {
         if failures || self.is_closed() {
             self.stir.notify_one();
         }
-        self.hand_over();
+        self.hand_over(Caller::Task);
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::encoded::{Encoded, Encoder};
-use super::line::{Before, Line, PublisherStats, publisher_closed};
+use super::line::{Before, Caller, Line, PublisherStats, publisher_closed};
 use super::receipt::Receipt;
 use crate::ack::Ack;
 use crate::batch::behind_failed;
@@ -154,7 +154,7 @@ impl Publisher {
     /// # Source
     /// Promises P1, P3, P8.
     pub async fn publish(&self, envelope: Envelope) -> Result<Receipt> {
-        self.publish_behind(&envelope, None).await
+        self.publish_behind(&envelope, None, Caller::Task).await
     }
 
     /// Publishes an envelope and waits for its outcome.
@@ -168,12 +168,24 @@ impl Publisher {
         self.publish(envelope).await?.await
     }
 
+    /// Publishes an envelope and blocks the thread until its outcome is there: [`Publisher::publish_sync`] for threads that
+    /// run no tasks. A backend of this process may do the work on the calling thread, which wakes no other.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish_sync`].
+    ///
+    /// # Panics
+    /// In a task, which must not block its thread; call it in `tokio::task::spawn_blocking` there.
+    pub fn publish_blocking(&self, envelope: Envelope) -> Result<Ack> {
+        self.inner.runtime.block_on(async { self.publish_behind(&envelope, None, Caller::Thread).await?.await })
+    }
+
     /// Accepts an envelope if the window has room, without waiting.
     ///
     /// # Errors
     /// [`TryPublishError::Full`] with the envelope, or what [`Publisher::publish`] refuses.
     pub fn try_publish(&self, envelope: Envelope) -> std::result::Result<Receipt, TryPublishError> {
-        match self.accept_now(&envelope, None).map_err(TryPublishError::Refused)? {
+        match self.accept_now(&envelope, None, Caller::Task).map_err(TryPublishError::Refused)? {
             Acceptance::Accepted(receipt) => Ok(receipt),
             Acceptance::NoRoom(_) => Err(TryPublishError::Full(Box::new(envelope))),
         }
@@ -284,28 +296,30 @@ impl Publisher {
             let before = last_of_key.insert(&envelope.aggregate_id, index);
             let receipt = match before.map(|place| (&envelopes[place].id, &receipts[place])) {
                 Some((id, Err(error))) => Err(behind_failed(id, error)),
-                Some((id, Ok(receipt))) => self.publish_behind(envelope, Some(Before { id, receipt })).await,
-                None => self.publish_behind(envelope, None).await,
+                Some((id, Ok(receipt))) => {
+                    self.publish_behind(envelope, Some(Before { id, receipt }), Caller::Task).await
+                }
+                None => self.publish_behind(envelope, None, Caller::Task).await,
             };
             receipts.push(receipt);
         }
         receipts
     }
 
-    async fn publish_behind(&self, envelope: &Envelope, before: Option<Before<'_>>) -> Result<Receipt> {
-        let record = match self.accept_now(envelope, before)? {
+    async fn publish_behind(&self, envelope: &Envelope, before: Option<Before<'_>>, caller: Caller) -> Result<Receipt> {
+        let record = match self.accept_now(envelope, before, caller)? {
             Acceptance::Accepted(receipt) => return Ok(receipt),
             Acceptance::NoRoom(record) => record,
         };
         self.inner.line.take_room(1, record.len()).await?;
-        self.inner.line.accept(&record, before)
+        self.inner.line.accept(&record, before, caller)
     }
 
-    fn accept_now(&self, envelope: &Envelope, before: Option<Before<'_>>) -> Result<Acceptance> {
+    fn accept_now(&self, envelope: &Envelope, before: Option<Before<'_>>, caller: Caller) -> Result<Acceptance> {
         let line = &self.inner.line;
         let accept = |record: &Encoded| {
             if line.try_take_room(1, record.len())? {
-                line.accept(record, before).map(Acceptance::Accepted)
+                line.accept(record, before, caller).map(Acceptance::Accepted)
             } else {
                 Ok(Acceptance::NoRoom(record.clone()))
             }
