@@ -95,7 +95,7 @@ pub(crate) fn judge(summaries: &[Summary]) -> Vec<Target> {
             figure("consumed/s ÷ the twin that reads and decodes", Bound::AtLeast(0.9), summary.ratio_consumed);
             figure("processor time of consuming ÷ the twin's", Bound::AtMost(2.0), summary.ratio_consume_cpu);
         }
-        if embedded && summary.mode == Mode::Blocking && summary.senders == 1 {
+        if embedded && summary.mode.waits_for_each() && summary.senders == 1 {
             figure("one caller's p50 ÷ a raw insert and commit", Bound::AtMost(1.2), summary.ratio_p50);
         }
         if summary.level == Level::Extreme && summary.mode == Mode::Async {

@@ -127,12 +127,13 @@ pub(crate) struct Bench {
         value_parser = PossibleValuesParser::new(["low", "medium", "high", "extreme", "surge", "flood", "all"])
     )]
     pub(crate) level: Vec<String>,
-    /// How to publish: async (receipts), sync (one at a time), batch, or all [default: all]
+    /// How to publish: async (receipts), sync (one at a time), batch, all of these, or blocking (as sync, by a thread)
+    /// [default: all]
     #[arg(
         long,
         value_name = "MODE",
         value_delimiter = ',',
-        value_parser = PossibleValuesParser::new(["async", "sync", "batch", "all"])
+        value_parser = PossibleValuesParser::new(["async", "sync", "batch", "blocking", "all"])
     )]
     pub(crate) mode: Vec<String>,
     /// Measured runs of each level and mode, 1 to 100
