@@ -109,11 +109,11 @@ impl Slot {
         if self.cancelled.load(Ordering::Acquire) {
             return Ran::Cancelled;
         }
-        let future = match self.guard(tick, make) {
-            Ok(future) => future,
-            Err(panic) => return Ran::Panicked(panic_text(&*panic)),
-        };
-        let mut future = pin!(Some(future));
+        // Made in its place: a handler's future holds the whole envelope, and every move copies it.
+        let mut future = pin!(None);
+        if let Err(panic) = self.guard(tick, || future.set(Some(make()))) {
+            return Ran::Panicked(panic_text(&*panic));
+        }
         // Most handlers of a quick kind end in their first poll and never need the timer.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let ran = poll_fn(|context| {

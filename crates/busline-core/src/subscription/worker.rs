@@ -107,8 +107,7 @@ impl<H: Handler> OneByOne<H> {
         if !engine.is_held() && !hold(engine, worker).await {
             return ticket.ends(End::Cancelled(Box::new(record)), Note::Nothing);
         }
-        let delivery = ticket.delivery(engine, envelope, record.offset);
-        let run = || self.0.handle(delivery);
+        let run = || self.0.handle(ticket.delivery(engine, envelope, record.offset));
         let ran = engine.slots[worker].run(&engine.tick, Some(engine.settings.handler_timeout), run).await;
         judge(engine, ticket, record, ran)
     }

@@ -63,6 +63,9 @@ struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
     /// Takes `lead` and the text behind it, up to the closing quote; takes nothing if the text has an escape.
+    ///
+    /// Always inlined, so that each lead is compared as a constant of its length.
+    #[inline(always)]
     fn text(&mut self, lead: &str) -> Option<&'a str> {
         let behind = self.0.strip_prefix(lead)?;
         let (text, rest) = behind.split_at_checked(plain_prefix(behind.as_bytes()))?;
@@ -70,6 +73,7 @@ impl<'a> Rest<'a> {
         Some(text)
     }
 
+    #[inline(always)]
     fn owned(&mut self, lead: &str) -> Option<String> {
         self.text(lead).map(Into::into)
     }
