@@ -122,17 +122,22 @@ impl Member<'_> {
         if let Some(error) = self.watch.ended() {
             return Err(error);
         }
-        let is_at_end = match self.bus.driver().lag(&self.group, &self.topic).await {
-            Ok(lag) => self.ends.as_ref().is_some_and(|ends| is_at_end(ends, &lag)),
-            // The backend may answer at the next look.
-            Err(error) if error.is_retryable() => false,
-            Err(error) => return Err(error),
-        };
-        if is_at_end {
+        if self.is_at_end().await? {
             return Ok(true);
         }
         self.check_blocked()?;
         Ok(false)
+    }
+
+    /// Whether the group has come to the end that was asked for.
+    async fn is_at_end(&self) -> Result<bool> {
+        let Some(ends) = &self.ends else { return Ok(false) };
+        match self.bus.driver().lag(&self.group, &self.topic).await {
+            Ok(lag) => Ok(is_at_end(ends, &lag)),
+            // The backend may answer at the next look.
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn tell(&mut self) {
