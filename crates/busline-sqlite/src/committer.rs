@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::group::{Publish, Store};
-use crate::queue::{Job, Queue, Turn, Work, Write};
+use crate::queue::{Deletes, Job, Queue, Turn, Work, Write};
 use crate::sink::SinkTopic;
 use crate::upkeep::Upkeep;
 use crate::wake::Ring;
@@ -67,7 +67,7 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, None)?.await.unwrap_or_else(|_| Err(bus_closed()))
+        self.ask(change, None, Deletes::Perhaps)?.await.unwrap_or_else(|_| Err(bus_closed()))
     }
 
     /// Runs a change to a group in a transaction of its own, and wakes its members.
@@ -78,10 +78,11 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, Some(Ring::Group))?.await.unwrap_or_else(|_| Err(bus_closed()))
+        self.ask(change, Some(Ring::Group), Deletes::Perhaps)?.await.unwrap_or_else(|_| Err(bus_closed()))
     }
 
-    /// Runs a change and blocks until it is made.
+    /// Runs a change that deletes nothing which takes room, and blocks until it is made: on this thread, if nobody else has
+    /// anything to do.
     ///
     /// # Errors
     /// As [`Committer::write`].
@@ -89,7 +90,11 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, None)?.blocking_recv().unwrap_or_else(|_| Err(bus_closed()))
+        self.check_process()?;
+        if let Some(_seat) = self.queue.take_seat() {
+            return lock(&self.store).write(&self.queue, Instant::now() + self.patience, &change);
+        }
+        self.ask(change, None, Deletes::Nothing)?.blocking_recv().unwrap_or_else(|_| Err(bus_closed()))
     }
 
     /// Runs a change to a group, wakes its members, and blocks until it is made.
@@ -100,13 +105,14 @@ impl Committer {
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(change, Some(Ring::Group))?.blocking_recv().unwrap_or_else(|_| Err(bus_closed()))
+        self.ask(change, Some(Ring::Group), Deletes::Perhaps)?.blocking_recv().unwrap_or_else(|_| Err(bus_closed()))
     }
 
     fn ask<T: Send + 'static>(
         &self,
         change: impl Fn(&Connection) -> Result<T> + Send + 'static,
         ring: Option<Ring>,
+        deletes: Deletes,
     ) -> Result<oneshot::Receiver<Result<T>>> {
         self.check_process()?;
         let (answer, answered) = oneshot::channel();
@@ -122,7 +128,7 @@ impl Committer {
             // Whoever asked may be gone; the change was made all the same.
             drop(answer.send(outcome));
         });
-        self.queue.push(Job::Write(Write { until, run })).map_err(|_| bus_closed())?;
+        self.queue.push(Job::Write(Write { until, deletes, run })).map_err(|_| bus_closed())?;
         Ok(answered)
     }
 
@@ -173,7 +179,7 @@ fn run(shared: &Mutex<Store>, queue: &Queue, (records_max, bytes_max): (usize, u
             }
             Work::Write(write) => {
                 (write.run)(Ok((store, queue)));
-                upkeep.note_change();
+                upkeep.note_change(write.deletes);
                 upkeep.step_under_load(store, queue);
             }
             Work::Idle => upkeep.step(store, queue),

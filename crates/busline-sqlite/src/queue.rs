@@ -19,7 +19,15 @@ pub(crate) enum Job {
 /// A change, and the time by which its transaction must have begun.
 pub(crate) struct Write {
     pub(crate) until: Instant,
+    pub(crate) deletes: Deletes,
     pub(crate) run: Box<dyn FnOnce(Turn<'_>) + Send>,
+}
+
+/// Whether a change may leave something to tidy up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletes {
+    Nothing,
+    Perhaps,
 }
 
 /// What a change runs with, or why it is not run.

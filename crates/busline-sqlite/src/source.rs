@@ -54,6 +54,8 @@ struct State {
     reading: BTreeMap<Partition, Reading>,
     /// Pieces of records among the events.
     pieces: usize,
+    /// The thread has read ahead as far as it may, and is to be woken once much of it was taken.
+    has_enough: bool,
     ended: Option<Error>,
 }
 
@@ -274,8 +276,9 @@ impl MemberState {
 
     /// Partitions to read, beginning behind the last one read; none while enough is read ahead.
     fn to_read(&self, last: Partition) -> Vec<(Partition, u64, Offset)> {
-        let state = self.state();
-        if state.pieces >= PIECES_AHEAD {
+        let mut state = self.state();
+        state.has_enough = state.pieces >= PIECES_AHEAD;
+        if state.has_enough {
             return Vec::new();
         }
         let open = |(_, reading): &(&Partition, &Reading)| !reading.paused && !reading.revoking;
@@ -345,9 +348,11 @@ impl MemberState {
             None if self.closing.load(Ordering::Acquire) => return Err(source_closed()),
             other => other,
         };
-        let read_on = state.pieces < PIECES_AHEAD;
+        // Not for each piece: a ring costs a system call and mostly the wake-up of a core.
+        let read_on = state.has_enough && state.pieces <= PIECES_AHEAD / 2;
+        state.has_enough &= !read_on;
         drop(state);
-        if read_on && matches!(event, Some(SourceEvent::Records { .. })) {
+        if read_on {
             self.bell.ring();
         }
         Ok(event)

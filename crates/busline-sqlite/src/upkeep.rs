@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use busline_core::{GroupName, Result, TopicName, warn_deleted};
 
 use crate::group::Store;
-use crate::queue::Queue;
+use crate::queue::{Deletes, Queue};
 use crate::retention::{self, Lost};
 
 /// How far giving pages back is.
@@ -64,8 +64,11 @@ impl Upkeep {
         self.next_look.saturating_duration_since(Instant::now())
     }
 
-    /// A change may have deleted something.
-    pub(crate) fn note_change(&mut self) {
+    /// A change was made, which may have deleted something.
+    pub(crate) fn note_change(&mut self, deletes: Deletes) {
+        if deletes == Deletes::Nothing {
+            return;
+        }
         self.sweeping = true;
         self.want_vacuum();
     }
