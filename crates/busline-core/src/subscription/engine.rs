@@ -1,8 +1,9 @@
 //! What the tasks of one subscription share: the lanes under one short lock, and who is to be woken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) tender: Notify,
     /// Wakes the alarm: a pause ends earlier than all others.
     pub(crate) alarm: Notify,
+    /// The watchdog, once it runs.
+    pub(crate) watchdog: OnceLock<Thread>,
     state: Mutex<State>,
     /// Held while the source is told to pause or resume, so that it is told in the order of the decisions.
     pausing: Mutex<()>,
@@ -52,6 +55,8 @@ struct State {
     reader_waits: bool,
     /// The tender has nothing to do until something moves.
     tender_sleeps: bool,
+    /// No worker has anything to do, so that there is nothing to watch.
+    watchdog_sleeps: bool,
     /// Room for this many records is worth reading while lanes are ready.
     read_min: usize,
     seeks: Vec<SeekOrder>,
@@ -93,6 +98,7 @@ impl Engine {
             stats: SubscriptionStats::default(),
             reader_waits: false,
             tender_sleeps: false,
+            watchdog_sleeps: false,
             read_min: settings.in_flight_records_max.div_ceil(4).min(READ_MIN),
             seeks: Vec::new(),
             ended: None,
@@ -113,6 +119,7 @@ impl Engine {
             reader: Notify::new(),
             tender: Notify::new(),
             alarm: Notify::new(),
+            watchdog: OnceLock::new(),
             state: Mutex::new(state),
             pausing: Mutex::new(()),
         }
@@ -137,6 +144,13 @@ impl Engine {
         let mut state = self.lock();
         state.tender_sleeps = !state.lanes.is_moving();
         state.tender_sleeps
+    }
+
+    /// Whether the watchdog may sleep until it is woken, because every worker waits.
+    pub(crate) fn lets_watchdog_sleep(&self) -> bool {
+        let mut state = self.lock();
+        state.watchdog_sleeps = state.idle.len() == self.slots.len();
+        state.watchdog_sleeps
     }
 
     /// Breaks off every handler that runs.
@@ -263,6 +277,7 @@ impl Engine {
         } else if state.lanes.take_some(&mut hand.works, size_max) {
             // Whoever wakes one worker for several lanes relies on it to wake the next.
             wakes.idle = state.takes_idle(state.lanes.ready_count().min(1));
+            wakes.watchdog = std::mem::take(&mut state.watchdog_sleeps);
             Poll::Ready(Next::Run)
         } else {
             state.wait(worker, context.waker());
@@ -302,6 +317,9 @@ impl Engine {
             if is_wanted {
                 task.notify_one();
             }
+        }
+        if let Some(watchdog) = self.watchdog.get().filter(|_| wakes.watchdog) {
+            watchdog.unpark();
         }
         if let Some(parking) = &self.parking {
             parking.park(wakes.items);
@@ -383,6 +401,7 @@ struct Wakes {
     tender: bool,
     reader: bool,
     alarm: bool,
+    watchdog: bool,
     /// Records that are to be parked.
     items: Vec<Item>,
 }
