@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// The same while a commit is under way.
 const ANSWER_TICK: Duration = Duration::from_millis(2);
 
+/// Shortest time between two commits: at full speed each costs the broker as much as a hundred records.
+const COMMIT_PAUSE: Duration = Duration::from_millis(20);
+
 /// Records that one partition gives before the others have their turn.
 const TURN_RECORDS: usize = 256;
 
@@ -119,8 +122,7 @@ impl Poller {
     fn tick(&mut self) {
         let is_busy = std::mem::take(&mut self.has_more);
         if !is_busy {
-            // The answer of a commit rings no bell.
-            self.shared.bell.wait(if self.under_way.is_some() { ANSWER_TICK } else { TICK });
+            self.shared.bell.wait(self.wait_max());
         }
         if self.consumer.is_none() && !self.join_again() {
             return;
@@ -136,6 +138,16 @@ impl Poller {
         self.commit_next();
         self.give_up_revoked();
         self.check_identity();
+    }
+
+    /// How long nothing has to be done unless the bell rings.
+    fn wait_max(&self) -> Duration {
+        match (&self.under_way, self.commits.is_empty()) {
+            // The answer of a commit rings no bell.
+            (Some(_), _) => ANSWER_TICK,
+            (None, false) => self.commit_due().saturating_duration_since(Instant::now()).min(TICK),
+            (None, true) => TICK,
+        }
     }
 
     fn topic(&self) -> &str {
@@ -423,7 +435,7 @@ impl Poller {
     /// Sends the next commit; one is under way at most. Without one for a while the last is sent once more, as a sign of
     /// life that the group has to answer.
     fn commit_next(&mut self) {
-        if self.under_way.is_some() || self.consumer.is_none() {
+        if self.under_way.is_some() || self.consumer.is_none() || self.commit_due() > Instant::now() {
             return;
         }
         while let Some(wanted) = self.commits.pop_front() {
@@ -443,6 +455,11 @@ impl Poller {
                 self.send_commit(None, &[beat]);
             }
         }
+    }
+
+    /// When the next commit may be sent: at once if the group wants something back.
+    fn commit_due(&self) -> Instant {
+        if self.revoking.is_some() { self.beaten } else { self.beaten + COMMIT_PAUSE }
     }
 
     /// The commits that the broker must hear of: it would take an older offset too.
