@@ -6,7 +6,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::native::PartitionQueue;
 use crate::records::Gathered;
 
-/// Records and bytes of a piece: enough to share a lock and a wake-up, few enough to overstep a limit by little.
+/// Records and bytes of a piece: enough to share a lock and a wake-up, few enough to overstep a limit by little. Where
+/// records have grown since the last piece, one piece may be larger; it is never more than the client has read ahead.
 const RECORDS_MAX: usize = 256;
 const BYTES_MAX: usize = 256 * 1024;
 
