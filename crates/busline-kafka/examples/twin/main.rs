@@ -3,8 +3,8 @@
 //! `BUSLINE_TEST_KAFKA=HOST:PORT cargo run --release -p busline-kafka --example twin [WHAT] [EVENTS] [ROUNDS] [BYTES]`
 //!
 //! WHAT is `publish`, `sync` or `consume`, or one side of it as `publish/bus`. All sides publish the same envelopes with BYTES of payload to a new topic of
-//! three partitions: the plain producers encode each one in their loop as the bus does, `made` sends bodies that were
-//! encoded before. The plain consumer decodes each envelope, as the bus does, and commits asynchronously.
+//! three partitions: the plain producers encode each one in their loop as the bus does, `made` and `futures-made` send
+//! bodies that were encoded before. The plain consumer decodes each envelope, as the bus does, and commits asynchronously.
 //! `BUSLINE_TEST_KAFKA_PID` names the broker's process, whose CPU is then shown too. A line is a run, with how far memory
 //! rose at most and at the end; the last lines are medians of the rounds' ratios, each with half its spread.
 
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (events, rounds, bytes) = (number(300_000)?, number(5)?, number(256)?);
     let (what, only) = what.split_once('/').map_or((what.as_str(), None), |(what, side)| (what, Some(side)));
     let mut sides = match what {
-        "publish" => vec!["bus", "plain", "made", "futures"],
+        "publish" => vec!["bus", "plain", "made", "futures", "futures-made"],
         "sync" | "consume" => vec!["bus", "plain"],
         _ => return Err("WHAT is publish, sync or consume".into()),
     };
@@ -64,7 +64,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (ratio, spread) = middle(runs[0].iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)));
             format!("{ratio:.2} x ± {:.0} %", spread * 100.0)
         };
-        println!("bus / {side}: events/s {}, CPU {}", ratio(|run| run.rate), ratio(|run| run.cpu));
+        let (rate, cpu, broker) = (ratio(|run| run.rate), ratio(|run| run.cpu), ratio(|run| run.broker_cpu));
+        println!("bus / {side}: events/s {rate}, CPU {cpu}, broker CPU {broker}");
         if what == "sync" {
             println!("bus / {side}: p50 {}", ratio(|run| run.p50));
         }
@@ -108,7 +109,13 @@ impl Stage {
             ("publish", "bus") => self.runtime.block_on(bus::publish(&self.bus, broker, &topic, envelopes))?,
             ("publish", "plain") => plain::publish(bootstrap, broker, &topic, envelopes)?,
             ("publish", "made") => plain::publish_made(bootstrap, broker, &topic, &events::made(&envelopes, &topic)?)?,
-            ("publish", _) => self.runtime.block_on(plain::publish_futures(bootstrap, broker, &topic, envelopes))?,
+            ("publish", "futures") => {
+                self.runtime.block_on(plain::publish_futures(bootstrap, broker, &topic, envelopes))?
+            }
+            ("publish", _) => {
+                let made = events::made(&envelopes, &topic)?;
+                self.runtime.block_on(plain::publish_futures_made(bootstrap, broker, &topic, &made))?
+            }
             (_, "bus") => self.runtime.block_on(bus::publish_sync(&self.bus, broker, &topic, envelopes))?,
             _ => plain::publish_sync(bootstrap, broker, &topic, envelopes)?,
         };

@@ -144,26 +144,61 @@ pub(crate) fn publish_sync(bootstrap: &str, broker: Broker, topic: &str, envelop
 
 const FUTURES: usize = 10_000;
 
-/// With a future for each record, the oldest awaited first.
-pub(crate) async fn publish_futures(bootstrap: &str, broker: Broker, topic: &str, envelopes: Vec<Envelope>) -> Outcome {
-    let producer: FutureProducer = settings(bootstrap).create()?;
-    let mut waiting: VecDeque<DeliveryFuture> = VecDeque::with_capacity(FUTURES);
-    let (events, source, mut body) = (envelopes.len(), events::source(topic), Vec::new());
-    send_future(&producer, topic, Partition(0), b"first", b"first")?.await?.map_err(|(error, _)| error)?;
-    let watch = Watch::start(broker);
-    for envelope in envelopes {
-        if waiting.len() == FUTURES
-            && let Some(oldest) = waiting.pop_front()
+/// A producer with a future for each record, the oldest awaited first.
+struct Awaiting {
+    producer: FutureProducer,
+    waiting: VecDeque<DeliveryFuture>,
+    topic: String,
+}
+
+impl Awaiting {
+    async fn open(bootstrap: &str, topic: &str) -> Result<Self, Box<dyn Error>> {
+        let producer: FutureProducer = settings(bootstrap).create()?;
+        // The client has its producer id and its metadata before time is taken.
+        send_future(&producer, topic, Partition(0), b"first", b"first")?.await?.map_err(|(error, _)| error)?;
+        Ok(Self { producer, waiting: VecDeque::with_capacity(FUTURES), topic: topic.to_owned() })
+    }
+
+    async fn send(&mut self, partition: Partition, key: &[u8], body: &[u8]) -> Result<(), Box<dyn Error>> {
+        if self.waiting.len() == FUTURES
+            && let Some(oldest) = self.waiting.pop_front()
         {
             oldest.await?.map_err(|(error, _)| error)?;
         }
+        self.waiting.push_back(send_future(&self.producer, &self.topic, partition, key, body)?);
+        Ok(())
+    }
+
+    async fn wait(self) -> Result<(), Box<dyn Error>> {
+        for future in self.waiting {
+            future.await?.map_err(|(error, _)| error)?;
+        }
+        Ok(())
+    }
+}
+
+/// Each envelope is encoded in the loop.
+pub(crate) async fn publish_futures(bootstrap: &str, broker: Broker, topic: &str, envelopes: Vec<Envelope>) -> Outcome {
+    let mut awaiting = Awaiting::open(bootstrap, topic).await?;
+    let (events, source, mut body) = (envelopes.len(), events::source(topic), Vec::new());
+    let watch = Watch::start(broker);
+    for envelope in envelopes {
         let partition = events::encode(&envelope, &source, &mut body)?;
-        waiting.push_back(send_future(&producer, topic, partition, envelope.aggregate_id.as_bytes(), &body)?);
+        awaiting.send(partition, envelope.aggregate_id.as_bytes(), &body).await?;
     }
-    for future in waiting {
-        future.await?.map_err(|(error, _)| error)?;
-    }
+    awaiting.wait().await?;
     Ok(watch.stop(events))
+}
+
+/// The bodies are made before.
+pub(crate) async fn publish_futures_made(bootstrap: &str, broker: Broker, topic: &str, made: &[Made]) -> Outcome {
+    let mut awaiting = Awaiting::open(bootstrap, topic).await?;
+    let watch = Watch::start(broker);
+    for made in made {
+        awaiting.send(made.partition, made.key.as_bytes(), &made.body).await?;
+    }
+    awaiting.wait().await?;
+    Ok(watch.stop(made.len()))
 }
 
 fn send_future(

@@ -26,6 +26,7 @@ struct Held {
     /// The first offset that was not read.
     next: Offset,
     ahead: VecDeque<Item>,
+    records: usize,
     bytes: usize,
     committed: Offset,
     is_paused: bool,
@@ -34,8 +35,12 @@ struct Held {
 
 #[derive(Debug)]
 enum Item {
-    Record(Record),
-    Gap { from: Offset, to: Offset },
+    /// At least one, in offset order.
+    Records(VecDeque<Record>),
+    Gap {
+        from: Offset,
+        to: Offset,
+    },
 }
 
 impl Ahead {
@@ -46,6 +51,7 @@ impl Ahead {
                 generation: assignment.generation,
                 next: assignment.committed,
                 ahead: VecDeque::new(),
+                records: 0,
                 bytes: 0,
                 committed: assignment.committed,
                 is_paused: false,
@@ -115,18 +121,25 @@ impl Ahead {
     pub(super) fn has_room(&self, partition: Partition) -> bool {
         let bytes_max = (BYTES_MAX / self.held.len().max(1)).max(BYTES_MIN);
         self.held.get(&partition).is_some_and(|held| {
-            !held.is_paused && !held.is_revoking && held.ahead.len() < RECORDS_MAX && held.bytes < bytes_max
+            !held.is_paused && !held.is_revoking && held.records < RECORDS_MAX && held.bytes < bytes_max
         })
     }
 
-    /// Adds a record that was read. What was read before a seek is no record of it any more.
-    pub(super) fn push(&mut self, record: Record) {
-        let Some(held) = self.held.get_mut(&record.partition) else { return };
-        if record.offset >= held.next && !held.is_revoking {
-            held.next = record.offset.next();
-            held.bytes += record.key.len() + record.body.len();
-            held.ahead.push_back(Item::Record(record));
+    /// Adds records of one partition that were read, in offset order. What was read before a seek is no record of it any
+    /// more.
+    ///
+    /// `bytes`: of their keys and bodies.
+    pub(super) fn push(&mut self, partition: Partition, mut records: Vec<Record>, mut bytes: usize) {
+        let Some(held) = self.held.get_mut(&partition).filter(|held| !held.is_revoking) else { return };
+        if records.first().is_some_and(|record| record.offset < held.next) {
+            records.retain(|record| record.offset >= held.next);
+            bytes = records.iter().map(size).sum();
         }
+        let Some(last) = records.last() else { return };
+        held.next = last.offset.next();
+        held.records += records.len();
+        held.bytes += bytes;
+        held.ahead.push_back(Item::Records(records.into()));
     }
 
     /// The first offset of a partition that was not read.
@@ -184,25 +197,39 @@ impl Ahead {
 }
 
 impl Held {
-    /// At least one, at most so many records, until the bytes are used up.
+    /// At least one, at most so many of the records that lie in front, until the bytes are used up.
     fn take_records(&mut self, records_max: usize, bytes_max: usize) -> Vec<Record> {
-        let mut records = Vec::with_capacity(self.ahead.len().min(records_max));
+        let Some(Item::Records(piece)) = self.ahead.front_mut() else { return Vec::new() };
         let mut room = bytes_max;
-        while records.len() < records_max && (room > 0 || records.is_empty()) {
-            let Some(Item::Record(_)) = self.ahead.front() else { break };
-            let Some(Item::Record(record)) = self.ahead.pop_front() else { break };
-            let bytes = record.key.len() + record.body.len();
-            room = room.saturating_sub(bytes);
-            self.bytes -= bytes;
-            records.push(record);
-        }
-        records
+        let fitting = piece.iter().take(records_max).take_while(|record| {
+            let fits = room > 0;
+            room = room.saturating_sub(size(record));
+            fits
+        });
+        let count = fitting.count().max(1);
+        let taken: Vec<Record> = if count == piece.len() {
+            let whole = std::mem::take(piece);
+            self.ahead.pop_front();
+            // Not moved one by one, unless some were taken before.
+            whole.into()
+        } else {
+            piece.drain(..count).collect()
+        };
+        self.records -= taken.len();
+        self.bytes -= taken.iter().map(size).sum::<usize>();
+        taken
     }
 
     fn forget_ahead(&mut self) {
         self.ahead.clear();
+        self.records = 0;
         self.bytes = 0;
     }
+}
+
+/// What a record counts for.
+fn size(record: &Record) -> usize {
+    record.key.len() + record.body.len()
 }
 
 #[cfg(test)]
@@ -220,6 +247,13 @@ mod tests {
             headers: busline_core::Headers::default(),
             body: Bytes::from_static(b"123456789"),
         }
+    }
+
+    /// Records of one partition at these offsets.
+    fn push(ahead: &mut Ahead, partition: u32, offsets: &[u64]) {
+        let records: Vec<Record> = offsets.iter().map(|offset| record(partition, *offset)).collect();
+        let bytes = records.iter().map(size).sum();
+        ahead.push(Partition(partition), records, bytes);
     }
 
     fn ahead(partitions: u32) -> Ahead {
@@ -243,9 +277,8 @@ mod tests {
     #[test]
     fn records_come_in_pieces_and_partitions_in_turn() {
         let mut ahead = ahead(2);
-        for (partition, offset) in [(0, 0), (0, 1), (0, 3), (1, 0)] {
-            ahead.push(record(partition, offset));
-        }
+        push(&mut ahead, 0, &[0, 1, 3]);
+        push(&mut ahead, 1, &[0]);
         assert_eq!(ahead.take(0, 0), None, "no room for records");
         assert_eq!(offsets(&mut ahead, 10, 100), Some((1, vec![0])));
         assert_eq!(offsets(&mut ahead, 2, 100), Some((0, vec![0, 1])));
@@ -256,7 +289,7 @@ mod tests {
     #[test]
     fn a_paused_partition_gives_nothing_and_keeps_what_was_read() {
         let mut ahead = ahead(1);
-        ahead.push(record(0, 0));
+        push(&mut ahead, 0, &[0]);
         ahead.set_paused(&[(Partition(0), 6)], true);
         ahead.set_paused(&[(Partition(0), 7)], true);
         assert!(!ahead.has_room(Partition(0)));
@@ -268,20 +301,21 @@ mod tests {
     #[test]
     fn a_seek_forgets_what_was_read_ahead() {
         let mut ahead = ahead(1);
-        ahead.push(record(0, 0));
+        push(&mut ahead, 0, &[0]);
         assert!(!ahead.seek(Partition(0), 6, Offset(5)));
         assert!(ahead.seek(Partition(0), 7, Offset(5)));
-        ahead.push(record(0, 1));
-        ahead.push(record(0, 5));
-        assert_eq!(offsets(&mut ahead, 9, 99), Some((0, vec![5])));
+        push(&mut ahead, 0, &[1]);
+        push(&mut ahead, 0, &[4, 5, 6]);
+        assert_eq!(offsets(&mut ahead, 9, 99), Some((0, vec![5, 6])));
+        assert!(ahead.has_room(Partition(0)));
     }
 
     #[test]
     fn a_gap_stands_before_the_records_behind_it() {
         let mut ahead = ahead(1);
-        ahead.push(record(0, 0));
+        push(&mut ahead, 0, &[0]);
         ahead.skip_to(Partition(0), Offset(4));
-        ahead.push(record(0, 4));
+        push(&mut ahead, 0, &[4]);
         assert_eq!(offsets(&mut ahead, 9, 99), Some((0, vec![0])));
         let gap = SourceEvent::Gap { partition: Partition(0), from: Offset(1), to: Offset(4) };
         assert_eq!(ahead.take(9, 99), Some(gap));
@@ -291,8 +325,8 @@ mod tests {
     #[test]
     fn what_is_revoked_or_lost_gives_nothing_more() {
         let mut ahead = ahead(2);
-        ahead.push(record(0, 0));
-        ahead.push(record(1, 0));
+        push(&mut ahead, 0, &[0]);
+        push(&mut ahead, 1, &[0]);
         ahead.revoke(&[Partition(0), Partition(5)]);
         ahead.lose(&[Partition(1), Partition(5)]);
         assert!(ahead.has_untold_loss());
@@ -310,13 +344,13 @@ mod tests {
         let mut ahead = ahead(1);
         for offset in 0..RECORDS_MAX as u64 {
             assert!(ahead.has_room(Partition(0)));
-            ahead.push(record(0, offset));
+            push(&mut ahead, 0, &[offset]);
         }
         assert!(!ahead.has_room(Partition(0)));
         let mut large = record(0, 2_000);
         large.body = Bytes::from(vec![0; BYTES_MAX]);
         let mut ahead = super::tests::ahead(1);
-        ahead.push(large);
+        ahead.push(Partition(0), vec![large], BYTES_MAX);
         assert!(!ahead.has_room(Partition(0)));
     }
 }

@@ -15,6 +15,7 @@ use super::agreement::Agreement;
 use super::ahead::Ahead;
 use super::bell::Bell;
 use super::poller;
+use super::until::{Term, Until};
 use crate::clients::Clients;
 use crate::{groups, identity, topics};
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) bell: Arc<Bell>,
     pub(super) agreement: Agreement,
     state: Mutex<State>,
+    /// Until when what is held may be worked on, as the state has it: asked before each attempt, by every worker.
+    until: Until,
     ready: Notify,
     closing: AtomicBool,
     ended: AtomicBool,
@@ -74,6 +77,7 @@ impl KafkaSource {
             clients: Arc::clone(clients),
             bell: Arc::default(),
             state: Mutex::default(),
+            until: Until::new(),
             ready: Notify::new(),
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -121,9 +125,21 @@ impl Shared {
 
     /// Changes what is held or read, and wakes whoever waits for that.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = change(&mut self.state());
+        let mut state = self.state();
+        let changed = change(&mut state);
+        self.note_until(&state);
+        drop(state);
         self.ready.notify_one();
         changed
+    }
+
+    fn note_until(&self, state: &State) {
+        // An answer that came after a loss is good for what is taken from then on, not for what was held before.
+        self.until.set(match state.alive {
+            None => Term::None,
+            Some(_) if state.ahead.has_untold_loss() => Term::Over,
+            Some(alive) => Term::At(alive + self.agreement.silence_max()),
+        });
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -168,6 +184,9 @@ impl Shared {
             && let Some(over) = &state.over
         {
             return Err(over.clone());
+        }
+        if matches!(event, Some(SourceEvent::Lost(_))) {
+            self.note_until(&state);
         }
         drop(state);
         if matches!(event, Some(SourceEvent::Records { .. })) {
@@ -223,10 +242,11 @@ impl Source for KafkaSource {
     }
 
     fn holds_until(&self) -> Option<Instant> {
-        let state = self.shared.state();
-        let until = state.alive? + self.shared.agreement.silence_max();
-        // An answer that came after a loss is good for what is taken from then on, not for what was held before.
-        Some(if state.ahead.has_untold_loss() { Instant::now() } else { until })
+        match self.shared.until.get() {
+            Term::None => None,
+            Term::Over => Some(Instant::now()),
+            Term::At(until) => Some(until),
+        }
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {

@@ -12,5 +12,6 @@ mod member;
 mod piece;
 mod poller;
 mod start;
+mod until;
 
 pub(crate) use member::KafkaSource;

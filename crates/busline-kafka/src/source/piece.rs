@@ -1,17 +1,33 @@
 //! Some records of one partition, taken from the client without a lock of ours.
 
-use std::time::Duration;
-
 use busline_core::{Error, Record};
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::consumer::Voice;
-use crate::records;
+use crate::native::PartitionQueue;
+use crate::records::Gathered;
 
-/// Records and bytes of a piece: enough to share a lock and a wake-up, few enough to overstep a limit by little.
-const RECORDS_MAX: usize = 64;
+/// Records and bytes of a piece: enough to share a lock and a wake-up, few enough to overstep a limit by little. Where
+/// records have grown since the last piece, one piece may be larger; it is never more than the client has read ahead.
+const RECORDS_MAX: usize = 256;
 const BYTES_MAX: usize = 256 * 1024;
+
+/// What is taken as long as nothing is known of the partition's records.
+const BYTES_EXPECTED: usize = 16 * 1024;
+
+/// A partition, and how large its records were last.
+pub(super) struct Reader {
+    queue: PartitionQueue,
+    /// Mean of the last piece.
+    record_bytes: usize,
+}
+
+/// Records in order, and what ended them.
+pub(super) struct Piece {
+    pub(super) records: Vec<Record>,
+    /// Bytes of their keys and bodies.
+    pub(super) bytes: usize,
+    pub(super) end: End,
+}
 
 /// What ended a piece.
 pub(super) enum End {
@@ -19,27 +35,47 @@ pub(super) enum End {
     Full,
     /// Nothing else is there at the moment.
     Empty,
-    /// The client's error.
-    Failed(KafkaError),
+    /// The client's errors that stood between the records.
+    Failed(Vec<KafkaError>),
     /// A record that cannot be read.
     Unreadable(Error),
 }
 
-/// Takes what is there, in order.
-pub(super) fn read(queue: &PartitionQueue<Voice>) -> (Vec<Record>, End) {
-    let (mut records, mut bytes) = (Vec::new(), 0);
-    while records.len() < RECORDS_MAX && bytes < BYTES_MAX {
-        match queue.poll(Duration::ZERO) {
-            None => return (records, End::Empty),
-            Some(Err(failed)) => return (records, End::Failed(failed)),
-            Some(Ok(message)) => match records::record(&message) {
-                Ok(record) => {
-                    bytes += record.key.len() + record.body.len();
-                    records.push(record);
-                }
-                Err(failed) => return (records, End::Unreadable(failed)),
-            },
-        }
+impl Reader {
+    pub(super) fn new(queue: PartitionQueue) -> Self {
+        Self { queue, record_bytes: BYTES_EXPECTED }
     }
-    (records, End::Full)
+
+    /// Takes what is there, as far as it makes a piece.
+    pub(super) fn read(&mut self) -> Piece {
+        let most = (BYTES_MAX / self.record_bytes.max(1)).clamp(1, RECORDS_MAX);
+        let taken = self.queue.take(most);
+        let mut end = if taken.len() < most { End::Empty } else { End::Full };
+        let (mut gathered, mut failed) = (Gathered::with_capacity(taken.len()), Vec::new());
+        for message in taken.iter() {
+            if let Some(code) = message.error() {
+                failed.push(failure(code));
+            } else if let Err(unreadable) = gathered.push(message) {
+                end = End::Unreadable(unreadable);
+                break;
+            }
+        }
+        if !failed.is_empty() && !matches!(end, End::Unreadable(_)) {
+            end = End::Failed(failed);
+        }
+        let bytes = gathered.bytes();
+        let records = gathered.finish();
+        if !records.is_empty() {
+            self.record_bytes = bytes / records.len();
+        }
+        Piece { records, bytes, end }
+    }
+}
+
+fn failure(code: RDKafkaErrorCode) -> KafkaError {
+    if code == RDKafkaErrorCode::Fatal {
+        KafkaError::MessageConsumptionFatal(code)
+    } else {
+        KafkaError::MessageConsumption(code)
+    }
 }

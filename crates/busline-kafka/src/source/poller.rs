@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use busline_core::{Assignment, Commit, Error, ErrorKind, Offset, Partition, Result, not_owner};
 use rdkafka::consumer::Consumer as _;
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::consumer::{Consumer, POLL_INTERVAL_MAX, Said, Voice, join};
+use super::consumer::{Consumer, POLL_INTERVAL_MAX, Said, join};
 use super::member::{Order, Shared};
-use super::piece::{self, End};
+use super::piece::{End, Piece, Reader};
 use super::start;
 use crate::clients::pause;
 use crate::config::GroupProtocol;
 use crate::identity::Identity;
-use crate::native::{self, Ask, Native};
+use crate::native::{self, Ask, Native, PartitionQueue};
 use crate::{error, groups, records};
 
 /// Longest time between two polls.
@@ -27,6 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The same while a commit is under way.
 const ANSWER_TICK: Duration = Duration::from_millis(2);
+
+/// Shortest time between two commits: at full speed each costs the broker as much as a hundred records.
+const COMMIT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that one partition gives before the others have their turn.
 const TURN_RECORDS: usize = 256;
@@ -70,7 +72,7 @@ struct Poller {
     shared: Arc<Shared>,
     consumer: Option<Arc<Consumer>>,
     is_classic: bool,
-    queues: BTreeMap<Partition, PartitionQueue<Voice>>,
+    queues: BTreeMap<Partition, Reader>,
     /// The newest generation that was given to a partition.
     generation: u64,
     /// Partitions that the group wants this member to take: it waits for the answer.
@@ -118,14 +120,15 @@ impl Poller {
     }
 
     fn tick(&mut self) {
-        if !std::mem::take(&mut self.has_more) {
-            // The answer of a commit rings no bell.
-            self.shared.bell.wait(if self.under_way.is_some() { ANSWER_TICK } else { TICK });
+        let is_busy = std::mem::take(&mut self.has_more);
+        if !is_busy {
+            self.shared.bell.wait(self.wait_max());
         }
         if self.consumer.is_none() && !self.join_again() {
             return;
         }
-        self.poll();
+        // Nobody can tell whether there is more, and the next look comes at once while records flow.
+        self.poll(if is_busy { 1 } else { SAID_MAX });
         self.hear();
         self.take_assigned();
         self.obey();
@@ -137,18 +140,31 @@ impl Poller {
         self.check_identity();
     }
 
+    /// How long nothing has to be done unless the bell rings.
+    fn wait_max(&self) -> Duration {
+        match (&self.under_way, self.commits.is_empty()) {
+            // The answer of a commit rings no bell.
+            (Some(_), _) => ANSWER_TICK,
+            (None, false) => self.commit_due().saturating_duration_since(Instant::now()).min(TICK),
+            (None, true) => TICK,
+        }
+    }
+
     fn topic(&self) -> &str {
         self.shared.request.topic.name.as_str()
     }
 
     // What the client says.
 
-    fn poll(&mut self) {
-        for _ in 0..SAID_MAX {
+    fn poll(&mut self, looks: usize) {
+        for _ in 0..looks {
             let Some(consumer) = self.consumer.clone() else { return };
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => match records::record(&message) {
-                    Ok(record) => self.shared.change(|state| state.ahead.push(record)),
+                    Ok(record) => self.shared.change(|state| {
+                        let bytes = record.key.len() + record.body.len();
+                        state.ahead.push(record.partition, vec![record], bytes);
+                    }),
                     Err(failed) => self.end_with(failed),
                 },
                 Some(Err(failed)) => self.take_error(&failed),
@@ -252,10 +268,10 @@ impl Poller {
     }
 
     fn split(&mut self, consumer: &Arc<Consumer>, partition: Partition) {
-        if let Some(mut queue) = consumer.split_partition_queue(self.topic(), partition.0 as i32) {
-            let bell = Arc::clone(&self.shared.bell);
-            queue.set_nonempty_callback(move || bell.ring());
-            self.queues.insert(partition, queue);
+        let (client, bell): (Arc<Consumer>, _) = (Arc::clone(consumer), Arc::clone(&self.shared.bell));
+        let topic = &self.shared.request.topic.name;
+        if let Some(queue) = PartitionQueue::split(client, topic, partition, move || bell.ring()) {
+            self.queues.insert(partition, Reader::new(queue));
         }
     }
 
@@ -340,20 +356,20 @@ impl Poller {
 
     fn read(&mut self) {
         let (mut failures, mut unreadable) = (Vec::new(), None);
-        for (partition, queue) in &self.queues {
+        for (partition, reader) in &mut self.queues {
             let mut turn = 0;
             while turn < TURN_RECORDS && self.shared.state().ahead.has_room(*partition) {
-                let (records, end) = piece::read(queue);
+                let Piece { records, bytes, end } = reader.read();
                 turn += records.len();
                 if !records.is_empty() {
-                    self.shared.change(|state| records.into_iter().for_each(|record| state.ahead.push(record)));
+                    self.shared.change(|state| state.ahead.push(*partition, records, bytes));
                 }
                 match end {
                     End::Full => {}
                     End::Empty => break,
                     End::Failed(failed) => {
                         turn += 1;
-                        failures.push((*partition, failed));
+                        failures.extend(failed.into_iter().map(|failed| (*partition, failed)));
                     }
                     End::Unreadable(failed) => {
                         unreadable = Some(failed);
@@ -419,7 +435,7 @@ impl Poller {
     /// Sends the next commit; one is under way at most. Without one for a while the last is sent once more, as a sign of
     /// life that the group has to answer.
     fn commit_next(&mut self) {
-        if self.under_way.is_some() || self.consumer.is_none() {
+        if self.under_way.is_some() || self.consumer.is_none() || self.commit_due() > Instant::now() {
             return;
         }
         while let Some(wanted) = self.commits.pop_front() {
@@ -439,6 +455,11 @@ impl Poller {
                 self.send_commit(None, &[beat]);
             }
         }
+    }
+
+    /// When the next commit may be sent: at once if the group wants something back.
+    fn commit_due(&self) -> Instant {
+        if self.revoking.is_some() { self.beaten } else { self.beaten + COMMIT_PAUSE }
     }
 
     /// The commits that the broker must hear of: it would take an older offset too.
