@@ -302,14 +302,16 @@ async fn told_as_blocked(stage: &Stage) -> Option<usize> {
     })
 }
 
-/// A handler that blocks its thread is reported within a second, keeps its key until it returns, and has then timed out;
-/// others go on meanwhile.
+/// A handler that blocks its thread is reported within a second, also after a rest, keeps its key until it returns, and
+/// has then timed out; others go on meanwhile.
 pub async fn a_blocked_handler_keeps_its_key_and_is_reported(harness: impl Harness) {
     let stage = Stage::open(&harness).await;
     stage.one_partition().await;
-    stage.publish(&["stuck", "free"], 2).await;
     let blocking = Blocking::subscribe(&stage, |delivery| delivery.envelope.aggregate_id == "stuck").await;
     let Blocking { subscription, log, latch, .. } = &blocking;
+    // Long enough without anything to handle that nobody watches any more.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stage.publish(&["stuck", "free"], 2).await;
     until("the blocked handler", || log.starts().iter().any(|call| call.key == "stuck")).await;
     let began = Instant::now();
     until("the report", || subscription.stats().blocked_handlers == 1).await;
