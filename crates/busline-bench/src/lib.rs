@@ -42,6 +42,7 @@ mod run;
 mod scenario;
 mod side_by_side;
 mod statistics;
+mod strategy;
 mod targets;
 mod twin;
 #[cfg(feature = "sqlite")]
@@ -68,6 +69,7 @@ pub use result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run, run_on};
 #[cfg(feature = "sqlite")]
 pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
+pub use strategy::Strategy;
 pub use targets::{Bound, Target, Verdict};
 #[cfg(feature = "sqlite")]
 pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};

@@ -19,6 +19,7 @@ use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
 use crate::request_line::command;
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::strategy::Strategy;
 use crate::targets;
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 use crate::twin::{Bodies, TwinRun};
@@ -319,7 +320,9 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         bus: measured.backend.clone(),
         level: workload.level,
         mode: workload.mode,
-        strategy: "fast".into(),
+        strategy: Strategy::Fast,
+        headers: false,
+        streams: 1,
         run,
         envelopes: workload.envelopes,
         payload_bytes: workload.payload().bytes().len(),
@@ -347,6 +350,10 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         order_violations: verdict.order_violations,
         damaged: verdict.damaged,
         not_acked: measured.not_acked,
+        rejected: 0,
+        followed_rejected: 0,
+        undelivered: 0,
+        peak_tasks: 0,
         memory_peak_delta_bytes: measured.memory_peak_delta,
         memory_retained_bytes: measured.memory_retained,
         leaked: measured.leaked,

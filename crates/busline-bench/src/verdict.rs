@@ -25,16 +25,21 @@ pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
 const LIMITS: &str = "Not shown: other payloads and machines, servers on machines of their own, several publishing \
                       processes, and what a steady rate costs: each figure is of bursts from one process.";
 
-/// A bus that was not sound takes no part in what its speed would decide.
+/// A bus that was not sound, or that refused something, takes no part in what its speed would decide.
 fn left_out(summary: &Summary) -> Option<String> {
-    let Summary { bus, level, mode, unsound_runs, runs, .. } = summary;
-    let text = || {
-        format!(
+    let Summary { bus, level, mode, unsound_runs, runs, success_percent, .. } = summary;
+    if *unsound_runs > 0 {
+        return Some(format!(
             "{bus} lost, doubled, reordered or did not ack something at {level} {mode} (runs: {unsound_runs} of {runs}): \
              it is compared with nothing there."
+        ));
+    }
+    (!summary.is_comparable()).then(|| {
+        format!(
+            "{bus} stored {success_percent:.1} % of {level} {mode} at worst and refused the rest, as its strategy does: it \
+             is compared with nothing there."
         )
-    };
-    (*unsound_runs > 0).then(text)
+    })
 }
 
 /// All levels of one mode by one speed.
@@ -46,7 +51,7 @@ fn sentence(report: &BenchReport, mode: Mode, speed: Speed) -> Option<String> {
 
 /// The fastest bus under one load against each other one.
 fn at_level(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
-    let sound = report.summaries.iter().filter(|it| (it.level, it.mode) == load && it.unsound_runs == 0);
+    let sound = report.summaries.iter().filter(|it| (it.level, it.mode) == load && it.is_comparable());
     let mut buses: Vec<(&str, f64)> = sound.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
     buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     let (fastest, others) = buses.split_first()?;
@@ -107,6 +112,16 @@ mod tests {
         results.iter_mut().find(|it| it.bus == "nats").expect("a run").lost = 1;
         let told = sentences(&sample::report_of(results));
         assert!(told[0].starts_with("nats lost, doubled") && told[0].contains("runs: 1 of 5"), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    #[test]
+    fn what_refused_something_is_compared_with_nothing() {
+        let mut results = sample::duel(&[2.0; 5]);
+        let run = results.iter_mut().find(|it| it.bus == "nats").expect("a run");
+        (run.rejected, run.success_percent) = (450, 10.0);
+        let told = sentences(&sample::report_of(results));
+        assert!(told[0].starts_with("nats stored 10.0 % of low async at worst"), "{told:?}");
         assert_eq!(told.len(), 2, "{told:?}");
     }
 

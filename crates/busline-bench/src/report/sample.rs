@@ -7,6 +7,7 @@ use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
 use crate::open_load::{BestRate, OpenReport, Point, RateResult, Rise, Rises};
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::strategy::Strategy;
 use crate::targets;
 use crate::workload::{Level, Mode};
 
@@ -31,7 +32,9 @@ pub(crate) fn run(run: u32) -> RunResult {
         bus: "sqlite".into(),
         level: Level::Low,
         mode: Mode::Async,
-        strategy: "fast".into(),
+        strategy: Strategy::Fast,
+        headers: false,
+        streams: 1,
         run,
         envelopes: 500,
         payload_bytes: 41,
@@ -59,6 +62,10 @@ pub(crate) fn run(run: u32) -> RunResult {
         order_violations: 0,
         damaged: 0,
         not_acked: 0,
+        rejected: 0,
+        followed_rejected: 0,
+        undelivered: 0,
+        peak_tasks: 56,
         memory_peak_delta_bytes: 2 << 20,
         memory_retained_bytes: 64 << 10,
         leaked: Leaked::default(),

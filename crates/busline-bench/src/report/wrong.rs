@@ -10,7 +10,7 @@ pub(super) fn what_is_wrong(run: &RunResult) -> String {
         ("out of order", run.order_violations),
         ("changed or foreign", run.damaged),
         ("not acked", run.not_acked),
-        ("not delivered", run.envelopes - run.delivered.min(run.envelopes)),
+        ("not delivered", run.not_delivered()),
         ("delivered again", run.redelivered),
         ("delivered out of order", run.handler_order_violations),
     ];
