@@ -9,6 +9,7 @@
 //!             │ contender: the buses, run by run in turn
 //!             │         ├──────→ measure         memory, processor time, what is left
 //!             │         └──────→ dump            what stands in the store
+//!             ├───────→ strategy                 the ways of before, by raw clients, in place of the bus's publishers
 //!             ├───────→ twin                     the raw client in one loop
 //!             └─ result ─→ compare ─→ targets, warnings ─→ report
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
@@ -28,6 +29,9 @@ mod connect;
 mod consuming;
 mod contender;
 mod dump;
+mod durability;
+#[cfg(feature = "kafka")]
+mod kafka_flush;
 mod latency;
 mod measure;
 mod open_load;
@@ -44,6 +48,7 @@ mod side_by_side;
 mod statistics;
 mod strategy;
 mod targets;
+mod topic_plan;
 mod twin;
 #[cfg(feature = "sqlite")]
 mod two_processes;

@@ -178,6 +178,26 @@ pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     }
 }
 
+/// One run of nats in three ways: as it is, with a task for each message, and with what refuses most.
+pub(crate) fn strategies() -> Vec<RunResult> {
+    let of = |bus: &str, strategy| RunResult {
+        bus: bus.into(),
+        strategy,
+        headers: strategy == Strategy::TaskPerMessage,
+        durability: "written × 1".into(),
+        transactions: None,
+        twin: None,
+        ..run(1)
+    };
+    let (rejected, success_percent) = (350, 30.0);
+    let capped = of("nats/capped-256", Strategy::Capped256);
+    vec![
+        of("nats", Strategy::Fast),
+        RunResult { peak_tasks: 561, ..of("nats/task-per-message", Strategy::TaskPerMessage) },
+        RunResult { rejected, followed_rejected: 340, success_percent, delivered: 150, ..capped },
+    ]
+}
+
 /// Runs of sqlite and of nats in turn; nats acks so many times faster.
 pub(crate) fn duel(ratios: &[f64]) -> Vec<RunResult> {
     let pair = |(number, ratio): (u32, &f64)| {

@@ -41,6 +41,21 @@ impl Strategy {
         self == Self::Fast || matches!(backend, "nats" | "kafka")
     }
 
+    /// Whether it publishes by the native client on this backend, instead of by the bus.
+    #[cfg(any(feature = "nats", feature = "kafka"))]
+    pub(super) fn is_raw_on(self, backend: &str) -> bool {
+        match self {
+            Self::Fast => false,
+            Self::Pipelined => backend == "kafka",
+            Self::TaskPerMessage | Self::Capped256 => true,
+        }
+    }
+
+    /// Whether it refuses what does not fit, instead of waiting.
+    pub(crate) fn refuses(self) -> bool {
+        self == Self::Capped256
+    }
+
     /// Whether messages have headers unless it is said otherwise.
     pub(crate) fn has_headers(self) -> bool {
         self == Self::TaskPerMessage

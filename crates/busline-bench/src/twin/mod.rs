@@ -22,6 +22,8 @@ mod sqlite;
 mod sqlite_read;
 
 pub(crate) use came_to::TwinRead;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+pub(crate) use made::{Made, Maker};
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 pub(crate) use came_to::{Bodies, TwinRun};
 pub(crate) use reading::read;
