@@ -9,8 +9,8 @@ use busline::{TopicName, TopicSpec};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
-use crate::contender::Contender;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
+use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
 use crate::place::Stage;
@@ -59,8 +59,8 @@ impl Measured {
     /// Whether everything that was accepted was acked, stored and delivered, once and in order.
     pub(crate) fn is_sound(&self, workload: &Workload) -> bool {
         let Reading { drained, followed, .. } = &self.reading;
-        let delivered = drained.is_perfect(workload, self.rejected)
-            && followed.consumed.is_perfect(workload, followed.rejected);
+        let delivered =
+            drained.is_perfect(workload, self.rejected) && followed.consumed.is_perfect(workload, followed.rejected);
         self.not_acked == 0 && self.verdict.is_perfect_but(self.rejected) && delivered
     }
 }

@@ -90,12 +90,7 @@ pub(crate) async fn drain(
 }
 
 /// Publishes the workload to topics on which groups wait already.
-pub(crate) async fn follow(
-    bus: &Bus,
-    stage: &Stage,
-    variant: Variant,
-    workload: &Arc<Workload>,
-) -> Result<Followed> {
+pub(crate) async fn follow(bus: &Bus, stage: &Stage, variant: Variant, workload: &Arc<Workload>) -> Result<Followed> {
     let topics = &stage.followed_topics;
     let publishers = Opened::open(bus, stage, topics, variant, workload).await?;
     let start = Start::new(workload.senders);

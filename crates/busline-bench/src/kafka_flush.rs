@@ -29,14 +29,11 @@ pub(crate) async fn set(url: &str, topics: &[String], medium: Medium) -> Result<
             alter = alter.set(name, value.as_deref().unwrap_or_default());
         }
         for altered in admin.alter_configs([&alter], &AdminOptions::new()).await? {
-            altered.map_err(|(name, code): (OwnedResourceSpecifier, _)| {
-                anyhow!("set {FLUSH} of {name:?}: {code}")
-            })?;
+            altered.map_err(|(name, code): (OwnedResourceSpecifier, _)| anyhow!("set {FLUSH} of {name:?}: {code}"))?;
         }
         let until = Instant::now() + KNOWN_MAX;
-        let is_known = |found: &[ConfigEntry]| {
-            found.iter().any(|it| it.name == FLUSH && it.value.as_deref() == Some(&*messages))
-        };
+        let is_known =
+            |found: &[ConfigEntry]| found.iter().any(|it| it.name == FLUSH && it.value.as_deref() == Some(&*messages));
         while !is_known(&settings(&admin, &topic).await?) {
             ensure!(Instant::now() < until, "no broker knew of {FLUSH} within {KNOWN_MAX:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;

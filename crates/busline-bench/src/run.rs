@@ -306,13 +306,7 @@ fn histograms_of(measured: &Measured) -> Histograms {
     }
 }
 
-fn result_of(
-    bus: &Contender,
-    workload: &Workload,
-    run: u32,
-    measured: &Measured,
-    twins: Option<Twins>,
-) -> RunResult {
+fn result_of(bus: &Contender, workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
     let (burst, verdict) = (&measured.burst, &measured.verdict);
     let sound = measured.is_sound(workload);
     let Reading { drained, followed, .. } = &measured.reading;

@@ -260,12 +260,7 @@ impl Workload {
     fn further_headers(&self, event: Event) -> [(&'static str, String); 4] {
         let [_, kind, subject, sequence, version] = HEADERS;
         let key = key_of(event.aggregate);
-        [
-            (kind, EVENT_TYPE.into()),
-            (subject, key),
-            (sequence, event.version.to_string()),
-            (version, "1.0".into()),
-        ]
+        [(kind, EVENT_TYPE.into()), (subject, key), (sequence, event.version.to_string()), (version, "1.0".into())]
     }
 
     /// Whether these are the headers of this event under this id.

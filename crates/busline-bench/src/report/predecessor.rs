@@ -14,8 +14,7 @@ use crate::verdict;
 use crate::workload::{Level, Mode};
 
 /// Text below the table.
-pub(super) const NOTE: &str =
-    "\nThe left column is the predecessor's row; a ratio is of runs that lay directly behind each other. Rows that a \
+pub(super) const NOTE: &str = "\nThe left column is the predecessor's row; a ratio is of runs that lay directly behind each other. Rows that a \
      benchmark cannot answer are answered by tests and tools: docs/promises.md, `busline doctor`.\n";
 
 type Answer<'r> = fn(&Measured<'r>) -> Option<String>;
@@ -35,7 +34,7 @@ fn answers<'r>() -> [(&'static str, Answer<'r>); 19] {
         ("before and after the refactoring", Measured::before_and_after),
         ("NATS against Kafka over four levels", |it| it.nats_against_kafka(&LEVELS)),
         ("throughput, latency, success, memory, leaks", Measured::kept),
-        ("composite score and advice", |it| verdict::sentences(it.0).first().cloned()),
+        ("composite score and advice", |it| verdict::sentences(it.0).into_iter().find(|it| it.contains("acked/s: at"))),
         ("a leak of one goroutine to locate", Measured::leaks),
         ("batches, stream settings, several streams", Measured::streams),
         ("where 26 MB go", Measured::memory),
@@ -102,8 +101,7 @@ impl Measured<'_> {
     }
 
     fn whole(&self, backend: &str) -> Option<String> {
-        let runs: Vec<&RunResult> =
-            self.runs(backend).filter(|run| run.strategy == Strategy::Fast).collect();
+        let runs: Vec<&RunResult> = self.runs(backend).filter(|run| run.strategy == Strategy::Fast).collect();
         let sound = runs.iter().filter(|run| run.is_sound()).count();
         let envelopes: u64 = runs.iter().map(|run| run.envelopes).sum();
         let text = || {
@@ -135,7 +133,10 @@ impl Measured<'_> {
             let it = self.plain(backend, Mode::Async)?;
             let (tasks, senders) = (grouped(it.peak_tasks as f64), grouped(it.senders as f64));
             let envelopes = grouped(it.envelopes as f64);
-            Some(format!("{} {}: {tasks} tasks at most for {envelopes} envelopes, {senders} of them senders", it.bus, it.level))
+            Some(format!(
+                "{} {}: {tasks} tasks at most for {envelopes} envelopes, {senders} of them senders",
+                it.bus, it.level
+            ))
         })
     }
 
@@ -160,7 +161,9 @@ impl Measured<'_> {
         let capped = |it: &&Summary| it.strategy == Strategy::Capped256;
         joined(self.0.summaries.iter().filter(capped).filter_map(|it| {
             let plain = self.0.summaries.iter().find(|one| {
-                is_plain(one) && it.bus.starts_with(&format!("{}/", one.bus)) && (one.level, one.mode) == (it.level, it.mode)
+                is_plain(one)
+                    && it.bus.starts_with(&format!("{}/", one.bus))
+                    && (one.level, one.mode) == (it.level, it.mode)
             })?;
             Some(format!(
                 "{} {} {}: {} stored, {} without the cap",
@@ -176,7 +179,10 @@ impl Measured<'_> {
     fn headers(&self) -> Option<String> {
         self.of_both(|backend| {
             let with = |it: &Summary| it.strategy == Strategy::Fast && it.headers && it.streams == 1;
-            self.compared(self.largest(backend, Mode::Async, |it| is_plain(it) && self.beside(it, with).is_some())?, with)
+            self.compared(
+                self.largest(backend, Mode::Async, |it| is_plain(it) && self.beside(it, with).is_some())?,
+                with,
+            )
         })
     }
 
@@ -249,7 +255,11 @@ impl Measured<'_> {
                 left.iter_mut().zip(of_run).for_each(|(most, is)| *most = is.max(*most));
             }
             let [tasks, threads, descriptors] = left;
-            let text = || format!("{backend}: at most {tasks} tasks, {threads} threads, {descriptors} descriptors left in {runs} runs");
+            let text = || {
+                format!(
+                    "{backend}: at most {tasks} tasks, {threads} threads, {descriptors} descriptors left in {runs} runs"
+                )
+            };
             (runs > 0).then(text)
         })
     }

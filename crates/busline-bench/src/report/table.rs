@@ -8,6 +8,7 @@ use super::numbers::{self, grouped, hundredths, mebibytes, median, percent};
 use super::tables::{STRATEGIES_NOTE, in_several_ways, twin_note};
 use super::wrong::{all_is_well, what_is_wrong};
 use crate::compare::{Summary, buses};
+use crate::contender::backend_of_label;
 use crate::result::BenchReport;
 use crate::targets::{Bound, Target, Verdict};
 use crate::verdict;
@@ -28,7 +29,7 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
         }
         let own: Vec<&Summary> = report.summaries.iter().filter(|it| it.bus == bus).collect();
         settings(report, bus, out)?;
-        speeds(&own, out)?;
+        speeds(&own, is_first_of_backend(report, bus), out)?;
         latencies(&own, out)?;
         consuming(&own, out)?;
         resources(&own, out)?;
@@ -118,19 +119,25 @@ fn against_baseline(report: &BenchReport, out: &mut dyn Write) -> io::Result<()>
 fn settings(report: &BenchReport, bus: &str, out: &mut dyn Write) -> io::Result<()> {
     let Some(first) = report.results.iter().find(|run| run.bus == bus) else { return Ok(()) };
     let machine = &report.machine;
-    writeln!(
-        out,
+    let text = format!(
         "{}, {}, window {} envelopes, linger 0, {} topics of 4 partitions, runs: {}, medians",
         first.bus,
         first.durability,
         grouped(first.window_envelopes as f64),
         first.topics,
         report.summaries.iter().filter(|it| it.bus == bus).map(|it| it.runs).max().unwrap_or(0)
-    )?;
+    );
+    folded(out, "", &text)?;
     writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)
 }
 
-fn speeds(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
+/// Whether no bus of the same backend stands before this one, so that what all of them share is said once.
+fn is_first_of_backend(report: &BenchReport, bus: &str) -> bool {
+    let backend = backend_of_label(bus);
+    buses(&report.summaries).into_iter().find(|other| backend_of_label(other) == backend) == Some(bus)
+}
+
+fn speeds(summaries: &[&Summary], with_note: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
@@ -163,6 +170,9 @@ fn speeds(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
             median(summary.client_cpu_us, hundredths),
             median(summary.ratio_cpu, hundredths),
         )?;
+    }
+    if !with_note {
+        return Ok(());
     }
     let twin = summaries.first().and_then(|it| twin_note(&it.bus)).map_or_else(String::new, |note| format!("{note} "));
     folded(out, "", &format!("{twin}accepted/s has no meaning where a call waits for its ack."))
@@ -274,17 +284,18 @@ fn strategies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\n{:15}{:30}{:>9}{:>10}{:>8}{:>8}{:>8}{:>6}{:>6}",
+        "\n{:15}{:28}{:>9}{:>10}{:>8}{:>8}{:>7}{:>7}{:>8}",
         "before, after", "", "success", "acked/s", "p50 ms", "p99 ms", "tasks", "MiB", "CPU µs"
     )?;
     for it in several {
+        // A name that is too long has a line of its own.
+        let bus = if it.bus.len() > 28 { format!("{}\n{:43}", it.bus, "") } else { it.bus.clone() };
         let [p50, p99] = it.call_to_ack_ms.map_or(["-".into(), "-".into()], |four| [0, 1].map(|at| short(four[at])));
         writeln!(
             out,
-            "{:8}{:7}{:30}{:>9}{:>10}{:>8}{:>8}{:>8}{:>6}{:>6}",
+            "{:8}{:7}{bus:28}{:>9}{:>10}{:>8}{:>8}{:>7}{:>7}{:>8}",
             it.level,
             it.mode,
-            it.bus,
             percent(it.success_percent),
             median(it.acked_per_s, grouped),
             p50,
@@ -390,7 +401,7 @@ mod tests {
     fn ways_to_publish_stand_below_each_other_and_a_refusal_is_no_fault() {
         let text = text(&sample::report_of(sample::strategies()));
         assert!(text.starts_with("all 650 envelopes that were accepted (runs: 3)"), "{text}");
-        assert!(text.contains("low     async  nats/capped-256                   30 %"), "{text}");
+        assert!(text.contains("low     async  nats/capped-256                  30 %"), "{text}");
         assert!(text.contains("nats/capped-256 stored 30.0 % of low async at worst and refused the rest"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         assert!(sample::report_of(sample::strategies()).is_sound());

@@ -76,8 +76,7 @@ pub(super) fn figures(summaries: &[Summary]) -> Vec<Table> {
 }
 
 /// What is to be known of the table of strategies.
-pub(super) const STRATEGIES_NOTE: &str =
-    "task-per-message: the native client with headers, a task, a timer and a channel for each message. capped-256: the \
+pub(super) const STRATEGIES_NOTE: &str = "task-per-message: the native client with headers, a task, a timer and a channel for each message. capped-256: the \
      native client, what does not find a place among 256 is an error. p50 and p99: from the call to the ack. Tasks: alive at \
      once, the benchmark's senders among them. CPU: of the process, for an envelope that was stored.";
 

@@ -20,7 +20,9 @@ impl Client {
     pub(super) fn connect(url: &str) -> Result<Self> {
         producer(&KafkaConfig::parse(url)?)
             .set("message.timeout.ms", ACK_MAX.as_millis().to_string())
-            .create().context("the producer").map(Self)
+            .create()
+            .context("the producer")
+            .map(Self)
     }
 
     pub(super) fn send(&self, topics: &[String], made: &Made) -> Result<DeliveryFuture> {

@@ -133,8 +133,7 @@ impl<'t> Acks<'t> {
         let Made { topic, partition, key, body, .. } = made;
         let message: BaseRecord<'_, str, [u8]> =
             BaseRecord::to(&self.topics[*topic]).partition(*partition as i32).key(key.as_str()).payload(&body[..]);
-        let mut message =
-            Some(if made.headers.is_empty() { message } else { message.headers(headers(made)) });
+        let mut message = Some(if made.headers.is_empty() { message } else { message.headers(headers(made)) });
         while let Some(next) = message.take() {
             match self.producer.send(next) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {

@@ -8,7 +8,8 @@ use crate::harness::Shop;
 #[track_caller]
 pub(crate) fn runs(url: &str, flags: &str) -> Vec<Value> {
     let shop = Shop::new();
-    let line = format!("bench --bus {url} --level medium --mode async --runs 1 --json results.json --markdown report.md");
+    let line =
+        format!("bench --bus {url} --level medium --mode async --runs 1 --json results.json --markdown report.md");
     let ran = shop.run(&format!("{line} {flags}"));
     assert_eq!(ran.code, Some(0), "{flags}: {}{}", ran.stdout, ran.stderr);
     let text = std::fs::read(shop.path("results.json")).expect("written");
@@ -48,7 +49,12 @@ pub(crate) fn all_strategies_are_judged(backend: &str, url: &str) {
     assert!(tasks["headers"] == true && fast["headers"] == false && capped["headers"] == false);
     // Its senders alone are as many with all of them; what is more are the messages' own.
     let senders = count(fast, "senders");
-    assert!(count(tasks, "peak_tasks") > count(fast, "peak_tasks") + 256, "{} {}", tasks["peak_tasks"], fast["peak_tasks"]);
+    assert!(
+        count(tasks, "peak_tasks") > count(fast, "peak_tasks") + 256,
+        "{} {}",
+        tasks["peak_tasks"],
+        fast["peak_tasks"]
+    );
     assert!(count(fast, "peak_tasks") > 0 && count(fast, "peak_tasks") < senders + 256, "{fast}");
 }
 

@@ -12,11 +12,16 @@ fn strategies_headers_streams_and_durability_on_a_real_server() {
     ways::headers_are_stored_where_they_are_on("nats", &server.url());
 
     let runs = ways::runs(&server.url(), "--streams 1,2,4 --durability written");
-    let streams: Vec<(&str, u64)> =
-        runs.iter().map(|run| (run["bus"].as_str().expect("a label"), run["streams"].as_u64().expect("a count"))).collect();
+    let streams: Vec<(&str, u64)> = runs
+        .iter()
+        .map(|run| (run["bus"].as_str().expect("a label"), run["streams"].as_u64().expect("a count")))
+        .collect();
     assert_eq!(streams, [("nats", 1), ("nats/2-streams", 2), ("nats/4-streams", 4)]);
     for run in &runs {
-        assert!(run["success_percent"] == 100.0 && run["durability"] == "written × 1" && run["twin"].is_object(), "{run}");
+        assert!(
+            run["success_percent"] == 100.0 && run["durability"] == "written × 1" && run["twin"].is_object(),
+            "{run}"
+        );
         assert_eq!(run["delivered"], run["envelopes"], "{run}");
     }
 
