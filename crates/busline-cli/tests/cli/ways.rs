@@ -47,15 +47,10 @@ pub(crate) fn all_strategies_are_judged(backend: &str, url: &str) {
     assert_eq!(capped["success_percent"], stored as f64 / 2_000.0 * 100.0);
     assert!(count(capped, "followed_rejected") > 0 && capped["twin"].is_null(), "{capped}");
     assert!(tasks["headers"] == true && fast["headers"] == false && capped["headers"] == false);
-    // Its senders alone are as many with all of them; what is more are the messages' own.
-    let senders = count(fast, "senders");
-    assert!(
-        count(tasks, "peak_tasks") > count(fast, "peak_tasks") + 256,
-        "{} {}",
-        tasks["peak_tasks"],
-        fast["peak_tasks"]
-    );
-    assert!(count(fast, "peak_tasks") > 0 && count(fast, "peak_tasks") < senders + 256, "{fast}");
+    // All have as many senders; what is more are tasks of the messages' own.
+    let peak = |run| count(run, "peak_tasks");
+    assert!(peak(tasks) > peak(fast) + 50, "{} {}", peak(tasks), peak(fast));
+    assert!((1..count(fast, "senders") + 50).contains(&peak(fast)), "{fast}");
 }
 
 /// Sees that headers are stored where they are on and nowhere else: the dump of each run has looked.
