@@ -270,7 +270,7 @@ impl Measured<'_> {
             let one = it.bus.split('/').filter(|part| !part.ends_with("-streams")).collect::<Vec<_>>().join("/");
             let ratio = ratio(&self.0.results, (it.level, it.mode), Speed::Acked, (&it.bus, &one))?;
             let (smallest, largest) = (hundredths(ratio.smallest), hundredths(ratio.largest));
-            let (load, median) = (format!("{} {}", it.level, it.mode), hundredths(ratio.median));
+            let (load, median) = (format!("{} {} {}", one, it.level, it.mode), hundredths(ratio.median));
             Some(format!("{load}: {} streams {median} × one ({smallest} to {largest})", it.streams))
         }))
     }
@@ -324,7 +324,7 @@ mod tests {
             (9, "nats low: 1.00 × the acked/s of nats/headers"),
             (10, "tasks 56 to 561"),
             (11, "low: NATS 2.00 × Kafka's acked/s (2.00 to 2.00, undecided with so few runs)"),
-            (15, "low async: 4 streams 1.00 × one"),
+            (15, "nats low async: 4 streams 1.00 × one"),
             (18, "not measured"),
         ] {
             assert!(answers[row - 1].contains(part), "{row}: {part:?} in {:?}", answers[row - 1]);

@@ -17,7 +17,7 @@ fn a_bus_that_has_none_of_the_ways_is_refused_by_name() {
     refused("--headers on", "Unsupported/Headers", "headers off alone");
     refused("--streams 2,4 --bus memory:", "Unsupported/Streams", "only NATS has streams");
     refused("--streams 5", "Invalid/Range", "streams = 5 (1 to 4");
-    refused("--copies 2", "required", "--durability");
+    refused("--copies 2", "Invalid/MissingArgument", "--durability <MEDIUM> is missing");
 }
 
 #[test]
