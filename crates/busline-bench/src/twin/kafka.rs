@@ -22,7 +22,7 @@ use super::made::Made;
 use super::on_server::{Window, stored_by};
 use crate::latency::Latencies;
 use crate::place::Stage;
-use crate::workload::{Mode, Workload};
+use crate::workload::Workload;
 
 /// Longest wait for an ack: that of the bus.
 const ACK_MAX: Duration = Duration::from_secs(30);
