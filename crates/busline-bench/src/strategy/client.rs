@@ -13,7 +13,7 @@ use crate::workload::Workload;
 /// A native client, connected.
 pub(super) enum Client {
     #[cfg(feature = "nats")]
-    Nats(nats::Client),
+    Nats(Box<nats::Client>),
     #[cfg(feature = "kafka")]
     Kafka(kafka::Client),
 }
@@ -31,10 +31,11 @@ impl Client {
     ///
     /// # Errors
     /// Those of the client; a backend whose client is not in this build.
+    #[cfg_attr(not(feature = "nats"), expect(unused_variables, reason = "only NATS is told how much may be in flight"))]
     pub(super) async fn connect(backend: &str, stage: &Stage, workload: &Workload) -> Result<Self> {
         match backend {
             #[cfg(feature = "nats")]
-            "nats" => nats::Client::connect(&stage.url, workload).await.map(Self::Nats),
+            "nats" => nats::Client::connect(&stage.url, workload).await.map(|client| Self::Nats(Box::new(client))),
             #[cfg(feature = "kafka")]
             "kafka" => kafka::Client::connect(&stage.url).map(Self::Kafka),
             _ => bail!("no raw strategy publishes to {backend} in this build"),

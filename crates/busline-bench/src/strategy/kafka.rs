@@ -8,6 +8,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::util::AsyncRuntime;
+use tokio::runtime::Handle;
 
 use super::raw::ACK_MAX;
 use crate::twin::Made;
@@ -47,7 +48,7 @@ impl AsyncRuntime for Tokio {
     type Delay = tokio::time::Sleep;
 
     fn spawn<T: Future<Output = ()> + Send + 'static>(task: T) {
-        drop(tokio::spawn(task));
+        drop(Handle::current().spawn(task));
     }
 
     fn delay_for(duration: Duration) -> Self::Delay {

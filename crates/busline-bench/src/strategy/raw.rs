@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use busline::Durability;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -270,7 +271,8 @@ impl Sender {
 /// A task, a timer and a channel for one message.
 fn watched_by_a_task(ack: Ack) -> Outcome {
     let (tell, told) = oneshot::channel();
-    tokio::spawn(async move {
+    // Nobody joins it, as nobody did before: it ends with its ack, or by its timer.
+    Handle::current().spawn(async move {
         let stored = timeout(ACK_MAX, ack.stored()).await.is_ok_and(|stored| stored.is_ok());
         // Who asked may have given up: then nobody is to be told.
         tell.send(stored.then(Instant::now)).ok();
