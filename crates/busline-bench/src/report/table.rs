@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn ways_to_publish_stand_below_each_other_and_a_refusal_is_no_fault() {
         let text = text(&sample::report_of(sample::strategies()));
-        assert!(text.starts_with("all 650 envelopes that were accepted (runs: 3)"), "{text}");
+        assert!(text.starts_with("all 1,150 envelopes that were accepted (runs: 3)"), "{text}");
         assert!(text.contains("low     async  nats/capped-256                  30 %"), "{text}");
         assert!(text.contains("nats/capped-256 stored 30.0 % of low async at worst and refused the rest"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");

@@ -8,8 +8,7 @@ use crate::harness::Shop;
 #[track_caller]
 pub(crate) fn runs(url: &str, flags: &str) -> Vec<Value> {
     let shop = Shop::new();
-    let line =
-        format!("bench --bus {url} --level medium --mode async --runs 1 --json results.json --markdown report.md");
+    let line = format!("bench --bus {url} --mode async --runs 1 --json results.json --markdown report.md");
     let ran = shop.run(&format!("{line} {flags}"));
     assert_eq!(ran.code, Some(0), "{flags}: {}{}", ran.stdout, ran.stderr);
     let text = std::fs::read(shop.path("results.json")).expect("written");
@@ -26,7 +25,7 @@ fn count(run: &Value, field: &str) -> u64 {
 /// Sees that every way stores what it should, and that the ways of before show what they are there to show.
 #[track_caller]
 pub(crate) fn all_strategies_are_judged(backend: &str, url: &str) {
-    let runs = runs(url, "--strategy all");
+    let runs = runs(url, "--level medium --strategy all");
     let labels: Vec<&str> = runs.iter().map(|run| run["bus"].as_str().expect("a label")).collect();
     let of = |way: &str| format!("{backend}/{way}");
     assert_eq!(labels, [backend.into(), of("pipelined"), of("task-per-message"), of("capped-256")]);
@@ -56,7 +55,7 @@ pub(crate) fn all_strategies_are_judged(backend: &str, url: &str) {
 /// Sees that headers are stored where they are on and nowhere else: the dump of each run has looked.
 #[track_caller]
 pub(crate) fn headers_are_stored_where_they_are_on(backend: &str, url: &str) {
-    let runs = runs(url, "--strategy fast,task-per-message --headers on,off");
+    let runs = runs(url, "--level medium --strategy fast,task-per-message --headers on,off");
     let labels: Vec<&str> = runs.iter().map(|run| run["bus"].as_str().expect("a label")).collect();
     let of = |way: &str| format!("{backend}/{way}");
     let expected = [of("headers"), backend.into(), of("task-per-message"), of("task-per-message/no-headers")];

@@ -11,7 +11,7 @@ fn strategies_headers_streams_and_durability_on_a_real_server() {
     ways::all_strategies_are_judged("nats", &server.url());
     ways::headers_are_stored_where_they_are_on("nats", &server.url());
 
-    let runs = ways::runs(&server.url(), "--streams 1,2,4 --durability written");
+    let runs = ways::runs(&server.url(), "--level low --streams 1,2,4 --durability written");
     let streams: Vec<(&str, u64)> = runs
         .iter()
         .map(|run| (run["bus"].as_str().expect("a label"), run["streams"].as_u64().expect("a count")))
