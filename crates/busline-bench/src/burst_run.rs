@@ -10,10 +10,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
+use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
-use crate::place::{Place, Stage};
-use crate::publishing::{Burst, Publishers, Start};
+use crate::place::Stage;
+use crate::publishing::{Burst, Start};
+use crate::strategy::{Opened, Variant};
 use crate::workload::{Event, Workload};
 
 /// Everything one run came to.
@@ -25,6 +27,9 @@ pub(crate) struct Measured {
     pub(crate) allocations_per_publish: Option<f64>,
     /// Envelopes whose outcome was another than acked.
     pub(crate) not_acked: u64,
+    /// Envelopes of the first burst that the strategy refused.
+    pub(crate) rejected: u64,
+    pub(crate) peak_tasks: u64,
     pub(crate) memory_peak_delta: i64,
     pub(crate) memory_retained: i64,
     pub(crate) leaked: Leaked,
@@ -51,11 +56,12 @@ pub(crate) enum ReadFirst {
 }
 
 impl Measured {
-    /// Whether everything was acked, stored and delivered, once and in order.
+    /// Whether everything that was accepted was acked, stored and delivered, once and in order.
     pub(crate) fn is_sound(&self, workload: &Workload) -> bool {
         let Reading { drained, followed, .. } = &self.reading;
-        let delivered = drained.is_perfect(workload) && followed.consumed.is_perfect(workload);
-        self.not_acked == 0 && self.verdict.is_perfect() && delivered
+        let delivered =
+            drained.is_perfect(workload, self.rejected) && followed.consumed.is_perfect(workload, followed.rejected);
+        self.not_acked == 0 && self.verdict.is_perfect_but(self.rejected) && delivered
     }
 }
 
@@ -66,6 +72,8 @@ struct Open {
     cpu: Duration,
     allocations: Option<u64>,
     not_acked: u64,
+    rejected: u64,
+    peak_tasks: u64,
     memory_peak_delta: i64,
     /// The verdict of a backend that no other program can read.
     verdict: Option<Verdict>,
@@ -76,14 +84,14 @@ struct Open {
 const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// Publishes the workload on a stage of its own, and has it read.
-pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> Result<Measured> {
-    let stage = place.stage(workload.topics);
+pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) -> Result<Measured> {
+    let stage = bus.place.stage(workload.topics);
     let workload = Arc::new(workload.clone());
     let threads_before = threads()?;
     let memory = Memory::watch()?;
     let runtime = runtime()?;
     let descriptors_before = descriptors()?;
-    let open = runtime.block_on(open_and_burst(&stage, &workload, &memory, first))?;
+    let open = runtime.block_on(open_and_burst(&stage, bus.variant, &workload, &memory, first))?;
     let mut leaked =
         Leaked { tasks: tasks_settled(&runtime), threads: 0, descriptors: descriptors()? - descriptors_before };
     drop(runtime);
@@ -97,6 +105,8 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
         allocations_per_publish: open.allocations.map(|count| allocations_each(count, &workload)),
         burst: open.burst,
         not_acked: open.not_acked,
+        rejected: open.rejected,
+        peak_tasks: open.peak_tasks,
         memory_peak_delta: open.memory_peak_delta,
         memory_retained,
         leaked,
@@ -106,11 +116,18 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
     })
 }
 
-async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory, first: ReadFirst) -> Result<Open> {
+async fn open_and_burst(
+    stage: &Stage,
+    variant: Variant,
+    workload: &Arc<Workload>,
+    memory: &Memory,
+    first: ReadFirst,
+) -> Result<Open> {
     let bus = stage.bus().await?;
-    let publishers = Publishers::open(&bus, &stage.topics, workload.window_envelopes).await?;
+    let publishers = Opened::open(&bus, stage, &stage.topics, variant, workload).await?;
+    let start = Start::new(workload.senders);
     let (cpu, counted) = (cpu_time(), allocations::count());
-    let burst = publishers.burst(workload, &Start::new(workload.senders)).await?;
+    let burst = publishers.burst(workload, &start).await?;
     let cpu = cpu_time() - cpu;
     let allocations = allocations::count().zip(counted).map(|(now, before)| now - before);
     let memory_peak_delta = memory.peak_delta()?;
@@ -118,25 +135,35 @@ async fn open_and_burst(stage: &Stage, workload: &Arc<Workload>, memory: &Memory
         Some(_) if cfg!(feature = "sqlite") => None,
         _ => Some(judge_driver(&bus, &stage.topics, workload).await?),
     };
-    let reading = read(&bus, stage, workload, first).await?;
+    let rejected = publishers.rejected();
+    let reading = read(&bus, stage, variant, workload, (first, rejected)).await?;
     let backend = bus.driver().capabilities().backend.to_string();
     let ends = bus.close(CLOSE_MAX).await?;
     let left: Vec<&String> = ends.iter().flat_map(|end| &end.left).collect();
     ensure!(left.is_empty(), "not closed within {CLOSE_MAX:?}: {left:?}");
     let acked: u64 = ends.iter().map(|end| end.stats.acked).sum();
-    let not_acked = (2 * workload.envelopes).saturating_sub(acked);
-    let not_acked = not_acked.max(publishers.failures() + reading.followed.not_acked);
-    Ok(Open { backend, burst, cpu, allocations, not_acked, memory_peak_delta, verdict, reading })
+    let failures = publishers.failures() + reading.followed.not_acked;
+    let missed = if publishers.is_bus() { (2 * workload.envelopes).saturating_sub(acked) } else { 0 };
+    let not_acked = missed.max(failures);
+    publishers.close().await?;
+    let peak_tasks = start.peak_tasks();
+    Ok(Open { backend, burst, cpu, allocations, not_acked, rejected, peak_tasks, memory_peak_delta, verdict, reading })
 }
 
 /// Reads what the burst stored, by a group and by the twin, and follows a second burst.
-async fn read(bus: &busline::Bus, stage: &Stage, workload: &Arc<Workload>, first: ReadFirst) -> Result<Reading> {
+async fn read(
+    bus: &busline::Bus,
+    stage: &Stage,
+    variant: Variant,
+    workload: &Arc<Workload>,
+    (first, rejected): (ReadFirst, u64),
+) -> Result<Reading> {
     let backend = bus.driver().capabilities().backend.to_string();
-    let read_twin = || crate::twin::read(&backend, stage, workload.envelopes);
+    let read_twin = || crate::twin::read(&backend, stage, workload.envelopes - rejected);
     let early = if first == ReadFirst::Twin { read_twin().await? } else { None };
-    let drained = drain(bus, &stage.topics, GROUP, workload).await?;
+    let drained = drain(bus, &stage.topics, GROUP, workload, rejected).await?;
     let twin = if first == ReadFirst::Bus { read_twin().await? } else { early };
-    let followed = follow(bus, &stage.followed_topics, workload).await?;
+    let followed = follow(bus, stage, variant, workload).await?;
     Ok(Reading { drained, followed, twin })
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::Leaked;
 use crate::result::RunResult;
+use crate::strategy::Strategy;
 use crate::workload::{Level, Mode};
 
 /// A figure of several runs.
@@ -40,6 +41,15 @@ pub struct Summary {
     pub level: Level,
     /// How.
     pub mode: Mode,
+    /// The publishing path.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Whether each message had headers.
+    #[serde(default)]
+    pub headers: bool,
+    /// Streams that each topic was spread over; 0 in files of before they were counted.
+    #[serde(default)]
+    pub streams: u32,
     /// Runs it is of.
     pub runs: usize,
     /// Envelopes of each run.
@@ -103,6 +113,19 @@ pub struct Summary {
     pub others_cpu_percent: f64,
     /// The lowest success of any run, in 100.
     pub success_percent: f64,
+    /// The most envelopes that a strategy refused in any run, of both bursts.
+    #[serde(default)]
+    pub rejected: u64,
+    /// The most tasks that were alive at once in any run.
+    #[serde(default)]
+    pub peak_tasks: u64,
+}
+
+impl Summary {
+    /// Whether every run accepted everything and kept what it promised: its speeds can be compared with others.
+    pub(crate) fn is_comparable(&self) -> bool {
+        self.unsound_runs == 0 && self.rejected == 0
+    }
 }
 
 /// One summary for each bus, level and mode, in the order of their first runs.
@@ -141,6 +164,9 @@ fn summary(runs: &[&RunResult]) -> Option<Summary> {
         bus: first.bus.clone(),
         level: first.level,
         mode: first.mode,
+        strategy: first.strategy,
+        headers: first.headers,
+        streams: first.streams,
         runs: runs.len(),
         envelopes: first.envelopes,
         payload_bytes: first.payload_bytes,
@@ -176,6 +202,8 @@ fn summary(runs: &[&RunResult]) -> Option<Summary> {
         },
         others_cpu_percent: figure(&|run| Some(run.others_cpu_percent)).map_or(0.0, |it| it.median),
         success_percent: runs.iter().map(|run| run.success_percent).fold(100.0, f64::min),
+        rejected: runs.iter().map(|run| run.rejected + run.followed_rejected).max().unwrap_or(0),
+        peak_tasks: runs.iter().map(|run| run.peak_tasks).max().unwrap_or(0),
     })
 }
 

@@ -5,6 +5,7 @@
 //! neither, because readers would take processors from it.
 
 use std::future::ready;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,9 @@ use crate::arrivals::{Arrivals, Arrived};
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
 use crate::open_load::Pace;
-use crate::publishing::{Publishers, Start};
+use crate::place::Stage;
+use crate::publishing::Start;
+use crate::strategy::{Opened, Variant};
 use crate::workload::{Workload, aggregate_of};
 
 /// Handlers that run at once, over all topics of a run.
@@ -44,10 +47,11 @@ pub(crate) struct Consumed {
 }
 
 impl Consumed {
-    /// Whether each planned envelope came once and in order.
-    pub(crate) fn is_perfect(&self, workload: &Workload) -> bool {
-        let whole = Arrived { delivered: workload.envelopes, ..Arrived::default() };
-        self.arrived == whole && self.handled == workload.envelopes
+    /// Whether each planned envelope came once and in order, but for so many that were refused.
+    pub(crate) fn is_perfect(&self, workload: &Workload, refused: u64) -> bool {
+        let accepted = workload.envelopes - refused;
+        let whole = Arrived { delivered: accepted, missing: refused, ..Arrived::default() };
+        self.arrived == whole && self.handled == accepted
     }
 }
 
@@ -61,12 +65,23 @@ pub(crate) struct Followed {
     pub(crate) delivered_in: Duration,
     /// Envelopes whose outcome was another than acked.
     pub(crate) not_acked: u64,
+    /// Envelopes that were not accepted.
+    pub(crate) rejected: u64,
 }
 
 /// Reads all of these topics by a fresh group from the earliest record, with handlers that do nothing but look whether
 /// the order is right.
-pub(crate) async fn drain(bus: &Bus, topics: &[String], group: &str, workload: &Workload) -> Result<Consumed> {
-    let follower = Arc::new(Follower::new(workload, None));
+///
+/// So many of the workload's envelopes were `refused`, and are not there.
+pub(crate) async fn drain(
+    bus: &Bus,
+    topics: &[String],
+    group: &str,
+    workload: &Workload,
+    refused: u64,
+) -> Result<Consumed> {
+    let follower = Arc::new(Follower::new(workload, None).lacking(refused > 0));
+    follower.lacks(refused);
     let (called, cpu) = (Instant::now(), cpu_time());
     let subscriptions = follower.subscribe(bus, topics, group).await?;
     follower.wait().await;
@@ -75,20 +90,25 @@ pub(crate) async fn drain(bus: &Bus, topics: &[String], group: &str, workload: &
 }
 
 /// Publishes the workload to topics on which groups wait already.
-pub(crate) async fn follow(bus: &Bus, topics: &[String], workload: &Arc<Workload>) -> Result<Followed> {
-    let publishers = Publishers::open(bus, topics, workload.window_envelopes).await?;
+pub(crate) async fn follow(bus: &Bus, stage: &Stage, variant: Variant, workload: &Arc<Workload>) -> Result<Followed> {
+    let topics = &stage.followed_topics;
+    let publishers = Opened::open(bus, stage, topics, variant, workload).await?;
     let start = Start::new(workload.senders);
-    let follower = Arc::new(Follower::new(workload, Some(start.clone())));
+    let follower = Follower::new(workload, Some(start.clone())).lacking(variant.strategy.refuses());
+    let follower = Arc::new(follower);
     let (called, cpu) = (Instant::now(), cpu_time());
     let subscriptions = follower.subscribe(bus, topics, GROUP).await?;
     wait_for_partitions(bus, topics, &subscriptions).await?;
     publishers.burst(workload, &start).await?;
+    follower.lacks(publishers.rejected());
     follower.wait().await;
     let cpu = cpu_time() - cpu;
     let consumed = follower.end(subscriptions, called, cpu).await?;
     let to_handler = follower.latencies();
-    let delivered_in = follower.last.get().map_or(Duration::ZERO, |last| *last - start.began());
-    Ok(Followed { consumed, to_handler, delivered_in, not_acked: publishers.failures() })
+    let delivered_in = follower.last_known().map_or(Duration::ZERO, |last| last - start.began());
+    let (not_acked, rejected) = (publishers.failures(), publishers.rejected());
+    publishers.close().await?;
+    Ok(Followed { consumed, to_handler, delivered_in, not_acked, rejected })
 }
 
 /// Waits until every subscription has all partitions of its topic, so that joining is in no latency.
@@ -135,11 +155,24 @@ impl Due {
     }
 }
 
+/// What is not to come, and what stands for the last arrival then.
+struct Lack {
+    refused: AtomicU64,
+    made: Instant,
+    /// The latest arrival. Unit: nanoseconds since `made`.
+    latest_ns: AtomicU64,
+}
+
+/// Between two looks at what has come.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// What all handlers of a pass share.
 pub(crate) struct Follower {
     arrivals: Arrivals,
     first: OnceLock<Instant>,
     last: OnceLock<Instant>,
+    /// Only where something may not come because it was refused.
+    lack: Option<Lack>,
     done: Notify,
     /// What latencies count from, and of how many versions of an aggregate one has its latency taken.
     due: Due,
@@ -168,6 +201,7 @@ impl Follower {
             arrivals,
             first: OnceLock::new(),
             last: OnceLock::new(),
+            lack: None,
             done: Notify::new(),
             due,
             latency_sample: workload.latency_sample,
@@ -175,8 +209,18 @@ impl Follower {
         }
     }
 
+    /// The same where a strategy may refuse some: how many is said by [`lacks`](Self::lacks) before it waits.
+    fn lacking(self, lacking: bool) -> Self {
+        let lack = || Lack { refused: AtomicU64::new(0), made: Instant::now(), latest_ns: AtomicU64::new(0) };
+        Self { lack: lacking.then(lack), ..self }
+    }
+
+    /// So many were refused, and are not to come.
+    fn lacks(&self, refused: u64) {
+        self.lack.iter().for_each(|lack| lack.refused.store(refused, Ordering::Release));
+    }
+
     /// Envelopes that are to come.
-    #[cfg(feature = "sqlite")]
     pub(crate) fn planned(&self) -> u64 {
         let arrived = self.arrivals.arrived();
         arrived.delivered + arrived.missing
@@ -218,7 +262,13 @@ impl Follower {
 
     /// When the last one came, or now if it has not.
     pub(crate) fn last_arrival(&self) -> Instant {
-        self.last.get().copied().unwrap_or_else(Instant::now)
+        self.last_known().unwrap_or_else(Instant::now)
+    }
+
+    /// When the last one came, if it has.
+    fn last_known(&self) -> Option<Instant> {
+        let latest = |lack: &Lack| lack.made + Duration::from_nanos(lack.latest_ns.load(Ordering::Acquire));
+        self.last.get().copied().or_else(|| self.lack.as_ref().map(latest))
     }
 
     /// The latencies, which are taken out.
@@ -235,6 +285,9 @@ impl Follower {
         {
             self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(due.elapsed(), 1);
         }
+        if let Some(lack) = &self.lack {
+            lack.latest_ns.fetch_max(lack.made.elapsed().as_nanos() as u64, Ordering::AcqRel);
+        }
         if self.arrivals.arrive(&envelope.aggregate_id, envelope.event_version) {
             self.last.get_or_init(Instant::now);
             self.done.notify_one();
@@ -243,6 +296,9 @@ impl Follower {
 
     /// Waits for the last record, or until none has come for long.
     pub(crate) async fn wait(&self) {
+        if let Some(lack) = &self.lack {
+            return self.wait_for_all_but(lack.refused.load(Ordering::Acquire)).await;
+        }
         let mut delivered = self.arrivals.arrived().delivered;
         while timeout(STALL_MAX, self.done.notified()).await.is_err() {
             let now = self.arrivals.arrived().delivered;
@@ -250,6 +306,19 @@ impl Follower {
                 return;
             }
             delivered = now;
+        }
+    }
+
+    /// The same where the last versions of some aggregates do not come, so that no arrival says that it is the last.
+    async fn wait_for_all_but(&self, refused: u64) {
+        let wanted = self.planned().saturating_sub(refused);
+        let (mut delivered, mut since) = (self.delivered(), Instant::now());
+        while delivered < wanted && since.elapsed() < STALL_MAX {
+            tokio::time::sleep(LOOK).await;
+            let now = self.delivered();
+            if now > delivered {
+                (delivered, since) = (now, Instant::now());
+            }
         }
     }
 
@@ -267,7 +336,7 @@ impl Follower {
             handled += left.stats.handled;
         }
         let first = self.first.get().copied().unwrap_or(called);
-        let last = self.last.get().copied().unwrap_or_else(Instant::now);
+        let last = self.last_arrival();
         let arrived = self.arrivals.arrived();
         Ok(Consumed { arrived, handled, joined_in: first - called, consumed_in: last - first, cpu })
     }

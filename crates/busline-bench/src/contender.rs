@@ -2,26 +2,75 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::connect::Connect;
 use crate::place::Place;
+use crate::request::BenchRequest;
+use crate::strategy::{Strategy, Variant, variants};
+use crate::topic_plan::TopicPlan;
 
-/// One bus.
+/// One bus, run in one way.
 pub(crate) struct Contender {
     pub(crate) place: Place,
-    /// The backend's name, with a number where several buses have the same backend.
+    /// The backend's name, with a number where several buses have the same backend, and what differs from the default.
     pub(crate) label: String,
+    pub(crate) variant: Variant,
 }
 
-/// The buses of these URLs, in their order; without a URL temporary SQLite files.
-pub(crate) fn contenders(urls: &[String], connect: &Arc<dyn Connect>) -> Result<Vec<Contender>> {
-    let place = |url| Place::new(url, Arc::clone(connect));
-    if urls.is_empty() {
-        return Ok(vec![Contender { place: place(None)?, label: "sqlite".into() }]);
+impl Contender {
+    pub(crate) fn backend(&self) -> &str {
+        backend_of_label(&self.label)
     }
-    let named = urls.iter().zip(labels(urls));
-    named.map(|(url, label)| Ok(Contender { place: place(Some(url.as_str()))?, label })).collect()
+}
+
+/// The buses of these URLs, in their order, each as it is; without a URL temporary SQLite files.
+///
+/// # Errors
+/// A folder for their files that cannot be made.
+pub(crate) fn contenders(urls: &[String], connect: &Arc<dyn Connect>) -> Result<Vec<Contender>> {
+    in_all_ways(&BenchRequest { buses: urls.to_vec(), ..BenchRequest::default() }, connect)
+}
+
+/// The buses of a request, in the order of their URLs, each in all ways it is asked for; without a URL temporary SQLite
+/// files.
+///
+/// # Errors
+/// A bus that has none of the ways asked for; more than can take turns.
+pub(crate) fn in_all_ways(request: &BenchRequest, connect: &Arc<dyn Connect>) -> Result<Vec<Contender>> {
+    let urls: Vec<Option<&str>> = match &request.buses[..] {
+        [] => vec![None],
+        urls => urls.iter().map(|url| Some(url.as_str())).collect(),
+    };
+    let labels = if request.buses.is_empty() { vec!["sqlite".to_string()] } else { labels(&request.buses) };
+    let mut contenders = Vec::new();
+    for (url, label) in urls.into_iter().zip(labels) {
+        for variant in variants(&label, url.map_or("sqlite", backend_of), request)? {
+            let url = url.map(|url| with_strategy(url, variant.strategy));
+            let plan = TopicPlan::new(variant.streams, request.wanted());
+            let place = Place::new(url.as_deref(), Arc::clone(connect))?.with_plan(plan);
+            contenders.push(Contender { place, label: label.clone() + &variant.suffix(), variant });
+        }
+    }
+    let count = contenders.len();
+    ensure!(count <= CONTENDERS_MAX, "{count} buses and ways to run them; at most {CONTENDERS_MAX} take turns");
+    Ok(contenders)
+}
+
+/// Most buses and ways of one benchmark: each one more is that much longer between two runs of the same one.
+const CONTENDERS_MAX: usize = 32;
+
+/// The URL by which the bus's own driver publishes in this way.
+fn with_strategy(url: &str, strategy: Strategy) -> String {
+    if strategy != Strategy::Pipelined || backend_of(url) != "nats" {
+        return url.into();
+    }
+    format!("{url}{}strategy=pipelined", if url.contains('?') { '&' } else { '?' })
+}
+
+/// The backend of a label.
+pub(crate) fn backend_of_label(label: &str) -> &str {
+    label.split(['-', '/']).next().unwrap_or(label)
 }
 
 fn labels(urls: &[String]) -> Vec<String> {
@@ -55,6 +104,21 @@ mod tests {
     fn buses_of_one_backend_are_numbered_and_others_are_not() {
         let urls = ["nats://a?strategy=fast", "sqlite:x.db", "tls://b"].map(String::from);
         assert_eq!(labels(&urls), ["nats-1", "sqlite", "nats-2"]);
+    }
+
+    #[test]
+    fn a_bus_that_is_run_in_several_ways_is_told_apart() {
+        let connect: Arc<dyn Connect> = Arc::new(crate::connect::ByUrl);
+        let buses = ["nats://a", "nats://b?monitor=b:1"].map(String::from).into();
+        let strategies = vec![Strategy::Fast, Strategy::Pipelined];
+        let request = BenchRequest { buses, strategies, ..BenchRequest::default() };
+        let buses = in_all_ways(&request, &connect).expect("places");
+        let labels: Vec<&str> = buses.iter().map(|it| it.label.as_str()).collect();
+        assert_eq!(labels, ["nats-1", "nats-1/pipelined", "nats-2", "nats-2/pipelined"]);
+        assert!(buses.iter().all(|bus| bus.backend() == "nats"));
+        let urls: Vec<String> = buses.iter().map(|bus| bus.place.stage(1).url).collect();
+        let piped = ["nats://a?strategy=pipelined", "nats://b?monitor=b:1&strategy=pipelined"];
+        assert_eq!(urls, ["nats://a", piped[0], "nats://b?monitor=b:1", piped[1]]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!             │ contender: the buses, run by run in turn
 //!             │         ├──────→ measure         memory, processor time, what is left
 //!             │         └──────→ dump            what stands in the store
+//!             ├───────→ strategy                 the ways of before, by raw clients, in place of the bus's publishers
 //!             ├───────→ twin                     the raw client in one loop
 //!             └─ result ─→ compare ─→ targets, warnings ─→ report
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
@@ -28,6 +29,9 @@ mod connect;
 mod consuming;
 mod contender;
 mod dump;
+mod durability;
+#[cfg(feature = "kafka")]
+mod kafka_flush;
 mod latency;
 mod measure;
 mod open_load;
@@ -42,7 +46,9 @@ mod run;
 mod scenario;
 mod side_by_side;
 mod statistics;
+mod strategy;
 mod targets;
+mod topic_plan;
 mod twin;
 #[cfg(feature = "sqlite")]
 mod two_processes;
@@ -68,6 +74,7 @@ pub use result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
 pub use run::{Progress, Quiet, run, run_on};
 #[cfg(feature = "sqlite")]
 pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
+pub use strategy::Strategy;
 pub use targets::{Bound, Target, Verdict};
 #[cfg(feature = "sqlite")]
 pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};

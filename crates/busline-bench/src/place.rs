@@ -8,11 +8,13 @@ use busline::Bus;
 use tempfile::TempDir;
 
 use crate::connect::Connect;
+use crate::topic_plan::TopicPlan;
 
 /// Where runs take place.
 pub(crate) struct Place {
     url: Option<String>,
     connect: Arc<dyn Connect>,
+    plan: TopicPlan,
     /// Holds the files of runs and twins; on the file system of the bus, if that is a file.
     folder: TempDir,
 }
@@ -22,6 +24,8 @@ pub(crate) struct Place {
 pub(crate) struct Stage {
     pub(crate) url: String,
     connect: Arc<dyn Connect>,
+    /// What its topics are made of.
+    pub(crate) plan: TopicPlan,
     pub(crate) topics: Vec<String>,
     /// Those of the burst that is read while it is published.
     pub(crate) followed_topics: Vec<String>,
@@ -34,7 +38,13 @@ impl Place {
         let beside = url.and_then(file_of).map(|file| Path::new(".").join(file.parent().unwrap_or(Path::new(""))));
         let folder = beside.unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder);
-        Ok(Self { url: url.map(str::to_string), connect, folder: folder.context("make a temporary folder")? })
+        let folder = folder.context("make a temporary folder")?;
+        Ok(Self { url: url.map(str::to_string), connect, plan: TopicPlan::default(), folder })
+    }
+
+    /// The same with topics that are made in this way.
+    pub(crate) fn with_plan(self, plan: TopicPlan) -> Self {
+        Self { plan, ..self }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -55,6 +65,7 @@ impl Place {
         Stage {
             url,
             connect: Arc::clone(&self.connect),
+            plan: self.plan.clone(),
             topics: named(""),
             followed_topics: named("followed-"),
             lives_on,

@@ -1,12 +1,13 @@
 //! The burst itself: senders that publish, and observers that see the acks come.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use busline::{Bus, Durability, Envelope, Publisher, Receipt};
+use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::sync::{Barrier, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -42,6 +43,7 @@ pub(crate) struct Publishers {
 }
 
 impl Publishers {
+    /// Opens them; a topic that is missing is made as by default.
     pub(crate) async fn open(bus: &Bus, topics: &[String], window_envelopes: usize) -> Result<Self> {
         let failures = Arc::new(AtomicU64::new(0));
         let mut by_topic = Vec::with_capacity(topics.len());
@@ -129,17 +131,35 @@ struct Started {
     barrier: Barrier,
     began: OnceLock<Instant>,
     latencies: Mutex<(Latencies, Latencies)>,
+    /// Of the runtime that the burst is on, if it is made there.
+    tasks: Option<RuntimeMetrics>,
+    tasks_max: AtomicUsize,
 }
 
 impl Start {
     /// For one burst of so many senders.
     pub(crate) fn new(senders: usize) -> Self {
         let barrier = Barrier::new(senders + 1);
-        Self(Arc::new(Started { barrier, began: OnceLock::new(), latencies: Mutex::default() }))
+        let tasks = Handle::try_current().ok().map(|runtime| runtime.metrics());
+        let tasks_max = AtomicUsize::new(0);
+        Self(Arc::new(Started { barrier, began: OnceLock::new(), latencies: Mutex::default(), tasks, tasks_max }))
+    }
+
+    /// Looks how many tasks are alive. Senders do so behind every call: each look is two loads.
+    pub(crate) fn look_at_tasks(&self) {
+        let alive = self.0.tasks.as_ref().map_or(0, RuntimeMetrics::num_alive_tasks);
+        if alive > self.0.tasks_max.load(Ordering::Relaxed) {
+            self.0.tasks_max.fetch_max(alive, Ordering::Relaxed);
+        }
+    }
+
+    /// The most tasks that were alive at one of the looks.
+    pub(crate) fn peak_tasks(&self) -> u64 {
+        self.0.tasks_max.load(Ordering::Relaxed) as u64
     }
 
     /// Waits for the others and gives the moment that all of them count from.
-    async fn begin(&self) -> Instant {
+    pub(crate) async fn begin(&self) -> Instant {
         self.0.barrier.wait().await;
         self.began()
     }
@@ -150,13 +170,17 @@ impl Start {
 
     /// Takes down that so many envelopes that were published at `called` are acked at this moment.
     fn acked(&self, called: Instant, envelopes: u64) {
-        let now = Instant::now();
-        let mut latencies = self.0.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        latencies.0.record(now - self.began(), envelopes);
-        latencies.1.record(now - called, envelopes);
+        self.acked_at(called, Instant::now(), envelopes);
     }
 
-    fn latencies(&self) -> (Latencies, Latencies) {
+    /// The same of an ack that came at another moment.
+    pub(crate) fn acked_at(&self, called: Instant, acked: Instant, envelopes: u64) {
+        let mut latencies = self.0.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        latencies.0.record(acked - self.began(), envelopes);
+        latencies.1.record(acked - called, envelopes);
+    }
+
+    pub(crate) fn latencies(&self) -> (Latencies, Latencies) {
         std::mem::take(&mut self.0.latencies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -215,6 +239,7 @@ impl Sender {
             let watched = count % sample == 0;
             let called = if watched { Some(Instant::now()) } else { None };
             let receipt = self.publisher(event).publish(envelope).await?;
+            self.start.look_at_tasks();
             if let Some(called) = called {
                 let watcher = &self.watchers[self.workload.topic_of(event.aggregate)];
                 watcher.send(Watched { receipt, called }).await.context("an observer ended early")?;
@@ -231,6 +256,7 @@ impl Sender {
             if self.publisher(event).publish_sync(envelope).await.is_ok() {
                 self.start.acked(called, 1);
             }
+            self.start.look_at_tasks();
         }
         Ok(())
     }
@@ -243,6 +269,7 @@ impl Sender {
             if self.publisher(event).publish_blocking(envelope).is_ok() {
                 self.start.acked(called, 1);
             }
+            self.start.look_at_tasks();
         }
     }
 
@@ -269,6 +296,7 @@ impl Sender {
         }
         let called = Instant::now();
         let outcomes = self.publishers[topic].publish_batch(batch).await?;
+        self.start.look_at_tasks();
         self.start.acked(called, outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64);
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use busline::{Durability, Medium, TopicSpec};
 
+use crate::strategy::Strategy;
 use crate::workload::{Level, Mode, PAYLOAD_BYTES, Shape, TOPICS};
 
 /// What to measure.
@@ -16,6 +18,17 @@ pub struct BenchRequest {
     pub levels: Vec<Level>,
     /// Modes. Default: all.
     pub modes: Vec<Mode>,
+    /// How envelopes are published: each bus is run in all of these that it has. Default: none named, which is `fast`.
+    pub strategies: Vec<Strategy>,
+    /// Whether messages have headers: each bus is run with all of these that it has. Default: none named, which is as the
+    /// strategy has them.
+    pub headers: Vec<bool>,
+    /// Streams of each topic on NATS, each tried. Range 1 to 4, default: none named, which is 1.
+    pub streams: Vec<u32>,
+    /// What acks of every bus must attest, no more and no less. Default: whatever they do.
+    pub durability: Option<Medium>,
+    /// Copies that those acks must attest. Range 1 to 127, default 1; more need `durability` and clusters.
+    pub copies: u8,
     /// Measured runs of each level and mode, each beside its twins; one more warms up. Range 1 to 100, default 3.
     pub runs: u32,
     /// Size of a payload. Unit: bytes. Default: the level's own, 41 or 256.
@@ -47,6 +60,11 @@ impl Default for BenchRequest {
             buses: Vec::new(),
             levels: vec![Level::Low, Level::Medium, Level::High, Level::Extreme, Level::Surge],
             modes: Mode::BURSTS.into(),
+            strategies: Vec::new(),
+            headers: Vec::new(),
+            streams: Vec::new(),
+            durability: None,
+            copies: 1,
             runs: 3,
             payload_bytes: None,
             window_envelopes: 8_192,
@@ -83,12 +101,24 @@ impl BenchRequest {
         check(buses <= BUSES_MAX, format!("buses = {buses} (at most {BUSES_MAX})"));
         let tolerance = self.tolerance_percent;
         check(tolerance <= 1_000, format!("tolerance = {tolerance} (0 to 1,000 percent)"));
+        let streams_max = TopicSpec::default().partitions;
+        for streams in self.streams.iter().filter(|count| !(1..=streams_max).contains(*count)) {
+            check(false, format!("streams = {streams} (1 to {streams_max}, the partitions of a topic)"));
+        }
+        let copies = self.copies;
+        check((1..=127).contains(&copies), format!("copies = {copies} (1 to 127)"));
+        check(copies == 1 || self.durability.is_some(), format!("copies = {copies} without a durability to compare"));
         check(self.senders != Some(0), "senders = 0 (at least 1)".into());
         if let Some(bytes) = self.payload_bytes {
             let (min, max) = (PAYLOAD_BYTES.start(), PAYLOAD_BYTES.end());
             check(PAYLOAD_BYTES.contains(&bytes), format!("payload = {bytes} ({min} to {max} bytes)"));
         }
         if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join(", ")) }
+    }
+
+    /// What every ack must attest, if it was asked for.
+    pub(crate) fn wanted(&self) -> Option<Durability> {
+        self.durability.map(|medium| Durability { medium, copies: self.copies })
     }
 
     pub(crate) fn shape(&self) -> Shape {
@@ -112,10 +142,12 @@ mod tests {
             runs: 0,
             window_envelopes: 0,
             payload_bytes: Some(1),
+            streams: vec![1, 5],
+            copies: 2,
             ..BenchRequest::default()
         };
         let text = request.validate().expect_err("refused").to_string();
-        for field in ["runs", "window", "payload", "buses"] {
+        for field in ["runs", "window", "payload", "buses", "streams = 5", "copies = 2 without"] {
             assert!(text.contains(field), "{text}");
         }
         BenchRequest::default().validate().expect("defaults are legal");

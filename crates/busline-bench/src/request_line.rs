@@ -10,6 +10,14 @@ pub(crate) fn command(request: &BenchRequest) -> String {
     let names = |names: &[String]| names.join(",");
     parts.push(format!("--level {}", names(&request.levels.iter().map(ToString::to_string).collect::<Vec<_>>())));
     parts.push(format!("--mode {}", names(&request.modes.iter().map(ToString::to_string).collect::<Vec<_>>())));
+    let lists = [
+        ("--strategy", request.strategies.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ("--headers", request.headers.iter().map(|on| if *on { "on" } else { "off" }.to_string()).collect()),
+        ("--streams", request.streams.iter().map(ToString::to_string).collect()),
+    ];
+    let asked = lists.iter().filter(|(_, values)| !values.is_empty());
+    parts.extend(asked.map(|(flag, values)| format!("{flag} {}", names(values))));
+    parts.extend(request.durability.map(|medium| format!("--durability {medium}")));
     parts.push(format!("--runs {}", request.runs));
     let defaults = BenchRequest::default();
     let mut differs = |flag: &str, is: Option<String>| parts.extend(is.map(|value| format!("{flag} {value}")));
@@ -17,6 +25,7 @@ pub(crate) fn command(request: &BenchRequest) -> String {
     differs("--senders", request.senders.map(|senders| senders.to_string()));
     let window = request.window_envelopes;
     differs("--window", (window != defaults.window_envelopes).then(|| window.to_string()));
+    differs("--copies", (request.copies != defaults.copies).then(|| request.copies.to_string()));
     differs("--topics", (request.topics != defaults.topics).then(|| request.topics.to_string()));
     parts.join(" ")
 }
@@ -32,7 +41,28 @@ fn without_address(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
     use crate::workload::{Level, Mode};
+
+    #[test]
+    fn a_command_repeats_the_ways_that_were_asked_for() {
+        let request = BenchRequest {
+            buses: vec!["kafka://a".into()],
+            levels: vec![Level::Low],
+            modes: vec![Mode::Async],
+            strategies: vec![Strategy::Fast, Strategy::Capped256],
+            headers: vec![true, false],
+            streams: vec![1, 4],
+            durability: Some(busline::Medium::Synced),
+            copies: 2,
+            ..BenchRequest::default()
+        };
+        assert_eq!(
+            command(&request),
+            "busline bench --bus kafka://HOST:PORT --level low --mode async --strategy fast,capped-256 --headers on,off \
+             --streams 1,4 --durability synced --runs 3 --copies 2"
+        );
+    }
 
     #[test]
     fn a_command_repeats_the_request_and_shows_no_address() {

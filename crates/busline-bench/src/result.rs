@@ -7,6 +7,7 @@ use crate::buckets::Buckets;
 use crate::compare::Summary;
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
+use crate::strategy::Strategy;
 use crate::targets::Target;
 use crate::workload::{Level, Mode};
 
@@ -57,14 +58,21 @@ impl BenchReport {
 /// order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// The backend, with a number where several buses of a benchmark have the same.
+    /// The backend, with a number where several buses of a benchmark have the same; behind it, each after a `/`, the
+    /// strategy, the headers and the streams that differ from the default: `nats/task-per-message`, `kafka/headers`.
     pub bus: String,
     /// How much was published.
     pub level: Level,
     /// How.
     pub mode: Mode,
     /// The publishing path.
-    pub strategy: String,
+    pub strategy: Strategy,
+    /// Whether each message had headers, beside its body.
+    #[serde(default)]
+    pub headers: bool,
+    /// Streams that each topic was spread over.
+    #[serde(default = "one_stream")]
+    pub streams: u32,
     /// Number of the run, from 1.
     pub run: u32,
     /// Envelopes planned.
@@ -119,6 +127,19 @@ pub struct RunResult {
     pub damaged: u64,
     /// Reported as failed or indeterminate.
     pub not_acked: u64,
+    /// Refused by a strategy that bounds what is in flight: not acked, not stored, and no fault of the bus.
+    #[serde(default)]
+    pub rejected: u64,
+    /// The same of the second burst.
+    #[serde(default)]
+    pub followed_rejected: u64,
+    /// Accepted and not delivered, in the group that lacked more.
+    #[serde(default)]
+    pub undelivered: u64,
+    /// Tasks of the runtime that were alive at once in the first burst, looked at behind every call of publish; the
+    /// senders of the benchmark are among them.
+    #[serde(default)]
+    pub peak_tasks: u64,
     /// Highest rise of resident memory during the run. Unit: bytes.
     pub memory_peak_delta_bytes: i64,
     /// Resident memory held after close. Unit: bytes.
@@ -142,12 +163,32 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Whether everything was acked, stored and delivered once, whole and in order.
+    /// Whether everything that was accepted was acked, stored and delivered once, whole and in order.
     pub fn is_sound(&self) -> bool {
         let wrong = self.lost + self.duplicates + self.order_violations + self.damaged + self.not_acked;
-        let delivered = self.delivered == self.envelopes && self.redelivered + self.handler_order_violations == 0;
-        wrong == 0 && self.success_percent == 100.0 && delivered
+        let delivered = self.not_delivered() == 0 && self.redelivered + self.handler_order_violations == 0;
+        let stored = self.success_percent == percent_of(self.envelopes.saturating_sub(self.rejected), self.envelopes);
+        wrong == 0 && stored && delivered
     }
+
+    /// Whether everything was accepted. Only then a speed can be compared with that of others.
+    pub fn is_whole(&self) -> bool {
+        self.rejected + self.followed_rejected == 0
+    }
+
+    /// Envelopes that were accepted and did not come to a handler.
+    pub(crate) fn not_delivered(&self) -> u64 {
+        if self.is_whole() { self.envelopes - self.delivered.min(self.envelopes) } else { self.undelivered }
+    }
+}
+
+/// So many of all, in 100.
+pub(crate) fn percent_of(some: u64, all: u64) -> f64 {
+    some as f64 / all as f64 * 100.0
+}
+
+fn one_stream() -> u32 {
+    1
 }
 
 /// The latencies of one run in full; empty unless it was sound. Unit: nanoseconds.

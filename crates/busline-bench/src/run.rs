@@ -10,7 +10,8 @@ use crate::burst_run::{Measured, ReadFirst, Reading, measure, runtime};
 use crate::compare::summarize;
 use crate::connect::{ByUrl, Connect};
 use crate::consuming::concurrency_of;
-use crate::contender::{Contender, backend_of, contenders, turn};
+use crate::contender::{Contender, backend_of, in_all_ways, turn};
+use crate::durability;
 use crate::measure::{Load, Machine};
 use crate::place::Place;
 #[cfg(any(feature = "nats", feature = "kafka"))]
@@ -18,7 +19,7 @@ use crate::place::Stage;
 use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
 use crate::request_line::command;
-use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult, percent_of};
 use crate::targets;
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 use crate::twin::{Bodies, TwinRun};
@@ -75,7 +76,8 @@ pub fn run(request: &BenchRequest, progress: &mut dyn Progress) -> Result<BenchR
 pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut dyn Progress) -> Result<BenchReport> {
     request.validate()?;
     let earlier = request.baseline.as_deref().map(Earlier::read).transpose()?;
-    let buses = contenders(&request.buses, connect)?;
+    let buses = in_all_ways(request, connect)?;
+    request.wanted().map_or(Ok(()), |wanted| durability::check(&buses, wanted))?;
     let load = Load::now()?;
     let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {
@@ -96,7 +98,7 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
     'all: for (level, mode) in pairs {
         for bus in &buses {
             progress.step(&format!("{level} {mode} {}: warm-up", bus.label));
-            measure(&bus.place, &warm_up(level, mode, request)?, ReadFirst::Bus)?;
+            measure(bus, &warm_up(level, mode, request)?.with_headers(bus.variant.headers), ReadFirst::Bus)?;
         }
         let workload = Workload::new(level, mode, &request.shape())?;
         for run in 1..=request.runs {
@@ -135,12 +137,13 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// One run of one bus, and its twins directly behind it.
 fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult> {
+    let workload = &workload.clone().with_headers(bus.variant.headers);
     let load = Load::now()?;
     let first = if run % 2 == 1 { ReadFirst::Bus } else { ReadFirst::Twin };
-    let measured = measure(&bus.place, workload, first)?;
+    let measured = measure(bus, workload, first)?;
     let twins = run_twins(&bus.place, workload, &measured)?;
     let others_cpu_percent = load.others_since()? * 100.0;
-    Ok(RunResult { bus: bus.label.clone(), others_cpu_percent, ..result_of(workload, run, &measured, twins) })
+    Ok(RunResult { others_cpu_percent, ..result_of(bus, workload, run, &measured, twins) })
 }
 
 fn write(request: &BenchRequest, report: &BenchReport) -> Result<()> {
@@ -206,13 +209,14 @@ fn reading_twin_of(measured: &Measured) -> Option<ReadingTwin> {
     })
 }
 
-/// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with.
+/// Runs the twins that this backend has; a run that is not sound gets no figures, and so nothing to compare them with, and
+/// one that refused a part had less to do.
 #[cfg_attr(
     not(any(feature = "sqlite", feature = "nats", feature = "kafka")),
     expect(unused_variables, reason = "no twin in this build")
 )]
 fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<Option<Twins>> {
-    if !measured.is_sound(workload) {
+    if !measured.is_sound(workload) || measured.rejected > 0 {
         return Ok(None);
     }
     if let Some(twin) = &measured.reading.twin {
@@ -223,12 +227,12 @@ fn run_twins(place: &Place, workload: &Workload, measured: &Measured) -> Result<
         "sqlite" => sqlite_twins(place, workload, measured),
         #[cfg(feature = "nats")]
         "nats" => server_twins(place, workload, |stage, workload, bodies| {
-            runtime()?.block_on(crate::twin::nats::run(&stage.url, &stage.topics, workload, bodies))
+            runtime()?.block_on(crate::twin::nats::run(stage, workload, bodies))
         })
         .map(Some),
         #[cfg(feature = "kafka")]
         "kafka" => server_twins(place, workload, |stage, workload, bodies| {
-            runtime()?.block_on(crate::twin::kafka::run(&stage.url, &stage.topics, workload, bodies))
+            runtime()?.block_on(crate::twin::kafka::run(stage, workload, bodies))
         })
         .map(Some),
         _ => Ok(None),
@@ -302,24 +306,28 @@ fn histograms_of(measured: &Measured) -> Histograms {
     }
 }
 
-fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
+fn result_of(bus: &Contender, workload: &Workload, run: u32, measured: &Measured, twins: Option<Twins>) -> RunResult {
     let (burst, verdict) = (&measured.burst, &measured.verdict);
     let sound = measured.is_sound(workload);
     let Reading { drained, followed, .. } = &measured.reading;
     let passes = [drained.arrived, followed.consumed.arrived];
-    let speed = |time: Option<Duration>| time.filter(|_| sound).map(|time| per_second(workload.envelopes, time));
+    let accepted = workload.envelopes - measured.rejected;
+    let speed = |time: Option<Duration>| time.filter(|_| sound).map(|time| per_second(accepted, time));
+    let followed_accepted = workload.envelopes - followed.rejected;
     let acked_per_s = speed(Some(burst.acked_in));
-    let client_cpu_us = sound.then(|| micros_each(measured.cpu, workload.envelopes));
+    let client_cpu_us = sound.then(|| micros_each(measured.cpu, accepted));
     let call_to_ack_ms = burst.from_call.percentiles().filter(|_| sound);
     let consumed_per_s = speed(Some(drained.consumed_in));
-    let consume_cpu_us = sound.then(|| micros_each(drained.cpu, workload.envelopes));
+    let consume_cpu_us = sound.then(|| micros_each(drained.cpu, accepted));
     let reading = reading_twin_of(measured);
     let sync = workload.mode.waits_for_each();
     RunResult {
-        bus: measured.backend.clone(),
+        bus: bus.label.clone(),
         level: workload.level,
         mode: workload.mode,
-        strategy: "fast".into(),
+        strategy: bus.variant.strategy,
+        headers: bus.variant.headers,
+        streams: bus.variant.streams,
         run,
         envelopes: workload.envelopes,
         payload_bytes: workload.payload().bytes().len(),
@@ -336,17 +344,25 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         consumed_per_s,
         joined_in_ms: drained.joined_in.as_secs_f64() * 1e3,
         consume_cpu_us,
-        followed_per_s: speed(Some(followed.delivered_in)),
+        followed_per_s: sound.then(|| per_second(followed_accepted, followed.delivered_in)),
         publish_to_handler_ms: followed.to_handler.percentiles().filter(|_| sound),
         delivered: passes.iter().map(|pass| pass.delivered).min().unwrap_or(0),
         redelivered: passes.iter().map(|pass| pass.duplicates + pass.foreign).sum(),
         handler_order_violations: passes.iter().map(|pass| pass.order_violations).sum(),
-        success_percent: verdict.stored as f64 / workload.envelopes as f64 * 100.0,
-        lost: verdict.missing.saturating_sub(measured.not_acked),
+        success_percent: percent_of(verdict.stored, workload.envelopes),
+        lost: verdict.missing.saturating_sub(measured.not_acked + measured.rejected),
         duplicates: verdict.duplicates,
         order_violations: verdict.order_violations,
         damaged: verdict.damaged,
         not_acked: measured.not_acked,
+        rejected: measured.rejected,
+        followed_rejected: followed.rejected,
+        undelivered: drained
+            .arrived
+            .missing
+            .saturating_sub(measured.rejected)
+            .max(followed.consumed.arrived.missing.saturating_sub(followed.rejected)),
+        peak_tasks: measured.peak_tasks,
         memory_peak_delta_bytes: measured.memory_peak_delta,
         memory_retained_bytes: measured.memory_retained,
         leaked: measured.leaked,

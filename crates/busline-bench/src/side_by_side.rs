@@ -27,14 +27,14 @@ impl Speed {
         }
     }
 
-    /// That of one run; none unless the run was sound.
+    /// That of one run; none unless the run was sound and accepted everything.
     pub(crate) fn of(self, run: &RunResult) -> Option<f64> {
         let speed = match self {
             Self::Acked => run.acked_per_s,
             Self::Consumed => run.consumed_per_s,
             Self::Followed => run.followed_per_s,
         };
-        speed.filter(|_| run.is_sound())
+        speed.filter(|_| run.is_sound() && run.is_whole())
     }
 }
 
@@ -122,6 +122,8 @@ mod tests {
         assert!((found.median - 3.0).abs() < 1e-9 && (found.largest - 4.0).abs() < 1e-9, "{found:?}");
         results.iter_mut().find(|it| it.run == 2).expect("a run").lost = 1;
         assert_eq!(of(&results).expect("pairs").runs, 2);
+        results.iter_mut().find(|it| it.run == 3).expect("a run").rejected = 1;
+        assert_eq!(of(&results).expect("pairs").runs, 1, "what was refused took no time");
         assert_eq!(of(&results[..1]), None);
     }
 }

@@ -25,16 +25,21 @@ pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
 const LIMITS: &str = "Not shown: other payloads and machines, servers on machines of their own, several publishing \
                       processes, and what a steady rate costs: each figure is of bursts from one process.";
 
-/// A bus that was not sound takes no part in what its speed would decide.
+/// A bus that was not sound, or that refused something, takes no part in what its speed would decide.
 fn left_out(summary: &Summary) -> Option<String> {
-    let Summary { bus, level, mode, unsound_runs, runs, .. } = summary;
-    let text = || {
-        format!(
+    let Summary { bus, level, mode, unsound_runs, runs, success_percent, .. } = summary;
+    if *unsound_runs > 0 {
+        return Some(format!(
             "{bus} lost, doubled, reordered or did not ack something at {level} {mode} (runs: {unsound_runs} of {runs}): \
              it is compared with nothing there."
+        ));
+    }
+    (!summary.is_comparable()).then(|| {
+        format!(
+            "{bus} stored {success_percent:.1} % of {level} {mode} at worst and refused the rest, as its strategy does: it \
+             is compared with nothing there."
         )
-    };
-    (*unsound_runs > 0).then(text)
+    })
 }
 
 /// All levels of one mode by one speed.
@@ -44,16 +49,21 @@ fn sentence(report: &BenchReport, mode: Mode, speed: Speed) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{mode}, {}: {}.", speed.name(), parts.join("; ")))
 }
 
-/// The fastest bus under one load against each other one.
+/// The fastest bus under one load against each other one, and each against the other ways to publish to it.
 fn at_level(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
-    let sound = report.summaries.iter().filter(|it| (it.level, it.mode) == load && it.unsound_runs == 0);
+    let sound = report.summaries.iter().filter(|it| (it.level, it.mode) == load && it.is_comparable());
     let mut buses: Vec<(&str, f64)> = sound.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
     buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let (fastest, others) = buses.split_first()?;
-    let against = |(other, _): &(&str, f64)| {
-        Some(clause(fastest.0, other, &ratio(&report.results, load, speed, (fastest.0, other))?))
-    };
-    let clauses: Vec<String> = others.iter().filter_map(against).collect();
+    let (ways, plain): (Vec<&str>, Vec<&str>) = buses.iter().map(|(bus, _)| *bus).partition(|bus| bus.contains('/'));
+    let against = |faster, other| Some(clause(faster, other, &ratio(&report.results, load, speed, (faster, other))?));
+    let fastest = *plain.first().unwrap_or(&buses.first()?.0);
+    let mut clauses: Vec<String> = plain.iter().skip(1).filter_map(|other| against(fastest, other)).collect();
+    for way in ways.iter().filter(|_| speed == Speed::Acked) {
+        // Whichever is in front in the order by speed.
+        let own = plain.iter().find(|bus| way.strip_prefix(**bus).is_some_and(|rest| rest.starts_with('/')));
+        let place = |bus: &str| buses.iter().position(|(other, _)| *other == bus);
+        clauses.extend(own.and_then(|bus| if place(bus) < place(way) { against(bus, way) } else { against(way, bus) }));
+    }
     (!clauses.is_empty()).then(|| format!("at {} {}", load.0, clauses.join(", ")))
 }
 
@@ -108,6 +118,32 @@ mod tests {
         let told = sentences(&sample::report_of(results));
         assert!(told[0].starts_with("nats lost, doubled") && told[0].contains("runs: 1 of 5"), "{told:?}");
         assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    #[test]
+    fn what_refused_something_is_compared_with_nothing() {
+        let mut results = sample::duel(&[2.0; 5]);
+        let run = results.iter_mut().find(|it| it.bus == "nats").expect("a run");
+        (run.rejected, run.success_percent) = (450, 10.0);
+        let told = sentences(&sample::report_of(results));
+        assert!(told[0].starts_with("nats stored 10.0 % of low async at worst"), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    #[test]
+    fn ways_to_publish_are_compared_with_their_own_bus_and_by_what_is_acked_alone() {
+        let mut results = sample::duel(&[2.0; 5]);
+        let way = |run: &crate::result::RunResult| crate::result::RunResult {
+            bus: "sqlite/headers".into(),
+            acked_per_s: run.acked_per_s.map(|speed| speed * 4.0),
+            ..run.clone()
+        };
+        let ways: Vec<_> = results.iter().filter(|run| run.bus == "sqlite").map(way).collect();
+        results.extend(ways);
+        let told = sentences(&sample::report_of(results));
+        let wanted = "async, acked/s: at low nats is 2.00 × sqlite (2.00 to 2.00), sqlite/headers is 4.00 × sqlite (4.00 to 4.00).";
+        assert_eq!(told[0], wanted);
+        assert!(told[1..].iter().all(|sentence| !sentence.contains("headers")), "{told:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use busline::{Envelope, Payload, RawJson};
+use busline::{Envelope, Headers, Payload, RawJson};
 use serde::{Deserialize, Serialize};
 
 /// How much is published in one burst.
@@ -144,6 +144,8 @@ pub(crate) struct Workload {
     pub(crate) window_envelopes: usize,
     pub(crate) batch_envelopes: usize,
     pub(crate) latency_sample: u64,
+    /// Whether each envelope has its attributes as headers too.
+    headers: bool,
     payload: Payload,
 }
 
@@ -188,6 +190,7 @@ impl Workload {
             window_envelopes: shape.window_envelopes,
             batch_envelopes: BATCH_ENVELOPES_MAX,
             latency_sample: if large && mode == Mode::Async { LATENCY_SAMPLE_OF_LARGE_LEVELS } else { 1 },
+            headers: false,
             payload: payload_of(shape.payload_bytes.unwrap_or(level.payload_bytes()))?,
         })
     }
@@ -196,6 +199,11 @@ impl Workload {
     pub(crate) fn paced(envelopes: u64, shape: &Shape) -> Result<Self> {
         let workload = Self::of_size(Level::Surge, Mode::Async, envelopes, shape)?;
         Ok(Self { latency_sample: 1, ..workload })
+    }
+
+    /// The same with its attributes as headers too, or without.
+    pub(crate) fn with_headers(self, headers: bool) -> Self {
+        Self { headers, ..self }
     }
 
     /// The first events of it.
@@ -237,7 +245,38 @@ impl Workload {
     }
 
     pub(crate) fn envelope(&self, event: Event) -> Envelope {
-        Envelope::new(key_of(event.aggregate), EVENT_TYPE, event.version).with_payload(self.payload.clone())
+        let envelope =
+            Envelope::new(key_of(event.aggregate), EVENT_TYPE, event.version).with_payload(self.payload.clone());
+        if !self.headers {
+            return envelope;
+        }
+        let id = envelope.id.clone();
+        let [name, ..] = HEADERS;
+        let rest = self.further_headers(event);
+        rest.into_iter().fold(envelope.with_header(name, id), |it, (name, value)| it.with_header(name, value))
+    }
+
+    /// The headers behind the first one, which holds the envelope's id.
+    fn further_headers(&self, event: Event) -> [(&'static str, String); 4] {
+        let [_, kind, subject, sequence, version] = HEADERS;
+        let key = key_of(event.aggregate);
+        [(kind, EVENT_TYPE.into()), (subject, key), (sequence, event.version.to_string()), (version, "1.0".into())]
+    }
+
+    /// Whether these are the headers of this event under this id, in whatever order: the native client of NATS keeps
+    /// them in a map, and that the bus keeps the order is a test of its own.
+    pub(crate) fn is_headers_of(&self, event: Event, id: &str, headers: &Headers) -> bool {
+        if !self.headers {
+            return headers.is_empty();
+        }
+        let rest = self.further_headers(event);
+        let rest = rest.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let mut planned: Vec<(&str, &[u8])> = [(HEADERS[0], id.as_bytes())].into_iter().chain(rest).collect();
+        let mut found: Vec<(&str, &[u8])> =
+            headers.iter().map(|header| (header.name.as_str(), &header.value[..])).collect();
+        planned.sort_unstable();
+        found.sort_unstable();
+        found == planned
     }
 
     pub(crate) fn payload(&self) -> &Payload {
@@ -246,6 +285,10 @@ impl Workload {
 }
 
 const EVENT_TYPE: &str = "MeasureTaken";
+
+/// The CloudEvents attributes `id`, `type`, `subject`, `sequence` and `specversion` as headers. Not under `ce-`, which the
+/// bus leaves to those who read that form.
+const HEADERS: [&str; 5] = ["event-id", "event-type", "event-subject", "event-sequence", "event-specversion"];
 
 /// The aggregate id of this number.
 pub(crate) fn key_of(aggregate: usize) -> String {

@@ -136,6 +136,38 @@ pub(crate) struct Bench {
         value_parser = PossibleValuesParser::new(["async", "sync", "batch", "blocking", "all"])
     )]
     pub(crate) mode: Vec<String>,
+    /// How to publish, on NATS and Kafka: fast (the bus as it is), pipelined (a message and an ack for each envelope),
+    /// task-per-message (headers, a task, a timer and a channel for each), capped-256 (256 in flight; what does not fit
+    /// is an error and lowers the success), or all [default: fast]
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["fast", "pipelined", "task-per-message", "capped-256", "all"])
+    )]
+    pub(crate) strategy: Vec<String>,
+    /// Whether messages have the envelope's attributes as headers too, on NATS and Kafka: on, off, or both [default: on
+    /// for task-per-message, else off]
+    #[arg(
+        long,
+        value_name = "on|off",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["on", "off"])
+    )]
+    pub(crate) headers: Vec<String>,
+    /// Streams that each topic is spread over on NATS, 1 to 4, or several such as 1,2,4 [default: 1]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) streams: Vec<u32>,
+    /// Refuse every bus whose acks do not attest exactly this; Kafka topics are made so [default: whatever they do]
+    #[arg(
+        long,
+        value_name = "MEDIUM",
+        value_parser = PossibleValuesParser::new(["written", "synced"])
+    )]
+    pub(crate) durability: Option<String>,
+    /// With --durability: copies that acks must attest, 1 to 127; N need 2 N - 1 servers or brokers
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "durability")]
+    pub(crate) copies: u8,
     /// Measured runs of each level and mode, 1 to 100
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) runs: u32,
@@ -158,7 +190,10 @@ pub(crate) struct Bench {
         value_name = "WORKLOAD",
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
-        conflicts_with_all = ["level", "mode", "window", "topics", "markdown", "html", "baseline", "file"]
+        conflicts_with_all = [
+            "level", "mode", "strategy", "headers", "streams", "durability", "window", "topics", "markdown", "html",
+            "baseline", "file",
+        ]
     )]
     pub(crate) workload: Vec<String>,
     /// Publish at these rates instead of in bursts, in envelopes a second: N, N,N,N, or auto, which looks for the
@@ -166,7 +201,10 @@ pub(crate) struct Bench {
     #[arg(
         long,
         value_name = "RATE",
-        conflicts_with_all = ["level", "mode", "runs", "senders", "workload", "markdown", "html", "baseline"]
+        conflicts_with_all = [
+            "level", "mode", "strategy", "headers", "streams", "durability", "runs", "senders", "workload", "markdown",
+            "html", "baseline",
+        ]
     )]
     pub(crate) rate: Option<String>,
     /// With --rate: how long each rate is held, such as 10s or 5m
@@ -207,6 +245,9 @@ Examples:
   busline bench --rate 2000 --soak 1h --bus nats://localhost:4222
   busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
+  busline bench --bus nats://localhost:4222 --bus kafka://localhost:9092 --strategy all --level extreme
+  busline bench --bus nats://localhost:4222 --headers on,off --streams 1,2,4 --level extreme --mode async
+  busline bench --bus nats://localhost:4222 --bus kafka://localhost:9092 --durability written
   busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
 
 const BENCH_CONTRACT: &str = "\
@@ -218,6 +259,11 @@ exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the b
 
 --bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on topics with a random
 suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.
+
+--strategy, --headers and --streams are tried in every combination, in turn as several buses are; a bus takes part with
+those that it has. What differs from the default stands behind its name: nats/task-per-message, kafka/headers. All are
+judged by the same dump. What capped-256 refuses lowers its success and leaves its speed out of every comparison; whatever
+else is lost fails the run.
 
 --baseline compares each figure's ratio to its native twin with that of an earlier --json, by Welch's test on the
 logarithms of the runs: so the speed of the machine cancels out, and at most 1 in 100 comparisons of a bus with itself

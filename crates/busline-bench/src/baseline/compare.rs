@@ -141,7 +141,7 @@ fn as_earlier(run: &RunResult) -> EarlierRun {
     };
     EarlierRun {
         bus: run.bus.clone(),
-        strategy: run.strategy.clone(),
+        strategy: run.strategy.to_string(),
         level: run.level,
         mode: run.mode,
         envelopes: run.envelopes,

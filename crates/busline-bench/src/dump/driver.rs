@@ -29,7 +29,8 @@ pub(crate) async fn judge_driver(bus: &Bus, topics: &[String], workload: &Worklo
                 let records = driver.read(&name, request).await?;
                 for record in &records {
                     let offset = record.offset.0;
-                    judge.row(&Row { topic, partition, offset, key: &record.key, body: &record.body });
+                    let (key, headers, body) = (&record.key, &record.headers, &record.body);
+                    judge.row(&Row { topic, partition, offset, key, headers, body });
                 }
                 from = records.last().map_or(bounds.end, |last| Offset(last.offset.0 + 1));
             }

@@ -1,9 +1,10 @@
 //! Whether all of a workload stands in a store: once, whole, and each aggregate in order.
 
+use busline::Headers;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::workload::{Workload, aggregate_of};
+use crate::workload::{Event, Workload, aggregate_of};
 
 /// One stored record, as a dump gives it: topic by topic, partition by partition, by offset.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +13,7 @@ pub(crate) struct Row<'a> {
     pub(crate) partition: u32,
     pub(crate) offset: u64,
     pub(crate) key: &'a [u8],
+    pub(crate) headers: &'a Headers,
     pub(crate) body: &'a [u8],
 }
 
@@ -33,13 +35,19 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Whether every planned envelope is there once, whole and in order.
     pub(crate) fn is_perfect(&self) -> bool {
-        *self == Self { stored: self.stored, ..Self::default() }
+        self.is_perfect_but(0)
+    }
+
+    /// The same, but for so many that were refused and are not there.
+    pub(crate) fn is_perfect_but(&self, refused: u64) -> bool {
+        *self == Self { stored: self.stored, missing: refused, ..Self::default() }
     }
 }
 
 /// The parts of a CloudEvents body that say which event it is. A reader of its own: it shares nothing with the codec.
 #[derive(Deserialize)]
 struct Body<'a> {
+    id: &'a str,
     subject: &'a str,
     sequence: &'a str,
     #[serde(borrow)]
@@ -117,6 +125,7 @@ impl<'w> Judge<'w> {
         let whole = row.key == body.subject.as_bytes() && body.data.get().as_bytes() == self.workload.payload().bytes();
         let versions = self.aggregates.get(aggregate)?.versions.len() as u64;
         let planned = (1..=versions).contains(&version) && self.workload.topic_of(aggregate) == row.topic;
+        let whole = whole && self.workload.is_headers_of(Event { aggregate, version }, body.id, row.headers);
         (whole && planned).then_some((aggregate, version))
     }
 }
@@ -126,7 +135,7 @@ mod tests {
     use busline::Wire;
 
     use super::*;
-    use crate::workload::{Event, Level, Mode, Shape};
+    use crate::workload::{Level, Mode, Shape};
 
     /// A small workload and its rows as a correct store holds them: topic by topic, one partition each.
     fn stored() -> (Workload, Vec<(usize, Event)>) {
@@ -147,7 +156,8 @@ mod tests {
             Wire::CloudEvents.encode(&envelope, "/busline/t", &mut body);
             change(place, &mut body);
             let key = envelope.aggregate_id.as_bytes();
-            judge.row(&Row { topic: *topic, partition: 0, offset: place as u64, key, body: &body });
+            let headers = &envelope.headers;
+            judge.row(&Row { topic: *topic, partition: 0, offset: place as u64, key, headers, body: &body });
         }
         judge.finish()
     }
@@ -196,6 +206,23 @@ mod tests {
         let verdict = judged(&workload, &rows, unchanged);
         assert_eq!(verdict, Verdict { stored: 200, order_violations: 1, ..Verdict::default() });
         assert!(!verdict.is_perfect());
+    }
+
+    #[test]
+    fn headers_that_are_not_the_planned_ones_are_damage() {
+        let (without, rows) = stored();
+        let with = without.clone().with_headers(true);
+        assert!(judged(&with, &rows, unchanged).is_perfect());
+        let mut judge = Judge::new(&with);
+        for (asked, expected) in [(&with, 0), (&without, 1)] {
+            let envelope = asked.envelope(rows[expected].1);
+            let mut body = Vec::new();
+            Wire::CloudEvents.encode(&envelope, "/busline/t", &mut body);
+            let (key, headers) = (envelope.aggregate_id.as_bytes(), &envelope.headers);
+            judge.row(&Row { topic: 0, partition: 0, offset: expected as u64, key, headers, body: &body });
+        }
+        let verdict = judge.finish();
+        assert_eq!((verdict.stored, verdict.damaged), (1, 1), "one came without its headers: {verdict:?}");
     }
 
     #[test]

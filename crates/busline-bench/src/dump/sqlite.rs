@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use busline::Headers;
 use rusqlite::{Connection, OpenFlags};
 
 use super::judge::{Judge, Row, Verdict};
@@ -55,7 +56,7 @@ fn judge_row(judge: &mut Judge<'_>, row: &rusqlite::Row<'_>, topic: usize, parti
     let headers = row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default();
     let sum = [headers, body].iter().fold(crc32c::crc32c(key), |sum, part| crc32c::crc32c_append(sum, part));
     if headers.is_empty() && row.get::<_, u32>(5)? == sum {
-        judge.row(&Row { topic, partition, offset, key, body });
+        judge.row(&Row { topic, partition, offset, key, headers: &Headers::default(), body });
     } else {
         judge.damaged_row();
     }

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use super::against;
-use super::numbers::grouped;
 use super::plot::{Bar, Group, Line, bars, escaped, lines};
 use super::tables::{self, Table};
-use super::wrong::what_is_wrong;
+use super::wrong::{all_is_well, what_is_wrong};
 use crate::compare::{Summary, buses};
 use crate::result::{BenchReport, RunResult};
 use crate::side_by_side::Speed;
@@ -44,9 +43,7 @@ fn soundness(report: &BenchReport) -> String {
     if !lines.is_empty() {
         return lines;
     }
-    let envelopes: u64 = report.results.iter().map(|run| run.envelopes).sum();
-    let (runs, envelopes) = (report.results.len(), grouped(envelopes as f64));
-    format!("<p>All {envelopes} envelopes (runs: {runs}) were stored and delivered once and in order.</p>\n")
+    format!("<p>A{}.</p>\n", escaped(&all_is_well(report)[1..]))
 }
 
 fn list(title: &str, sentences: &[String]) -> String {

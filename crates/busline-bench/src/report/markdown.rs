@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::against;
-use super::numbers::grouped;
+use super::predecessor;
 use super::tables::{self, Table};
-use super::wrong::what_is_wrong;
+use super::wrong::{all_is_well, what_is_wrong};
 use crate::result::BenchReport;
 use crate::verdict;
 
@@ -22,6 +22,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
     text += &list("Twins", &tables::twins(&report.summaries));
+    text += &predecessor::rows(report).map_or_else(String::new, |rows| table(&rows) + predecessor::NOTE);
     tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
 }
 
@@ -39,13 +40,7 @@ fn soundness(report: &BenchReport) -> String {
         );
     }
     if report.is_sound() {
-        let envelopes: u64 = report.results.iter().map(|run| run.envelopes).sum();
-        let runs = report.results.len();
-        let _ = writeln!(
-            text,
-            "All {} envelopes (runs: {runs}) were stored and delivered once and in order.",
-            grouped(envelopes as f64)
-        );
+        let _ = writeln!(text, "A{}.", &all_is_well(report)[1..]);
     }
     text
 }

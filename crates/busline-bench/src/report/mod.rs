@@ -9,6 +9,7 @@ pub(crate) mod markdown;
 mod numbers;
 mod open_load;
 mod plot;
+mod predecessor;
 mod replace;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -33,6 +33,11 @@ pub(super) fn with_spread(figure: Option<Figure>, form: fn(f64) -> String) -> St
     figure.map_or("-".into(), |figure| format!("{} ± {:.0} %", form(figure.median), figure.spread_percent))
 }
 
+/// A share in 100, to one digit behind the point while it is not whole.
+pub(super) fn percent(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0} %") } else { format!("{value:.1} %") }
+}
+
 /// Milliseconds, to three digits behind the point while they are few.
 pub(super) fn millis(value: f64) -> String {
     if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") }

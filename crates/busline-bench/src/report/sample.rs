@@ -7,6 +7,7 @@ use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
 use crate::open_load::{BestRate, OpenReport, Point, RateResult, Rise, Rises};
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::strategy::Strategy;
 use crate::targets;
 use crate::workload::{Level, Mode};
 
@@ -31,7 +32,9 @@ pub(crate) fn run(run: u32) -> RunResult {
         bus: "sqlite".into(),
         level: Level::Low,
         mode: Mode::Async,
-        strategy: "fast".into(),
+        strategy: Strategy::Fast,
+        headers: false,
+        streams: 1,
         run,
         envelopes: 500,
         payload_bytes: 41,
@@ -59,6 +62,10 @@ pub(crate) fn run(run: u32) -> RunResult {
         order_violations: 0,
         damaged: 0,
         not_acked: 0,
+        rejected: 0,
+        followed_rejected: 0,
+        undelivered: 0,
+        peak_tasks: 56,
         memory_peak_delta_bytes: 2 << 20,
         memory_retained_bytes: 64 << 10,
         leaked: Leaked::default(),
@@ -169,6 +176,26 @@ pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
         warnings: Vec::new(),
         baseline: None,
     }
+}
+
+/// One run of nats in three ways: as it is, with a task for each message, and with what refuses most.
+pub(crate) fn strategies() -> Vec<RunResult> {
+    let of = |bus: &str, strategy| RunResult {
+        bus: bus.into(),
+        strategy,
+        headers: strategy == Strategy::TaskPerMessage,
+        durability: "written × 1".into(),
+        transactions: None,
+        twin: None,
+        ..run(1)
+    };
+    let (rejected, success_percent) = (350, 30.0);
+    let capped = of("nats/capped-256", Strategy::Capped256);
+    vec![
+        of("nats", Strategy::Fast),
+        RunResult { peak_tasks: 561, ..of("nats/task-per-message", Strategy::TaskPerMessage) },
+        RunResult { rejected, followed_rejected: 340, success_percent, delivered: 150, ..capped },
+    ]
 }
 
 /// Runs of sqlite and of nats in turn; nats acks so many times faster.

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use super::against;
 use super::folded::folded;
-use super::numbers::{self, grouped, hundredths, mebibytes, median};
-use super::tables::twin_note;
-use super::wrong::what_is_wrong;
+use super::numbers::{self, grouped, hundredths, mebibytes, median, percent};
+use super::tables::{STRATEGIES_NOTE, in_several_ways, twin_note};
+use super::wrong::{all_is_well, what_is_wrong};
 use crate::compare::{Summary, buses};
+use crate::contender::backend_of_label;
 use crate::result::BenchReport;
 use crate::targets::{Bound, Target, Verdict};
 use crate::verdict;
@@ -28,11 +29,12 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
         }
         let own: Vec<&Summary> = report.summaries.iter().filter(|it| it.bus == bus).collect();
         settings(report, bus, out)?;
-        speeds(&own, out)?;
+        speeds(&own, is_first_of_backend(report, bus), out)?;
         latencies(&own, out)?;
         consuming(&own, out)?;
         resources(&own, out)?;
     }
+    strategies(&report.summaries, out)?;
     verdicts(report, out)?;
     targets(&report.targets, out)?;
     if !report.warnings.is_empty() {
@@ -103,13 +105,7 @@ fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "WRONG: {} {} {} run {}: {}", run.bus, run.level, run.mode, run.run, what_is_wrong(run))?;
     }
     if report.is_sound() {
-        let envelopes: u64 = report.results.iter().map(|run| run.envelopes).sum();
-        let runs = report.results.len();
-        writeln!(
-            out,
-            "all {} envelopes (runs: {runs}) were stored and delivered once and in order",
-            grouped(envelopes as f64)
-        )?;
+        folded(out, "", &all_is_well(report))?;
     }
     Ok(())
 }
@@ -123,19 +119,25 @@ fn against_baseline(report: &BenchReport, out: &mut dyn Write) -> io::Result<()>
 fn settings(report: &BenchReport, bus: &str, out: &mut dyn Write) -> io::Result<()> {
     let Some(first) = report.results.iter().find(|run| run.bus == bus) else { return Ok(()) };
     let machine = &report.machine;
-    writeln!(
-        out,
+    let text = format!(
         "{}, {}, window {} envelopes, linger 0, {} topics of 4 partitions, runs: {}, medians",
         first.bus,
         first.durability,
         grouped(first.window_envelopes as f64),
         first.topics,
         report.summaries.iter().filter(|it| it.bus == bus).map(|it| it.runs).max().unwrap_or(0)
-    )?;
+    );
+    folded(out, "", &text)?;
     writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)
 }
 
-fn speeds(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
+/// Whether no bus of the same backend stands before this one, so that what all of them share is said once.
+fn is_first_of_backend(report: &BenchReport, bus: &str) -> bool {
+    let backend = backend_of_label(bus);
+    buses(&report.summaries).into_iter().find(|other| backend_of_label(other) == backend) == Some(bus)
+}
+
+fn speeds(summaries: &[&Summary], with_note: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
@@ -168,6 +170,9 @@ fn speeds(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
             median(summary.client_cpu_us, hundredths),
             median(summary.ratio_cpu, hundredths),
         )?;
+    }
+    if !with_note {
+        return Ok(());
     }
     let twin = summaries.first().and_then(|it| twin_note(&it.bus)).map_or_else(String::new, |note| format!("{note} "));
     folded(out, "", &format!("{twin}accepted/s has no meaning where a call waits for its ack."))
@@ -238,25 +243,69 @@ fn resources(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
-        "{:8}{:7}{:>9}{:>11}{:>11}{:>7}{:>9}{:>13}{:>16}",
-        "level", "mode", "success", "peak MiB", "held MiB", "tasks", "threads", "descriptors", "records/commit"
+        "{:8}{:7}{:>9}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
+        "level",
+        "mode",
+        "success",
+        "peak MiB",
+        "held MiB",
+        "peak tasks",
+        "tasks",
+        "threads",
+        "descriptors",
+        "rec./commit"
     )?;
     for summary in summaries {
         writeln!(
             out,
-            "{:8}{:7}{:>9}{:>11}{:>11}{:>7}{:>9}{:>13}{:>16}",
+            "{:8}{:7}{:>9}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
             summary.level,
             summary.mode,
-            format!("{} %", summary.success_percent),
+            percent(summary.success_percent),
             mebibytes(summary.memory_peak_delta_bytes),
             mebibytes(summary.memory_retained_bytes),
+            grouped(summary.peak_tasks as f64),
             summary.leaked.tasks,
             summary.leaked.threads,
             summary.leaked.descriptors,
             summary.transaction_records.map_or("-".into(), |records| format!("{records:.1}")),
         )?;
     }
-    folded(out, "", "Peak: the worst run; held after close: the median; tasks, threads, descriptors: left after close.")
+    let note = "Peak: the worst run, the benchmark's senders among the tasks; held after close: the median; tasks, threads, \
+                descriptors: left after close.";
+    folded(out, "", note)
+}
+
+/// What each way to publish costs and stores, one below the other; nothing where all were published to in one way.
+fn strategies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
+    let several = in_several_ways(summaries);
+    if several.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{:15}{:28}{:>9}{:>10}{:>8}{:>8}{:>7}{:>7}{:>8}",
+        "before, after", "", "success", "acked/s", "p50 ms", "p99 ms", "tasks", "MiB", "CPU µs"
+    )?;
+    for it in several {
+        // A name that is too long has a line of its own.
+        let bus = if it.bus.len() > 28 { format!("{}\n{:43}", it.bus, "") } else { it.bus.clone() };
+        let [p50, p99] = it.call_to_ack_ms.map_or(["-".into(), "-".into()], |four| [0, 1].map(|at| short(four[at])));
+        writeln!(
+            out,
+            "{:8}{:7}{bus:28}{:>9}{:>10}{:>8}{:>8}{:>7}{:>7}{:>8}",
+            it.level,
+            it.mode,
+            percent(it.success_percent),
+            median(it.acked_per_s, grouped),
+            p50,
+            p99,
+            grouped(it.peak_tasks as f64),
+            mebibytes(it.memory_peak_delta_bytes),
+            median(it.client_cpu_us, |value| format!("{value:.1}")),
+        )?;
+    }
+    folded(out, "", STRATEGIES_NOTE)
 }
 
 fn verdicts(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
@@ -285,6 +334,10 @@ fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{verdict:7}{}: {:.2}{spread}, wanted {sign} {bound}", target.what, target.measured)?;
     }
     Ok(())
+}
+
+fn short(millis: f64) -> String {
+    if millis < 100.0 { format!("{millis:.2}") } else { format!("{millis:.0}") }
 }
 
 fn millis(four: Option<[f64; 4]>) -> String {
@@ -342,6 +395,16 @@ mod tests {
         let wanted = "run 1: 1 not delivered, 3 delivered again, 2 delivered out of order of 500";
         assert!(text.starts_with("WRONG: ") && text.contains(wanted), "{text}");
         assert!(!report.is_sound());
+    }
+
+    #[test]
+    fn ways_to_publish_stand_below_each_other_and_a_refusal_is_no_fault() {
+        let text = text(&sample::report_of(sample::strategies()));
+        assert!(text.starts_with("all 1,150 envelopes that were accepted (runs: 3)"), "{text}");
+        assert!(text.contains("low     async  nats/capped-256                  30 %"), "{text}");
+        assert!(text.contains("nats/capped-256 stored 30.0 % of low async at worst and refused the rest"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        assert!(sample::report_of(sample::strategies()).is_sound());
     }
 
     #[test]

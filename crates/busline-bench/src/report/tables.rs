@@ -1,7 +1,8 @@
 //! The tables of a report, whatever form it is written in.
 
-use super::numbers::{grouped, hundredths, mebibytes, median, millis, with_spread};
+use super::numbers::{grouped, hundredths, mebibytes, median, millis, percent, with_spread};
 use crate::compare::{Summary, buses};
+use crate::contender::backend_of_label;
 use crate::measure::Machine;
 use crate::result::BenchReport;
 
@@ -31,24 +32,24 @@ pub(super) fn settings(report: &BenchReport) -> Table {
 
 /// By what means the stored envelopes of this bus are checked, in words.
 fn checked_by(bus: &str) -> &'static str {
-    let is_file = cfg!(feature = "sqlite") && bus.split('-').next() == Some("sqlite");
+    let is_file = cfg!(feature = "sqlite") && backend_of_label(bus) == "sqlite";
     if is_file { "plain SQL, without the driver" } else { "the driver's bounded reads" }
 }
 
 /// What the twin of this bus does; none where there is no twin.
 pub(super) fn twin_note(bus: &str) -> Option<&'static str> {
-    match bus.split('-').next() {
-        Some("sqlite") => Some(
+    match backend_of_label(bus) {
+        "sqlite" => Some(
             "× twin: the native client in one loop, the same rows in the same transactions, making and encoding each \
              envelope; × premade: with bodies made beforehand. In mode sync the twin commits each envelope by itself.",
         ),
-        Some("nats") => Some(
+        "nats" => Some(
             "× twin: the native client in one loop, the same bytes, a message and an ack for each envelope, as many \
              awaited at once as the windows hold, making and encoding each envelope; × premade: with bodies made \
              beforehand. In mode sync the twin waits for each ack. Consuming: pull consumers in one loop, which decodes \
              each envelope and stores no progress.",
         ),
-        Some("kafka") => Some(
+        "kafka" => Some(
             "× twin: the native client in one loop, one idempotent producer with the bus's settings, the same bytes, as \
              many acks awaited at once as the windows hold, making and encoding each envelope; × premade: with bodies \
              made beforehand. In mode sync the twin waits for each ack. Consuming: one consumer of all partitions, \
@@ -60,13 +61,70 @@ pub(super) fn twin_note(bus: &str) -> Option<&'static str> {
 
 /// What the twins of these buses do.
 pub(super) fn twins(summaries: &[Summary]) -> Vec<String> {
-    let note = |bus: &str| twin_note(bus).map(|note| format!("{bus}: {note}"));
-    buses(summaries).into_iter().filter_map(note).collect()
+    let mut notes = Vec::new();
+    for backend in buses(summaries).into_iter().map(backend_of_label) {
+        let note = twin_note(backend).map(|note| format!("{backend}: {note}"));
+        notes.extend(note.filter(|note| !notes.contains(note)));
+    }
+    notes
 }
 
 /// Every figure, a table for each subject.
-pub(super) fn figures(summaries: &[Summary]) -> [Table; 4] {
-    [publishing(summaries), latencies(summaries), consuming(summaries), resources(summaries)]
+pub(super) fn figures(summaries: &[Summary]) -> Vec<Table> {
+    let always = [publishing(summaries), latencies(summaries), consuming(summaries), resources(summaries)];
+    strategies(summaries).into_iter().chain(always).collect()
+}
+
+/// What is to be known of the table of strategies.
+pub(super) const STRATEGIES_NOTE: &str = "task-per-message: the native client with headers, a task, a timer and a channel for each message. capped-256: the \
+     native client, what does not find a place among 256 is an error. p50 and p99: from the call to the ack. Tasks: alive at \
+     once, the benchmark's senders among them. CPU: of the process, for an envelope that was stored.";
+
+/// The loads of backends that were published to in more than one way, with all of their ways; way below way.
+pub(super) fn in_several_ways(summaries: &[Summary]) -> Vec<&Summary> {
+    let of_load = |one: &Summary, it: &Summary| {
+        let backend = backend_of_label(&one.bus) == backend_of_label(&it.bus);
+        backend && (one.level, one.mode) == (it.level, it.mode)
+    };
+    let way = |it: &Summary| (it.strategy, it.headers, it.streams);
+    let differs = |it: &&Summary| summaries.iter().any(|one| of_load(one, it) && way(one) != way(it));
+    let mut several: Vec<&Summary> = summaries.iter().filter(differs).collect();
+    let first_of = |bus: &str| summaries.iter().position(|it| backend_of_label(&it.bus) == backend_of_label(bus));
+    several.sort_by_key(|it| (it.level, it.mode, first_of(&it.bus)));
+    several
+}
+
+/// Before and after: what each way to publish stores and costs.
+fn strategies(summaries: &[Summary]) -> Option<Table> {
+    let several = in_several_ways(summaries);
+    let heads = vec![
+        "load",
+        "bus / way",
+        "success",
+        "acked/s",
+        "p50 ms",
+        "p99 ms",
+        "senders",
+        "peak tasks",
+        "peak MiB",
+        "CPU µs",
+    ];
+    let row = |it: &&Summary| {
+        let [p50, p99, ..] = it.call_to_ack_ms.map_or_else(|| ["-"; 4].map(String::from), |four| four.map(millis));
+        vec![
+            load(it),
+            it.bus.clone(),
+            percent(it.success_percent),
+            with_spread(it.acked_per_s, grouped),
+            p50,
+            p99,
+            grouped(it.senders as f64),
+            grouped(it.peak_tasks as f64),
+            mebibytes(it.memory_peak_delta_bytes),
+            with_spread(it.client_cpu_us, hundredths),
+        ]
+    };
+    (!several.is_empty()).then(|| Table { title: "Before and after", heads, rows: several.iter().map(row).collect() })
 }
 
 /// The machine in one line.
@@ -131,15 +189,25 @@ fn consuming(summaries: &[Summary]) -> Table {
 }
 
 fn resources(summaries: &[Summary]) -> Table {
-    let heads =
-        vec!["load", "bus", "success", "peak MiB", "held MiB", "tasks left", "threads left", "descriptors left"];
+    let heads = vec![
+        "load",
+        "bus",
+        "success",
+        "peak MiB",
+        "held MiB",
+        "peak tasks",
+        "tasks left",
+        "threads left",
+        "descriptors left",
+    ];
     let row = |it: &Summary| {
         vec![
             load(it),
             it.bus.clone(),
-            format!("{} %", it.success_percent),
+            percent(it.success_percent),
             mebibytes(it.memory_peak_delta_bytes),
             mebibytes(it.memory_retained_bytes),
+            grouped(it.peak_tasks as f64),
             it.leaked.tasks.to_string(),
             it.leaked.threads.to_string(),
             it.leaked.descriptors.to_string(),

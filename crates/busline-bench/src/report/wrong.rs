@@ -1,6 +1,26 @@
 //! What is wrong with a run, in words.
 
-use crate::result::RunResult;
+use super::numbers::grouped;
+use crate::result::{BenchReport, RunResult};
+
+/// That nothing is wrong, and what strategies refused; for a report of which that is true.
+pub(super) fn all_is_well(report: &BenchReport) -> String {
+    let (mut planned, mut refused) = (0, 0);
+    for run in &report.results {
+        planned += run.envelopes;
+        refused += run.rejected;
+    }
+    let runs = report.results.len();
+    let accepted = grouped((planned - refused) as f64);
+    match refused {
+        0 => format!("all {accepted} envelopes (runs: {runs}) were stored and delivered once and in order"),
+        _ => format!(
+            "all {accepted} envelopes that were accepted (runs: {runs}) were stored and delivered once and in order; \
+             strategies that bound what is in flight refused {}",
+            grouped(refused as f64)
+        ),
+    }
+}
 
 /// Names each kind of fault with its count.
 pub(super) fn what_is_wrong(run: &RunResult) -> String {
@@ -10,7 +30,7 @@ pub(super) fn what_is_wrong(run: &RunResult) -> String {
         ("out of order", run.order_violations),
         ("changed or foreign", run.damaged),
         ("not acked", run.not_acked),
-        ("not delivered", run.envelopes - run.delivered.min(run.envelopes)),
+        ("not delivered", run.not_delivered()),
         ("delivered again", run.redelivered),
         ("delivered out of order", run.handler_order_violations),
     ];

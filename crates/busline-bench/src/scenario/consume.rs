@@ -23,13 +23,13 @@ pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Step
         let twin_first = run % 2 == 0;
         let early = twin_first.then(|| crate::twin::read_file(&file, &filled.stage.topics)).transpose()?;
         let group = format!("bench-{run}");
-        let drained = filled.runtime.block_on(drain(&filled.bus, &filled.stage.topics, &group, &filled.workload))?;
+        let drained = filled.runtime.block_on(drain(&filled.bus, &filled.stage.topics, &group, &filled.workload, 0))?;
         let twin = match early {
             Some(twin) => twin,
             None => crate::twin::read_file(&file, &filled.stage.topics)?,
         };
         ensure!(twin.records == ENVELOPES, "the twin found {} records", twin.records);
-        if !drained.is_perfect(&filled.workload) {
+        if !drained.is_perfect(&filled.workload, 0) {
             outcome.wrong.push(format!("run {run}: {:?}, {} handled", drained.arrived, drained.handled));
         }
         // The first one warms up.

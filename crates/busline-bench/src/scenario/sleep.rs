@@ -45,7 +45,7 @@ pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Step
             follower.wait().await;
             follower.end(vec![subscription], called, Duration::ZERO).await
         })?;
-        if !consumed.is_perfect(&filled.workload) {
+        if !consumed.is_perfect(&filled.workload, 0) {
             outcome.wrong.push(format!("run {run}: {:?}, {} handled", consumed.arrived, consumed.handled));
         }
         rates.push(ENVELOPES as f64 / consumed.consumed_in.as_secs_f64());

@@ -14,14 +14,15 @@ use busline::{Bus, KafkaConfig, KafkaDriver};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 
 use super::came_to::{Bodies, TwinRun};
 use super::made::Made;
 use super::on_server::{Window, stored_by};
 use crate::latency::Latencies;
-use crate::workload::{Mode, Workload};
+use crate::place::Stage;
+use crate::workload::Workload;
 
 /// Longest wait for an ack: that of the bus.
 const ACK_MAX: Duration = Duration::from_secs(30);
@@ -32,23 +33,48 @@ const CLOSE_MAX: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// An ack that does not come; anything lost, doubled or reordered.
-pub(crate) async fn run(url: &str, topics: &[String], workload: &Workload, bodies: Bodies) -> Result<TwinRun> {
-    let config = KafkaConfig::parse(url)?;
-    let window = Acks::new(&config, topics, workload)?;
+pub(crate) async fn run(stage: &Stage, workload: &Workload, bodies: Bodies) -> Result<TwinRun> {
+    let config = KafkaConfig::parse(&stage.url)?;
+    let window = Acks::new(&config, &stage.topics, workload)?;
     let bus = Bus::new(Arc::new(KafkaDriver::open(config).await?));
-    let stored = stored_by(&bus, topics, workload, bodies, window).await;
+    let stored = stored_by(&bus, stage, workload, bodies, window).await;
     bus.close(CLOSE_MAX).await?;
     stored
 }
 
 /// A client with the brokers and the properties of this URL.
-pub(super) fn client(config: &KafkaConfig) -> ClientConfig {
+pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", config.servers.join(","));
     for (name, value) in &config.properties {
         client.set(name, value);
     }
     client
+}
+
+/// A producer with the settings of the bus's: it keeps the order, gives up on nothing and may hold a whole burst.
+pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
+    let mut client = client(config);
+    if !config.properties.contains_key("linger.ms") {
+        client.set("linger.ms", "0");
+    }
+    client
+        .set("enable.idempotence", "true")
+        .set("enable.gapless.guarantee", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", "0")
+        .set("batch.size", "1000000")
+        .set("batch.num.messages", "10000")
+        .set("queue.buffering.max.messages", "10000000")
+        .set("queue.buffering.max.kbytes", "2097151");
+    client
+}
+
+/// The headers of a message as the client has them.
+pub(crate) fn headers(made: &Made) -> OwnedHeaders {
+    let list = OwnedHeaders::new_with_capacity(made.headers.iter().len());
+    let all = made.headers.iter();
+    all.fold(list, |list, header| list.insert(Header { key: &header.name, value: Some(&header.value[..]) }))
 }
 
 /// Counts acks, and wakes the loop that waits for them.
@@ -87,21 +113,8 @@ impl<'t> Acks<'t> {
         let heard = Arc::new(Heard { acked: AtomicU64::new(0), failed: AtomicU64::new(0), loops: thread::current() });
         let is_sync = workload.mode.waits_for_each();
         let size = if is_sync { 1 } else { (workload.window_envelopes * workload.topics) as u64 };
-        let mut client = client(config);
-        if !config.properties.contains_key("linger.ms") {
-            client.set("linger.ms", "0");
-        }
-        let producer = client
-            .set("enable.idempotence", "true")
-            .set("enable.gapless.guarantee", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", "0")
-            .set("batch.size", "1000000")
-            .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.messages", "10000000")
-            .set("queue.buffering.max.kbytes", "2097151")
-            .create_with_context(Hearing(Arc::clone(&heard)))
-            .context("the twin's producer")?;
+        let producer =
+            producer(config).create_with_context(Hearing(Arc::clone(&heard))).context("the twin's producer")?;
         Ok(Self { producer, heard, topics, size, sent: 0, is_sync, latencies: Latencies::default() })
     }
 
@@ -117,10 +130,10 @@ impl<'t> Acks<'t> {
     }
 
     fn send(&mut self, made: &Made) -> Result<()> {
-        let Made { topic, partition, key, body } = made;
+        let Made { topic, partition, key, body, .. } = made;
         let message: BaseRecord<'_, str, [u8]> =
             BaseRecord::to(&self.topics[*topic]).partition(*partition as i32).key(key.as_str()).payload(&body[..]);
-        let mut message = Some(message);
+        let mut message = Some(if made.headers.is_empty() { message } else { message.headers(headers(made)) });
         while let Some(next) = message.take() {
             match self.producer.send(next) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {

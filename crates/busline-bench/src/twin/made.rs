@@ -1,35 +1,44 @@
-//! Records as the bus stores them on a server, made by a twin.
+//! Records as the bus stores them on a server, made for a native client.
 
-use busline::{TopicSpec, Wire};
+use std::sync::Arc;
+
+use busline::{Headers, TopicSpec, Wire};
 use bytes::Bytes;
 
 use super::murmur2::partition_of;
 use crate::workload::{Event, Workload};
 
 /// One record, made.
-pub(super) struct Made {
-    pub(super) topic: usize,
-    pub(super) partition: usize,
+pub(crate) struct Made {
+    pub(crate) topic: usize,
+    pub(crate) partition: usize,
     /// Kafka stores it beside the body.
     #[cfg(feature = "kafka")]
-    pub(super) key: String,
-    pub(super) body: Bytes,
+    pub(crate) key: String,
+    /// Empty unless the workload has headers.
+    pub(crate) headers: Headers,
+    pub(crate) body: Bytes,
 }
 
 /// Makes the records of a workload.
-pub(super) struct Maker<'w> {
-    workload: &'w Workload,
+pub(crate) struct Maker {
+    workload: Arc<Workload>,
     sources: Vec<String>,
     partitions: usize,
 }
 
-impl<'w> Maker<'w> {
-    pub(super) fn new(workload: &'w Workload, topics: &[String]) -> Self {
+impl Maker {
+    pub(crate) fn new(workload: Arc<Workload>, topics: &[String]) -> Self {
         let sources = topics.iter().map(|topic| format!("/busline/{topic}")).collect();
         Self { workload, sources, partitions: TopicSpec::default().partitions as usize }
     }
 
-    pub(super) fn make(&self, event: Event) -> Made {
+    /// Partitions of each topic.
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    pub(crate) fn make(&self, event: Event) -> Made {
         let envelope = self.workload.envelope(event);
         let topic = self.workload.topic_of(event.aggregate);
         let mut body = Vec::new();
@@ -38,6 +47,7 @@ impl<'w> Maker<'w> {
         Made {
             topic,
             partition,
+            headers: envelope.headers,
             #[cfg(feature = "kafka")]
             key: envelope.aggregate_id,
             body: body.into(),

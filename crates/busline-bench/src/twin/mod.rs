@@ -24,6 +24,8 @@ mod sqlite_read;
 pub(crate) use came_to::TwinRead;
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 pub(crate) use came_to::{Bodies, TwinRun};
+#[cfg(any(feature = "nats", feature = "kafka"))]
+pub(crate) use made::{Made, Maker};
 pub(crate) use reading::read;
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::run;

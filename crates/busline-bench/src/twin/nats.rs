@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use async_nats::HeaderMap;
 use async_nats::jetstream::Context as JetStream;
-use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture};
+use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture, PublishError};
 use busline::{Bus, Driver, NatsConfig, NatsDriver};
 
 use super::came_to::{Bodies, TwinRun};
 use super::made::Made;
 use super::on_server::{Window, stored_by};
 use crate::latency::Latencies;
+use crate::place::Stage;
 use crate::workload::Workload;
 
 /// Longest wait for an ack: that of the bus.
@@ -29,10 +31,10 @@ const CLOSE_MAX: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// An ack that does not come; anything lost, doubled or reordered.
-pub(crate) async fn run(url: &str, topics: &[String], workload: &Workload, bodies: Bodies) -> Result<TwinRun> {
-    let driver = Arc::new(NatsDriver::open(NatsConfig::from_url(url)?).await?);
+pub(crate) async fn run(stage: &Stage, workload: &Workload, bodies: Bodies) -> Result<TwinRun> {
+    let driver = Arc::new(NatsDriver::open(NatsConfig::from_url(&stage.url)?).await?);
     let bus = Bus::new(Arc::clone(&driver) as Arc<dyn Driver>);
-    let stored = stored_by(&bus, topics, workload, bodies, Acks::new(&driver, topics, workload)).await;
+    let stored = stored_by(&bus, stage, workload, bodies, Acks::new(&driver, &stage.topics, workload)).await;
     bus.close(CLOSE_MAX).await?;
     stored
 }
@@ -63,16 +65,33 @@ impl<'t> Acks<'t> {
     }
 }
 
+/// Sends one message, with its headers if it has any.
+pub(crate) async fn publish(
+    jetstream: &JetStream,
+    topics: &[String],
+    made: Made,
+) -> Result<PublishAckFuture, PublishError> {
+    let subject = format!("{}.{}", topics[made.topic], made.partition);
+    if made.headers.is_empty() {
+        return jetstream.publish(subject, made.body).await;
+    }
+    let mut headers = HeaderMap::new();
+    for header in made.headers.iter() {
+        // The benchmark makes no value that is not text.
+        headers.append(header.name.as_str(), String::from_utf8_lossy(&header.value).as_ref());
+    }
+    jetstream.publish_with_headers(subject, headers, made.body).await
+}
+
 impl Window for Acks<'_> {
     async fn send_all(&mut self, made: impl Iterator<Item = Made>) -> Result<u64> {
         let mut sent = 0;
-        for Made { topic, partition, body, .. } in made {
+        for made in made {
             if self.pending.len() == self.size {
                 self.wait_for_first().await?;
             }
             let called = Instant::now();
-            let subject = format!("{}.{partition}", self.topics[topic]);
-            let ack = self.jetstream.publish(subject, body).await.context("the twin's publish")?;
+            let ack = publish(&self.jetstream, self.topics, made).await.context("the twin's publish")?;
             self.pending.push_back((called, ack));
             sent += 1;
         }

@@ -1,4 +1,4 @@
-//! The reading twin of the NATS driver: raw async-nats, a pull consumer for each topic, one loop.
+//! The reading twin of the NATS driver: raw async-nats, a pull consumer for each stream, one loop.
 //!
 //! It decodes each envelope with busline-core's codec. It keeps no order, runs no handler, acks nothing and stores no
 //! progress.
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::came_to::TwinRead;
 use crate::measure::cpu_time;
+use crate::place::Stage;
 
 /// Messages of one request.
 const REQUEST_MESSAGES: usize = 1_000;
@@ -26,12 +27,12 @@ const STALL_MAX: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// What the client or the codec refuses.
-pub(crate) async fn read(url: &str, topics: &[String], records: u64) -> Result<TwinRead> {
-    let driver = NatsDriver::open(NatsConfig::from_url(url)?).await?;
+pub(crate) async fn read(stage: &Stage, records: u64) -> Result<TwinRead> {
+    let driver = NatsDriver::open(NatsConfig::from_url(&stage.url)?).await?;
     let jetstream = ContextBuilder::new().build(driver.as_nats().clone());
-    let mut streams = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let stream = jetstream.get_stream(topic.as_str()).await.context("the stream of the twin")?;
+    let mut streams = Vec::new();
+    for name in streams_of(stage) {
+        let stream = jetstream.get_stream(name).await.context("the stream of the twin")?;
         let config = pull::Config {
             ack_policy: AckPolicy::None,
             inactive_threshold: STALL_MAX * 2,
@@ -55,4 +56,14 @@ pub(crate) async fn read(url: &str, topics: &[String], records: u64) -> Result<T
     drop(messages);
     busline::Bus::new(std::sync::Arc::new(driver)).close(STALL_MAX).await?;
     Ok(came_to)
+}
+
+/// The streams of a run's topics, as docs/decisions/0003 names them. The topics' own names hold no dot.
+fn streams_of(stage: &Stage) -> Vec<String> {
+    let streams = stage.plan.spec.streams;
+    let of = |topic: &String| match streams {
+        1 => vec![topic.clone()],
+        _ => (0..streams).map(|number| format!("{topic}=={number}")).collect(),
+    };
+    stage.topics.iter().flat_map(of).collect()
 }

@@ -1,15 +1,17 @@
 //! What twins of servers have in common: topics of their own, and a verdict on what they stored.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use busline::{Bus, TopicName, TopicSpec};
+use busline::{Bus, TopicName};
 
 use super::came_to::{Bodies, TwinRun};
 use super::made::{Made, Maker};
 use crate::dump::judge_driver;
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
+use crate::place::Stage;
 use crate::workload::Workload;
 
 /// A native client that publishes.
@@ -24,18 +26,17 @@ pub(super) trait Window {
     fn latencies(self) -> Latencies;
 }
 
-/// Makes the topics by the driver, has `window` publish to them, judges what is stored as that of the bus is judged, and
+/// Makes the topics of the stage by the driver, has `window` publish to them, judges what is stored as that of the bus is judged, and
 /// deletes them.
 pub(super) async fn stored_by<W: Window>(
     bus: &Bus,
-    topics: &[String],
+    stage: &Stage,
     workload: &Workload,
     bodies: Bodies,
     window: W,
 ) -> Result<TwinRun> {
-    for topic in topics {
-        bus.driver().create_topic(&TopicName::new(topic)?, &TopicSpec::default()).await?;
-    }
+    let topics = &stage.topics;
+    stage.plan.make(bus, &stage.url, topics).await?;
     let stored = publish(topics, workload, bodies, window).await;
     let verdict = judge_driver(bus, topics, workload).await;
     for topic in topics {
@@ -50,7 +51,7 @@ pub(super) async fn stored_by<W: Window>(
 const BLOCK_RECORDS: usize = 32_768;
 
 async fn publish<W: Window>(topics: &[String], workload: &Workload, bodies: Bodies, mut window: W) -> Result<TwinRun> {
-    let maker = Maker::new(workload, topics);
+    let maker = Maker::new(Arc::new(workload.clone()), topics);
     let mut events = workload.events();
     let (mut stored_in, mut cpu_used, mut envelopes) = (Duration::ZERO, Duration::ZERO, 0);
     loop {

@@ -18,7 +18,7 @@ pub(crate) async fn read(backend: &str, stage: &Stage, records: u64) -> Result<O
         #[cfg(feature = "sqlite")]
         "sqlite" => stage.file().map(|file| super::sqlite_read::read(&file, &stage.topics)).transpose(),
         #[cfg(feature = "nats")]
-        "nats" => super::nats_read::read(&stage.url, &stage.topics, records).await.map(Some),
+        "nats" => super::nats_read::read(stage, records).await.map(Some),
         #[cfg(feature = "kafka")]
         "kafka" => super::kafka_read::read(&stage.url, &stage.topics, records).map(Some),
         _ => Ok(None),

@@ -1,11 +1,13 @@
 //! `busline bench`: measures a bus beside the native client.
 
+use std::error::Error as StdError;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use busline::{Error, ErrorKind, Result};
-use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, write_table};
+use busline::{Error, ErrorKind, Medium, Result};
+use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, Strategy, write_table};
 
 use super::{Ended, open_load, workloads};
 use crate::args::Bench;
@@ -44,6 +46,11 @@ impl Request {
             buses,
             levels: chosen(&args.level, &Level::ALL, defaults.levels)?,
             modes: chosen(&args.mode, &Mode::BURSTS, defaults.modes)?,
+            strategies: chosen(&args.strategy, &Strategy::ALL, defaults.strategies)?,
+            headers: args.headers.iter().map(|word| word == "on").collect(),
+            streams: args.streams,
+            durability: args.durability.map(|word| if word == "synced" { Medium::Synced } else { Medium::Written }),
+            copies: args.copies,
             runs: args.runs,
             payload_bytes: args.payload,
             window_envelopes: args.window,
@@ -123,11 +130,17 @@ pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
     }
 }
 
-pub(super) fn joined<T, E: std::fmt::Display>(
+/// An error of the benchmark, which may hold one of the bus.
+pub(super) trait Cause: std::fmt::Display + Deref<Target = dyn StdError + Send + Sync> {}
+
+impl<E: std::fmt::Display + Deref<Target = dyn StdError + Send + Sync>> Cause for E {}
+
+pub(super) fn joined<T, E: Cause>(
     done: std::result::Result<std::result::Result<T, E>, tokio::task::JoinError>,
 ) -> Result<T> {
     done.map_err(|error| Error::new(ErrorKind::Internal, "Panic").because(error).next("report this"))?
-        .map_err(|error| failed(&error))
+        // What the bus says of itself is said as it is.
+        .map_err(|error| error.downcast_ref::<Error>().cloned().unwrap_or_else(|| failed(&error)))
 }
 
 async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> Result<Ended> {
@@ -143,7 +156,7 @@ fn ended(report: &BenchReport) -> Ended {
 }
 
 /// Runs it with a bar on the terminal; Ctrl-C ends it after its present run.
-pub(super) async fn cancellable<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+pub(super) async fn cancellable<T: Send + 'static, E: Cause + Send + 'static>(
     work: impl FnOnce(&mut Bar) -> std::result::Result<T, E> + Send + 'static,
     mut stop: Stop,
 ) -> Result<T> {

@@ -3,5 +3,6 @@
 mod bench;
 mod harness;
 mod publish;
+mod strategies;
 mod subscribe;
 mod topics;

@@ -3,6 +3,10 @@
 #[path = "../cli/harness.rs"]
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod harness;
+#[path = "../cli/ways.rs"]
+mod ways;
+
+mod bench;
 
 use std::sync::OnceLock;
 

@@ -6,7 +6,10 @@ mod harness;
 #[path = "../groups/lines.rs"]
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod lines;
+#[path = "../cli/ways.rs"]
+mod ways;
 
+mod bench;
 mod travel;
 
 use std::collections::BTreeSet;
