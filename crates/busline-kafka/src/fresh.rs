@@ -6,18 +6,22 @@ use std::time::{Duration, Instant};
 
 use busline_core::TopicName;
 
+/// How long a broker may be behind one that has shown the topic.
+pub(crate) const BEHIND_MAX: Duration = Duration::from_secs(5);
+
 /// Names with the time until which a broker that does not know them is taken for one that is behind.
 #[derive(Debug, Default)]
 pub(crate) struct Fresh(Mutex<HashMap<TopicName, Instant>>);
 
 impl Fresh {
-    /// A broker said that the topic was made, or that it is there already.
+    /// A broker said that the topic was made, or that it is there.
     pub(crate) fn note(&self, name: &TopicName, believed_for: Duration) {
         let now = Instant::now();
         let mut noted = self.lock();
         // What is over is of no use any more, and names must not gather.
         noted.retain(|_, until| *until > now);
-        noted.insert(name.clone(), now + believed_for);
+        let until = noted.entry(name.clone()).or_insert(now);
+        *until = (*until).max(now + believed_for);
     }
 
     /// The topic is being deleted.

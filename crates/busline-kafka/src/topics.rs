@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::clients::Clients;
 use crate::error;
+use crate::fresh::BEHIND_MAX;
 use crate::groups;
 use crate::native::{self, Described};
 
@@ -135,6 +136,8 @@ pub(crate) fn update(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
 /// The topic of this name, with its settings.
 pub(crate) fn topic(clients: &Clients, name: &TopicName) -> Result<Topic> {
     let described = describe(clients, name)?;
+    // Another broker may answer this, and may be behind the one that has shown the topic.
+    clients.fresh.note(name, BEHIND_MAX);
     let settings = clients.patiently_of(name, || {
         settings(clients, &[name.as_str()])?.remove(name.as_str()).ok_or_else(|| topic_not_found(name))
     })?;
