@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use busline_core::{Error, ErrorKind, Result, bus_closed, no_runtime};
+use busline_core::{Error, ErrorKind, Result, TopicName, bus_closed, no_runtime};
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::config::KafkaConfig;
 use crate::error;
+use crate::fresh::Fresh;
 use crate::native::Native;
 use crate::readers::Readers;
 
@@ -49,6 +50,7 @@ type Admin = AdminClient<Logging>;
 pub(crate) struct Clients {
     pub(crate) config: KafkaConfig,
     pub(crate) readers: Readers,
+    pub(crate) fresh: Fresh,
     admin: Mutex<Option<Arc<Admin>>>,
 }
 
@@ -63,6 +65,7 @@ impl Clients {
         let admin: Admin = create(&quiet, |client| client.create_with_context(Logging))?;
         Ok(Self {
             readers: Readers::new(config.client("busline-reader")),
+            fresh: Fresh::default(),
             admin: Mutex::new(Some(Arc::new(admin))),
             config,
         })
@@ -95,11 +98,21 @@ impl Clients {
     }
 
     /// Tries again what the brokers refuse for a moment only, for as long as the driver is patient.
-    pub(crate) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    pub(crate) fn patiently<T>(&self, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        self.while_it_passes(error::is_transient, attempt)
+    }
+
+    /// The same of a topic: while it is fresh, a broker that does not know it is behind.
+    pub(crate) fn patiently_of<T>(&self, topic: &TopicName, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let is_behind = |error: &Error| error.kind() == ErrorKind::NotFound && self.fresh.holds(topic);
+        self.while_it_passes(|error| error::is_transient(error) || is_behind(error), attempt)
+    }
+
+    fn while_it_passes<T>(&self, passes: impl Fn(&Error) -> bool, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let until = Instant::now() + self.patience();
         loop {
             match attempt() {
-                Err(error) if error::is_transient(&error) && Instant::now() < until => pause(TRY_AGAIN),
+                Err(error) if passes(&error) && Instant::now() < until => pause(TRY_AGAIN),
                 outcome => return outcome,
             }
         }
@@ -168,4 +181,28 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 /// Waits on a thread that may block.
 pub(crate) fn pause(time: Duration) {
     std::thread::park_timeout(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use busline_core::topic_not_found;
+
+    #[test]
+    fn a_broker_that_is_behind_is_asked_again_while_a_topic_is_fresh() {
+        let clients = Clients::new(KafkaConfig::new(["127.0.0.1:1"])).expect("nobody needs to be there");
+        let name = TopicName::new("orders").expect("legal");
+        let ask = || {
+            let mut asked = 0;
+            clients.patiently_of(&name, || {
+                asked += 1;
+                if asked < 3 { Err(topic_not_found(&name)) } else { Ok(asked) }
+            })
+        };
+        assert_eq!(ask().expect_err("nobody says that it is there").kind(), ErrorKind::NotFound);
+        clients.fresh.note(&name, Duration::from_secs(3_600));
+        assert_eq!(ask().expect("the third broker knows it"), 3);
+        clients.fresh.forget(&name);
+        assert_eq!(ask().expect_err("it was deleted").kind(), ErrorKind::NotFound);
+    }
 }

@@ -149,14 +149,14 @@ impl KafkaConfig {
                 .cause(format!("patience = {:?} (100 ms to 1 h)", self.patience))
                 .next("use a value in the range given"));
         }
-        self.check_features()
+        self.check_features(cfg!(feature = "tls"))
     }
 
-    fn check_features(&self) -> Result<()> {
+    fn check_features(&self, has_tls: bool) -> Result<()> {
         let property = |name: &str| self.properties.get(name).map(|value| value.to_ascii_lowercase());
         let protocol = property("security.protocol").unwrap_or_default();
         let mechanism = property("sasl.mechanism").unwrap_or_default();
-        if cfg!(feature = "tls") || !(protocol.ends_with("ssl") || mechanism.starts_with("scram")) {
+        if has_tls || !(protocol.ends_with("ssl") || mechanism.starts_with("scram")) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unsupported, "Feature")
@@ -340,10 +340,16 @@ mod tests {
         assert!(!format!("{:?}", config.client("x")).contains("geheim"));
     }
 
-    #[cfg(not(feature = "tls"))]
     #[test]
     fn a_build_without_tls_says_so() {
-        check("kafka://a?security.protocol=SASL_SSL", "Unsupported/Feature");
-        check("kafka://a?security.protocol=sasl_plaintext&sasl.mechanism=SCRAM-SHA-256", "Unsupported/Feature");
+        for (name, value) in [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "scram-sha-256")] {
+            let mut config = KafkaConfig::new(["a:1"]);
+            config.properties.insert(name.into(), value.into());
+            let error = config.check_features(false).expect_err(value);
+            assert_eq!(error.code(), "Unsupported/Feature", "{error}");
+            assert!(error.to_string().contains("kafka-tls"), "{error}");
+            config.check_features(true).expect("a build with TLS takes it");
+        }
+        KafkaConfig::new(["a:1"]).check_features(false).expect("nothing needs TLS");
     }
 }

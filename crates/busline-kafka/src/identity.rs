@@ -29,7 +29,7 @@ impl Identity {
         if let Some(answer) = self.ask.as_ref().and_then(|ask| ask.poll(Duration::ZERO)) {
             self.ask = None;
             let found = answer.check().ok().and_then(|()| described(&answer).into_iter().next());
-            let stranger = found.and_then(|found| stranger(topic, found));
+            let stranger = found.and_then(|found| stranger(clients, topic, found));
             self.strangers = if stranger.is_some() { self.strangers + 1 } else { 0 };
             if self.strangers >= STRANGERS_MAX {
                 return stranger;
@@ -45,10 +45,12 @@ impl Identity {
     }
 }
 
-fn stranger(topic: &TopicInfo, found: Result<Described>) -> Option<Error> {
+fn stranger(clients: &Clients, topic: &TopicInfo, found: Result<Described>) -> Option<Error> {
     match found {
         Ok(found) if found.id == topic.incarnation => None,
         Ok(_) => Some(replaced().at("topic", &topic.name)),
+        // The broker that was asked is behind.
+        Err(_) if clients.fresh.holds(&topic.name) => None,
         Err(error) if error.kind() == ErrorKind::NotFound => Some(topic_not_found(&topic.name)),
         Err(_) => None,
     }

@@ -18,6 +18,7 @@ mod config;
 mod driver;
 mod error;
 mod facts;
+mod fresh;
 mod groups;
 mod identity;
 mod native;

@@ -139,7 +139,7 @@ impl Readers {
         topic: &TopicName,
         partition: Partition,
     ) -> Result<(Offset, Offset)> {
-        clients.patiently(|| {
+        clients.patiently_of(topic, || {
             self.with(None, |reader| {
                 let limit = clients.patience();
                 let found = reader.consumer.fetch_watermarks(topic.as_str(), partition.0 as i32, limit);
@@ -162,7 +162,7 @@ impl Readers {
         partitions: impl IntoIterator<Item = u32> + Clone,
         extreme: KafkaOffset,
     ) -> Result<Vec<Offset>> {
-        clients.patiently(|| {
+        clients.patiently_of(topic, || {
             // In place of a time these two ask for the ends of the log.
             let mut list = TopicPartitionList::new();
             for partition in partitions.clone() {

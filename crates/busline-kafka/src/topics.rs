@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::clients::Clients;
 use crate::error;
+use crate::fresh::BEHIND_MAX;
 use crate::groups;
 use crate::native::{self, Described};
 
@@ -58,6 +59,7 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             // Whoever hears this asks for the topic next, and the broker that is asked may hear of it a moment later.
             clients.await_that(|| Ok(describe(clients, name).is_ok_and(|described| described.is_led)))?;
+            clients.fresh.note(name, clients.patience());
             return Err(topic_exists(name));
         }
         Some(Err((_, RDKafkaErrorCode::InvalidTopic))) => return Err(collision(clients, name)?),
@@ -83,6 +85,8 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
         };
         Ok(looks >= enough)
     })?;
+    // From now on, since the looks above must meet each broker that is behind.
+    clients.fresh.note(name, clients.patience());
     found.map(|found| found.info)
 }
 
@@ -132,8 +136,11 @@ pub(crate) fn update(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
 /// The topic of this name, with its settings.
 pub(crate) fn topic(clients: &Clients, name: &TopicName) -> Result<Topic> {
     let described = describe(clients, name)?;
-    let mut settings = settings(clients, &[name.as_str()])?;
-    let settings = settings.remove(name.as_str()).ok_or_else(|| topic_not_found(name))?;
+    // Another broker may answer this, and may be behind the one that has shown the topic.
+    clients.fresh.note(name, BEHIND_MAX);
+    let settings = clients.patiently_of(name, || {
+        settings(clients, &[name.as_str()])?.remove(name.as_str()).ok_or_else(|| topic_not_found(name))
+    })?;
     Ok(with_settings(name.clone(), &described, settings))
 }
 
@@ -177,6 +184,7 @@ pub(crate) fn delete(clients: &Clients, name: &TopicName) -> Result<()> {
             deleted => deleted?,
         }
     }
+    clients.fresh.forget(name);
     let deleted = clients.wait(clients.admin()?.delete_topics(&[name.as_str()], &clients.options()))?;
     match deleted.into_iter().next() {
         Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))) => return Err(topic_not_found(name)),
@@ -216,9 +224,9 @@ pub(crate) fn check_partition(clients: &Clients, name: &TopicName, partition: Pa
     Ok(described)
 }
 
-/// What the brokers say of the topic itself.
+/// What the brokers say of the topic itself. One that does not know a topic which was just made is asked again.
 pub(crate) fn describe(clients: &Clients, name: &TopicName) -> Result<Described> {
-    clients.patiently(|| {
+    clients.patiently_of(name, || {
         let found = native::describe_topics(&clients.native()?, &[name.as_str()], clients.patience());
         let found = found.and_then(|topics| topics.into_iter().next().unwrap_or_else(|| Err(topic_not_found(name))));
         match found {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::pipeline::{Outcome, Pipeline};
+use super::pipeline::{Outcome, Pipeline, WORKSPACE};
 use crate::duration::Shown;
 use crate::process;
 
@@ -19,7 +19,7 @@ pub(crate) fn run(ci: &Pipeline<'_>) -> Result<Outcome> {
     if names.is_empty() {
         return Ok(Outcome::Skipped("crates/busline/examples has none".into()));
     }
-    ci.cargo("build --workspace --examples")?;
+    ci.cargo(&format!("build {WORKSPACE} --examples"))?;
     for name in names {
         let binary = ci.workspace.target().join("debug/examples").join(&name);
         run_one(&name, &binary)?;

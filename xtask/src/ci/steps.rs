@@ -2,13 +2,13 @@
 //!
 //! What is built, and shared:
 //! - `check`: metadata only, with all features; clippy and rustdoc use one set of dependencies.
-//! - `dev`: one build of the workspace with its default features; tests, doc tests, examples and fuzz bodies run it.
-//!   All of them say `--workspace`, since a build for one package unifies fewer features and would build anew.
+//! - `dev`: one build of the workspace with its default features and TLS on Kafka; tests, doc tests, examples and fuzz
+//!   bodies run it. All of them say [`WORKSPACE`], since a build for one package unifies fewer features and would build anew.
 //! - `release`: the command and what it depends on, for the tests that need its speed.
 
 use super::examples;
 use super::licences;
-use super::pipeline::{Outcome, Pipeline, Step};
+use super::pipeline::{Outcome, Pipeline, Step, WORKSPACE};
 use super::release_tests;
 use crate::{mutate, tidy};
 
@@ -33,7 +33,7 @@ pub(crate) const STEPS: [Step; 11] = [
         // Libraries only: the command and the facade are both called `busline` and would share a folder.
         run: |ci| ci.cargo_with("doc --workspace --lib --no-deps --all-features", &[("RUSTDOCFLAGS", "-D warnings")]),
     },
-    Step { name: "tests", profile: "dev", run: |ci| ci.tests("test --workspace", &[]) },
+    Step { name: "tests", profile: "dev", run: |ci| ci.tests(&format!("test {WORKSPACE}"), &[]) },
     Step { name: "examples", profile: "dev", run: examples::run },
     Step { name: "fuzz bodies", profile: "dev", run: fuzz },
     Step { name: "licences", profile: "builds nothing", run: licences::run },
@@ -52,7 +52,7 @@ fn clippy(ci: &Pipeline<'_>) -> Result<Outcome, anyhow::Error> {
 /// A minute in all, or ten: the fuzz binary shares `BUSLINE_FUZZ_SECONDS` among its bodies.
 fn fuzz(ci: &Pipeline<'_>) -> Result<Outcome, anyhow::Error> {
     let seconds = if ci.long { "600" } else { "60" };
-    ci.tests("test --workspace --test fuzz -- --nocapture", &[("BUSLINE_FUZZ_SECONDS", seconds)])
+    ci.tests(&format!("test {WORKSPACE} --test fuzz -- --nocapture"), &[("BUSLINE_FUZZ_SECONDS", seconds)])
 }
 
 #[cfg(test)]

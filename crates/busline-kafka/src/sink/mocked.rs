@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busline_core::{
-    Bounds, BoxFuture, Bus, Capabilities, Driver, Durability, GroupName, Lag, Medium, Member, MemoryDriver, Offset,
-    Partition, Positions, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest, TopicInfo, TopicName,
-    TopicSpec,
+    BoxFuture, Bus, Driver, Durability, Layer, Layered, Medium, MemoryDriver, Offset, Positions, ReadRequest, Record,
+    Result, Sink, SinkRequest, Source, SourceRequest, TopicName, TopicSpec,
 };
-use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
@@ -16,12 +14,10 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tokio::time::Instant;
 
 use super::{KafkaSink, SinkTopic};
 use crate::clients::{Clients, blocking};
 use crate::config::KafkaConfig;
-use crate::native;
 
 pub(super) const TOPIC: &str = "outcomes";
 
@@ -50,14 +46,15 @@ impl Mocked {
     /// A bus that publishes here. Its topic has one partition, and `partitions` for its publishers.
     pub(super) async fn bus(&self, partitions: u32, positions: Positions) -> Bus {
         let config = KafkaConfig::new([self.bootstrap()]);
-        let clients = blocking(move || Clients::new(config)).await.expect("clients");
-        let asked = clients.native().expect("a client");
-        let found = blocking(move || native::describe_topics(&asked, &[TOPIC], Duration::from_secs(5))).await;
-        let incarnation = found.ok().and_then(|mut found| found.pop()?.ok()).map(|found| found.id).unwrap_or_default();
+        let clients = Arc::new(blocking(move || Clients::new(config)).await.expect("clients"));
+        let name = TOPIC.parse().expect("a name");
         let spec = TopicSpec { partitions, ..TopicSpec::default() };
-        let topic = TopicInfo { name: TOPIC.parse().expect("a name"), spec, incarnation };
-        let driver = MockedDriver { inner: MemoryDriver::new(), clients: Arc::new(clients), topic, positions };
-        Bus::new(Arc::new(driver))
+        let others = MemoryDriver::new();
+        // With the id of the memory, since the mock answers no question for ids.
+        let info = others.create_topic(&name, &spec).await.expect("a topic");
+        let topic =
+            SinkTopic { info, durability: Durability::one(Medium::Written), message_bytes_max: 1_048_588, positions };
+        Bus::new(Arc::new(Layered::new(Arc::new(others), Publishing { clients, topic })))
     }
 
     pub(super) fn bootstrap(&self) -> String {
@@ -87,126 +84,33 @@ pub(super) fn stored(bootstrap: &str) -> Vec<Vec<u8>> {
     stored
 }
 
+/// Publishes to the mock; the driver underneath answers for everything else.
 #[derive(Debug)]
-struct MockedDriver {
-    /// What answers for everything but publishing.
-    inner: MemoryDriver,
+struct Publishing {
     clients: Arc<Clients>,
-    topic: TopicInfo,
-    positions: Positions,
+    topic: SinkTopic,
 }
 
-impl Driver for MockedDriver {
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn patience(&self) -> Duration {
-        self.inner.patience()
-    }
-
-    fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.create_topic(name, spec)
-    }
-
-    fn update_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
-        self.inner.update_topic(name, spec)
-    }
-
-    fn topic<'a>(&'a self, _: &'a TopicName) -> BoxFuture<'a, Result<TopicInfo>> {
-        Box::pin(std::future::ready(Ok(self.topic.clone())))
-    }
-
-    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>>> {
-        self.inner.topics()
-    }
-
-    fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.inner.delete_topic(name)
-    }
-
-    fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.trim(topic, partition, below)
-    }
-
-    fn sink(&self, _: SinkRequest) -> BoxFuture<'_, Result<Arc<dyn Sink>>> {
-        let topic = SinkTopic {
-            info: self.topic.clone(),
-            durability: Durability::one(Medium::Written),
-            message_bytes_max: 1_048_588,
-            positions: self.positions,
-        };
-        let clients = Arc::clone(&self.clients);
-        let anchors = vec![Offset(0); self.topic.spec.partitions as usize];
+impl Layer for Publishing {
+    fn sink<'a>(&'a self, _: &'a dyn Driver, _: SinkRequest) -> BoxFuture<'a, Result<Arc<dyn Sink>>> {
+        let (clients, topic) = (Arc::clone(&self.clients), self.topic.clone());
+        let anchors = vec![Offset(0); topic.info.spec.partitions as usize];
         Box::pin(async move {
             let sink = blocking(move || KafkaSink::open(clients, topic, anchors)).await?;
             Ok(Arc::new(sink) as Arc<dyn Sink>)
         })
     }
 
-    fn source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Arc<dyn Source>>> {
-        self.inner.source(request)
+    fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>> {
+        inner.source(request)
     }
 
-    fn read<'a>(&'a self, topic: &'a TopicName, request: ReadRequest) -> BoxFuture<'a, Result<Vec<Record>>> {
-        self.inner.read(topic, request)
-    }
-
-    fn bounds<'a>(&'a self, topic: &'a TopicName, partition: Partition) -> BoxFuture<'a, Result<Bounds>> {
-        self.inner.bounds(topic, partition)
-    }
-
-    fn offset_at<'a>(
+    fn read<'a>(
         &'a self,
+        inner: &'a dyn Driver,
         topic: &'a TopicName,
-        partition: Partition,
-        time: Timestamp,
-    ) -> BoxFuture<'a, Result<Offset>> {
-        self.inner.offset_at(topic, partition, time)
-    }
-
-    fn committed<'a>(
-        &'a self,
-        group: &'a GroupName,
-        topic: &'a TopicName,
-    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>>> {
-        self.inner.committed(group, topic)
-    }
-
-    fn lag<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Lag>>> {
-        self.inner.lag(group, topic)
-    }
-
-    fn move_committed<'a>(
-        &'a self,
-        group: &'a GroupName,
-        topic: &'a TopicName,
-        to: &'a [(Partition, Offset)],
-    ) -> BoxFuture<'a, Result<()>> {
-        self.inner.move_committed(group, topic, to)
-    }
-
-    fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {
-        self.inner.delete_group(group, topic)
-    }
-
-    fn groups(&self) -> BoxFuture<'_, Result<Vec<(GroupName, TopicName)>>> {
-        self.inner.groups()
-    }
-
-    fn members<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<Member>>> {
-        self.inner.members(group, topic)
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.probe()
-    }
-
-    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-        let clients = Arc::clone(&self.clients);
-        Box::pin(blocking(move || {
-            clients.close(deadline.into_std());
-            Ok(())
-        }))
+        request: ReadRequest,
+    ) -> BoxFuture<'a, Result<Vec<Record>>> {
+        inner.read(topic, request)
     }
 }

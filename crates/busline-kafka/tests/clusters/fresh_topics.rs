@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use crate::load::{Load, all_acked, connect, judge};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
+use crate::length::rounds;
+use crate::load::{Load, PARTITIONS, all_acked, connect, judge};
 use crate::place::{cluster, create};
-use crate::rounds;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_at_once_to_a_fresh_topic_loses_nothing() {
@@ -18,6 +22,29 @@ async fn publishing_at_once_to_a_fresh_topic_loses_nothing() {
         let outcomes = load.end().await;
         assert!(all_acked(&outcomes), "nothing disturbs it");
         println!("{} acked and stored", judge(&cluster.bootstrap(), &topic, &outcomes));
+    }
+    bus.close(Duration::from_secs(10)).await.expect("closes");
+}
+
+/// Made by somebody else a moment before: brokers that have not heard of it say that it is not there, and one that has says
+/// that it is there already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_somebody_elses_is_published_to_as_soon_as_it_is_made() {
+    let cluster = cluster().await;
+    let bus = connect(&cluster.bootstrap()).await;
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", cluster.bootstrap()).create().expect("an admin client");
+    for round in 0..rounds(10) {
+        let topic = format!("others-{round}");
+        let wanted = NewTopic::new(&topic, PARTITIONS as i32, TopicReplication::Fixed(3));
+        for made in admin.create_topics([&wanted], &AdminOptions::new()).await.expect("an answer") {
+            made.expect("a new topic");
+        }
+        let load = Load::start(bus.publisher(&topic).open().await.expect("opens"));
+        load.more(1_000).await;
+        let outcomes = load.end().await;
+        assert!(all_acked(&outcomes), "nothing disturbs it");
+        println!("{topic}: {} acked and stored", judge(&cluster.bootstrap(), &topic, &outcomes));
     }
     bus.close(Duration::from_secs(10)).await.expect("closes");
 }

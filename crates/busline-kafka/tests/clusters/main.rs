@@ -2,11 +2,15 @@
 //! load.
 //!
 //! What was acked is judged by what a plain client reads afterwards, what was handled by a group that reads all the
-//! time. `BUSLINE_FAULT_ROUNDS` makes the runs longer; the default is a short one.
+//! time. `BUSLINE_FAULT_ROUNDS` and `BUSLINE_FAULT_RECORDS` make the runs longer; the default is a short one.
 
 mod deleted;
 mod fresh_topics;
+#[path = "../faults/group.rs"]
+#[allow(dead_code, reason = "the fault tests of one broker use the rest")]
 mod group;
+#[path = "../faults/length.rs"]
+mod length;
 #[path = "../faults/load.rs"]
 #[allow(dead_code, reason = "the fault tests of one broker use the rest")]
 mod load;
@@ -14,9 +18,5 @@ mod one_of_three;
 mod place;
 #[path = "../faults/plain.rs"]
 mod plain;
+#[path = "../faults/seed.rs"]
 mod seed;
-
-/// How often a fault is repeated in one run.
-fn rounds(short: u32) -> u32 {
-    std::env::var("BUSLINE_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
-}

@@ -7,9 +7,10 @@ use busline_brokers::kafka::Cluster;
 use rand::RngExt;
 
 use crate::group::Group;
+use crate::length::{records, rounds};
 use crate::load::{Load, all_acked, connect, judge};
 use crate::place::{cluster, create, in_sync, leader, off_the_runtime};
-use crate::{rounds, seed};
+use crate::seed;
 
 /// Longer than brokers take to be missed by the controller, which is 9 s, so that leaders move.
 const FROZEN: Duration = Duration::from_secs(12);
@@ -20,17 +21,17 @@ async fn survives(topic: &str, short: u32, fault: fn(&Cluster, usize), only_lead
     let mut dice = seed::dice();
     create(&cluster, topic).await;
     let bus = connect(&cluster.bootstrap()).await;
-    let publisher = bus.publisher(topic).deadline(Duration::from_secs(120)).open().await.expect("opens");
+    let publisher = bus.publisher(topic).deadline(Duration::from_secs(240)).open().await.expect("opens");
     let group = Group::join(&bus, topic).await;
     let load = Load::start(publisher);
     for round in 0..rounds(short) {
         in_sync(&cluster, topic).await;
-        load.more(2_000).await;
+        load.more(records(2_000)).await;
         let node = if only_leaders { leader(&cluster, topic).await } else { dice.random_range(0..3) };
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..200))).await;
         let brokers = Arc::clone(&cluster);
         off_the_runtime(move || fault(&brokers, node)).await;
-        load.more(2_000).await;
+        load.more(records(2_000)).await;
         let (brokers, began) = (Arc::clone(&cluster), tokio::time::Instant::now());
         off_the_runtime(move || brokers.wait_until_ready()).await.expect("all three serve");
         println!("{topic}, round {round}: broker {}, all ready after {:?}", node + 1, began.elapsed());

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::broker;
+use crate::length::rounds;
 use crate::load::{Load, all_acked, connect, judge};
-use crate::{broker, rounds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_at_once_to_a_fresh_topic_loses_nothing() {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use rand::RngExt;
+
 use crate::broker::proxy::Proxy;
+use crate::length::{records, rounds};
 use crate::load::{Load, all_acked, connect, judge};
-use crate::{broker, rounds};
+use crate::{broker, seed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_break_off_cost_nothing() {
@@ -12,9 +15,10 @@ async fn connections_that_break_off_cost_nothing() {
     let bus = connect(&proxy.bootstrap()).await;
     let topic = format!("conformance-cut-{:x}", std::process::id());
     let publisher = bus.publisher(&topic).deadline(Duration::from_secs(60)).open().await.expect("opens");
-    let load = Load::start(publisher);
+    let (load, mut dice) = (Load::start(publisher), seed::dice());
     for round in 0..rounds(10) {
-        load.more(1_000).await;
+        load.more(records(1_000)).await;
+        tokio::time::sleep(Duration::from_millis(dice.random_range(0..50))).await;
         match round % 3 {
             0 => proxy.cut(),
             // Stored, and the answer never comes.
@@ -31,11 +35,11 @@ async fn connections_that_break_off_cost_nothing() {
             }
         }
     }
-    load.more(1_000).await;
+    load.more(records(1_000)).await;
     let outcomes = load.end().await;
     bus.close(Duration::from_secs(10)).await.expect("closes");
     assert!(all_acked(&outcomes), "the deadline was never reached");
-    println!("{} acked and stored", judge(&broker::bootstrap(), &topic, &outcomes));
+    println!("cut: {} acked and stored", judge(&broker::bootstrap(), &topic, &outcomes));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-/// The bodies of each key in the order of the log.
-pub(crate) fn read(bootstrap: &str, topic: &str, partitions: u32) -> HashMap<String, Vec<String>> {
+/// A topic that gives nothing for so long cannot be read.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// The event versions of each key in the order of the log.
+pub(crate) fn read(bootstrap: &str, topic: &str, partitions: u32) -> HashMap<String, Vec<usize>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "plain-reader")
@@ -23,14 +26,15 @@ pub(crate) fn read(bootstrap: &str, topic: &str, partitions: u32) -> HashMap<Str
         list.add_partition_offset(topic, partition as i32, Offset::Beginning).expect("a partition");
     }
     consumer.assign(&list).expect("assigned");
-    let mut found: HashMap<String, Vec<String>> = HashMap::new();
-    let (mut open, start) = (partitions, Instant::now());
+    let mut found: HashMap<String, Vec<usize>> = HashMap::new();
+    let (mut open, mut heard) = (partitions, Instant::now());
     while open > 0 {
-        assert!(start.elapsed() < Duration::from_secs(60), "the topic cannot be read");
+        assert!(heard.elapsed() < SILENCE_MAX, "the topic cannot be read");
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-                found.entry(text(message.key())).or_default().push(text(message.payload()));
+                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+                found.entry(key).or_default().push(version(message.payload().unwrap_or_default()));
+                heard = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
             Some(Err(error)) => println!("plain reader: {error}"),
@@ -38,4 +42,11 @@ pub(crate) fn read(bootstrap: &str, topic: &str, partitions: u32) -> HashMap<Str
         }
     }
     found
+}
+
+/// The event version in a stored CloudEvent: its sequence of 20 digits.
+fn version(body: &[u8]) -> usize {
+    let body = String::from_utf8_lossy(body);
+    let (_, rest) = body.split_once(r#""sequence":""#).expect("a CloudEvent with a sequence");
+    rest[..20].parse().expect("20 digits")
 }

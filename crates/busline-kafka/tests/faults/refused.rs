@@ -1,8 +1,9 @@
 //! Records that the broker refuses for good: the client ends, its neighbours are sent again.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use busline_core::{Envelope, Payload, Receipt};
+use busline_core::{Ack, Envelope, Payload, Receipt, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -20,9 +21,12 @@ async fn lower_limit(topic: &str, bytes: &str) {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
+fn payload(bytes: usize) -> Payload {
+    Payload::bytes_of("application/octet-stream", vec![b'x'; bytes]).expect("bytes")
+}
+
 fn envelope(key: usize, version: u64, bytes: usize) -> Envelope {
-    let payload = Payload::bytes_of("application/octet-stream", vec![b'x'; bytes]).expect("bytes");
-    Envelope::new(format!("key-{key}"), "Happened", version).with_payload(payload)
+    Envelope::new(format!("key-{key}"), "Happened", version).with_payload(payload(bytes))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,5 +60,68 @@ async fn a_record_over_the_brokers_limit_fails_alone() {
     for key in 0..8 {
         let expected = 39 + usize::from(key == 0) - if key == 3 { failed.len() - 1 } else { 0 };
         assert_eq!(stored[&format!("key-{key}")].len(), expected, "key {key}");
+    }
+}
+
+/// Where the records of a batch stand that are over the limit, by key and version: the first of all, the last of all, two of
+/// one key, and one with an earlier and later neighbour of each kind.
+const OVER: [(usize, u64); 5] = [(0, 2), (7, 21), (3, 9), (3, 15), (5, 12)];
+
+/// What became of the records of one batch, in which some are over the limit of the broker alone.
+fn check_outcomes(versions: std::ops::RangeInclusive<u64>, outcomes: &[Result<Ack>]) -> HashMap<usize, Vec<u64>> {
+    let mut acked: HashMap<usize, Vec<u64>> = HashMap::new();
+    let places = versions.flat_map(|version| (0..8).map(move |key| (key, version)));
+    for ((key, version), outcome) in places.zip(outcomes) {
+        let first = OVER.iter().filter(|(of, _)| *of == key).map(|(_, version)| *version).min();
+        let expected = match first {
+            Some(first) if first == version => "TooLarge/Record",
+            Some(first) if first < version => "Unavailable/BehindFailed",
+            _ => "acked",
+        };
+        let found = match outcome {
+            Ok(_) => "acked".into(),
+            Err(error) if error.is_definite() => error.code(),
+            Err(error) => format!("not known: {error}"),
+        };
+        assert_eq!(found, expected, "key {key}, version {version}");
+        if outcome.is_ok() {
+            acked.entry(key).or_default().push(version);
+        }
+    }
+    acked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_has_an_outcome_for_each_record_and_each_key_keeps_its_order() {
+    let bus = connect(&broker::bootstrap()).await;
+    let topic = format!("conformance-in-part-{:x}", std::process::id());
+    let publisher = bus.publisher(&topic).on_failure(drop).open().await.expect("opens");
+    let first = (0..8).map(|key| envelope(key, 1, 10)).collect();
+    let firsts = publisher.publish_batch(first).await.expect("outcomes");
+    assert!(firsts.iter().all(Result::is_ok), "{firsts:?}");
+    lower_limit(&topic, "3000").await;
+    let size = |key, version| if OVER.contains(&(key, version)) { 5_000 } else { 10 };
+    let batch: Vec<Envelope> = (2..=21)
+        .flat_map(|version| (0..8).map(move |key| (key, version)))
+        .map(|(key, version)| envelope(key, version, size(key, version)))
+        .collect();
+    let outcomes = publisher.publish_batch(batch.clone()).await.expect("outcomes");
+    assert_eq!(outcomes.len(), batch.len());
+    let mut expected = check_outcomes(2..=21, &outcomes);
+    // What failed is published again, made smaller, in its order: it stands behind what was acked of its key.
+    let failed = batch.into_iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_err());
+    let again: Vec<Envelope> = failed.map(|(envelope, _)| envelope.with_payload(payload(10))).collect();
+    for envelope in &again {
+        let key = envelope.aggregate_id.trim_start_matches("key-").parse().expect("a number");
+        expected.entry(key).or_default().push(envelope.event_version);
+    }
+    let outcomes = publisher.publish_batch(again).await.expect("outcomes");
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    bus.close(Duration::from_secs(10)).await.expect("closes");
+    let stored = plain::read(&broker::bootstrap(), &topic, PARTITIONS);
+    for (key, versions) in expected {
+        let versions: Vec<usize> =
+            std::iter::once(1).chain(versions.into_iter().map(|version| version as usize)).collect();
+        assert_eq!(stored[&format!("key-{key}")], versions, "key {key}");
     }
 }

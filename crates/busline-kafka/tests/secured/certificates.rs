@@ -1,6 +1,7 @@
 //! Authorities and what they sign, made anew for each run.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use rcgen::{
@@ -52,6 +53,24 @@ impl Signed {
     /// Its certificate and its key in files.
     pub(crate) fn files(&self, name: &str) -> (PathBuf, PathBuf) {
         (file(&format!("{name}.crt"), &self.certificate), file(&format!("{name}.key"), &self.key))
+    }
+}
+
+impl Signed {
+    /// The same with the key encrypted under a password, by OpenSSL's own program.
+    pub(crate) fn files_with_password(&self, name: &str, password: &str) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.files(name);
+        let encrypted = file(&format!("{name}-encrypted.key"), "");
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "env:KEY_PASSWORD"])
+            .env("KEY_PASSWORD", password);
+        let made = openssl.arg("-in").arg(key).arg("-out").arg(&encrypted).output();
+        let made = made.expect("the program openssl is there: install openssl");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let text = std::fs::read_to_string(&encrypted).expect("it wrote the key");
+        assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "the key is not encrypted");
+        (certificate, encrypted)
     }
 }
 

@@ -53,7 +53,13 @@ pub(crate) fn sasl(protocol: &str, mechanism: &str, user: &str, password: &str) 
 }
 
 fn properties() -> String {
-    let mut lines = vec!["sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned()];
+    let mut lines = vec![
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned(),
+        // Whoever is let in may do what nothing forbids; who comes over the plain listener may forbid it.
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned(),
+        "allow.everyone.if.no.acl.found=true".to_owned(),
+        "super.users=User:ANONYMOUS".to_owned(),
+    ];
     for listener in LISTENERS.iter().filter(|listener| listener.starts_with("SASL")) {
         let listener = listener.to_lowercase();
         lines.push(format!(

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use busline_core::{Bus, Delivery, Subscription};
+use busline_core::{Bus, Delivery, Error, Subscription};
 
 use crate::load::Outcomes;
+
+/// Longest time without a new event that is waited for one.
+const STANDSTILL_MAX: Duration = Duration::from_secs(90);
 
 /// What a group has handled.
 #[derive(Default)]
@@ -34,6 +37,11 @@ impl Handled {
         *highest = version.max(*highest);
     }
 
+    /// How many different events were handled.
+    fn distinct(&self) -> u64 {
+        self.highest.values().sum()
+    }
+
     /// A key with acked events that were not handled; all of its events were acked.
     fn missing(&self, outcomes: &Outcomes) -> Option<String> {
         outcomes.iter().find_map(|(key, outcomes)| {
@@ -55,13 +63,35 @@ impl Group {
         Self { subscription, handled }
     }
 
+    /// How many different events were handled until now.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.handled.lock().expect("no panic").distinct()
+    }
+
+    /// Why nothing comes, as the subscription says it.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        self.subscription.trouble()
+    }
+
+    /// Waits until more than so many different events were handled.
+    pub(crate) async fn goes_beyond(&self, distinct: u64) {
+        let start = Instant::now();
+        while self.distinct() <= distinct {
+            assert!(start.elapsed() < STANDSTILL_MAX, "nothing more is handled");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Waits until everything is handled, each key in order. Gives how many were handled more than once.
     ///
     /// All outcomes must be acks.
     pub(crate) async fn judge(self, outcomes: &Outcomes) -> u64 {
-        let start = Instant::now();
+        let (mut last, mut moved) = (self.distinct(), Instant::now());
         while let Some(missing) = self.missing(outcomes) {
-            assert!(start.elapsed() < Duration::from_secs(90), "not handled: {missing}");
+            if self.distinct() > last {
+                (last, moved) = (self.distinct(), Instant::now());
+            }
+            assert!(moved.elapsed() < STANDSTILL_MAX, "not handled: {missing}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.subscription.close(Duration::from_secs(30)).await.expect("closes");

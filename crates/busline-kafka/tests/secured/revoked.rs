@@ -1,0 +1,107 @@
+//! Rights that are taken away and given back while events flow.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use busline_brokers::kafka::java;
+use busline_core::{Bus, Envelope};
+use busline_kafka::{KafkaConfig, KafkaDriver};
+
+use crate::group::Group;
+use crate::load::{Load, Outcome, all_acked, judge};
+use crate::place::{PASSWORD, USER, sasl, server};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The user may do everything with the topic. Without this, the first rule of a topic forbids all that it does not allow.
+async fn allow_everything(topic: &str) {
+    change("--add", "--allow-principal", "ALL", topic).await;
+}
+
+/// Takes a right on a topic away from the user.
+async fn forbid(operation: &'static str, topic: &str) {
+    change("--add", "--deny-principal", operation, topic).await;
+}
+
+/// Gives it back.
+async fn forbid_no_more(operation: &'static str, topic: &str) {
+    change("--remove", "--deny-principal", operation, topic).await;
+}
+
+/// Changes the rules of the broker with its own tool.
+async fn change(action: &'static str, whose: &'static str, operation: &'static str, topic: &str) {
+    let (bootstrap, topic, user) = (server().bootstrap(), topic.to_owned(), format!("User:{USER}"));
+    let run = move || {
+        let mut tool =
+            java(&["-Xmx128m", "-XX:TieredStopAtLevel=1"], "org.apache.kafka.tools.AclCommand").expect("installed");
+        tool.args(["--bootstrap-server", &bootstrap, action, "--force", whose, &user]);
+        let output = tool.args(["--operation", operation, "--topic", &topic]).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    tokio::task::spawn_blocking(run).await.expect("no panic");
+}
+
+async fn connect() -> Bus {
+    let config = KafkaConfig::parse(&sasl("SASL_PLAINTEXT", "PLAIN", USER, PASSWORD)).expect("legal");
+    Bus::new(Arc::new(KafkaDriver::open(config).await.expect("it is let in")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writing_that_is_forbidden_under_load_fails_and_goes_on_when_it_is_allowed() {
+    const TOPIC: &str = "revoked-writing";
+    allow_everything(TOPIC).await;
+    let bus = connect().await;
+    let publisher = bus.publisher(TOPIC).deadline(SOON).on_failure(drop).open().await.expect("opens");
+    let load = Load::start(publisher.clone());
+    load.more(2_000).await;
+    forbid("WRITE", TOPIC).await;
+    let refused = async {
+        loop {
+            if let Err(error) = publisher.publish_sync(Envelope::new("other", "Happened", 1)).await {
+                return error;
+            }
+        }
+    };
+    let error = tokio::time::timeout(SOON, refused).await.expect("it is refused");
+    assert_eq!(error.code(), "Denied/Topic", "{error}");
+    assert!(error.is_definite(), "{error}");
+    forbid_no_more("WRITE", TOPIC).await;
+    load.more(2_000).await;
+    let outcomes = load.end().await;
+    bus.close(SOON).await.expect("closes");
+    let count = |wanted| outcomes.values().flatten().filter(|outcome| **outcome == wanted).count();
+    let (failed, unknown) = (count(Outcome::Failed), count(Outcome::Indeterminate));
+    assert!(failed > 0, "what was forbidden has failed");
+    assert_eq!(unknown, 0, "a refusal leaves nothing open");
+    println!("{} acked and stored, {failed} failed", judge(&server().bootstrap(), TOPIC, &outcomes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_that_is_forbidden_stands_still_and_goes_on_when_it_is_allowed() {
+    const TOPIC: &str = "revoked-reading";
+    allow_everything(TOPIC).await;
+    let bus = connect().await;
+    let load = Load::start(bus.publisher(TOPIC).deadline(SOON).open().await.expect("opens"));
+    let group = Group::join(&bus, TOPIC).await;
+    load.more(2_000).await;
+    group.goes_beyond(0).await;
+    forbid("READ", TOPIC).await;
+    let started = Instant::now();
+    let trouble = loop {
+        if let Some(trouble) = group.trouble().filter(|trouble| trouble.code() == "Denied/Topic") {
+            break trouble;
+        }
+        assert!(started.elapsed() < SOON, "nobody is told that reading is forbidden: {:?}", group.trouble());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    println!("{trouble}");
+    load.more(2_000).await;
+    let behind = group.distinct();
+    forbid_no_more("READ", TOPIC).await;
+    group.goes_beyond(behind).await;
+    let outcomes = load.end().await;
+    assert!(all_acked(&outcomes), "writing was never forbidden");
+    let again = group.judge(&outcomes).await;
+    bus.close(SOON).await.expect("closes");
+    println!("{} stored and handled in order, {again} again", judge(&server().bootstrap(), TOPIC, &outcomes));
+}
