@@ -1,5 +1,6 @@
 //! Questions to JetStream's own subjects: JSON there and back, with retries of what is transient.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Client, RequestErrorKind};
@@ -78,14 +79,30 @@ impl Admin {
         self.ask(what, question).await?.map_err(|error| from_api(&error))
     }
 
+    /// Bytes that the connection has brought until now, for [`Admin::missed`].
+    pub(crate) fn brought(&self) -> u64 {
+        self.client.statistics().in_bytes.load(Ordering::Relaxed)
+    }
+
+    /// No answer came in time. A connection that has brought nothing at all meanwhile is given up: the library itself finds
+    /// out only after three signs of life that were missed, which is longer than a lease.
+    pub(crate) async fn missed(&self, brought: u64) {
+        if self.brought() == brought {
+            // It fails only where the client is closed.
+            drop(self.client.force_reconnect().await);
+        }
+    }
+
     async fn attempt<T: DeserializeOwned>(&self, subject: &str, body: Bytes) -> Result<Said<T>> {
         // Without a connection the request would wait for one.
         if let Some(refusal) = self.standing.refusal() {
             return Err(refusal);
         }
+        let brought = self.brought();
         let request = self.client.request(subject.to_owned(), body);
         let answer = match tokio::time::timeout(ATTEMPT_MAX, request).await {
             Err(_) => {
+                self.missed(brought).await;
                 let silent = || unreachable(format!("no answer within {ATTEMPT_MAX:?}"));
                 return Err(self.standing.refusal().unwrap_or_else(silent));
             }

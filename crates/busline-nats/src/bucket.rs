@@ -137,8 +137,12 @@ impl Bucket {
             headers.insert("Nats-TTL", format!("{}s", whole_seconds(lifetime)).as_str());
         }
         let request = Request::new().headers(headers).payload(value.into()).timeout(None);
+        let brought = self.admin.brought();
         let answer = match timeout(ATTEMPT_MAX, self.client().send_request(subject(key), request)).await {
-            Err(_) => return Err(unreachable(format!("no answer within {ATTEMPT_MAX:?}"))),
+            Err(_) => {
+                self.admin.missed(brought).await;
+                return Err(unreachable(format!("no answer within {ATTEMPT_MAX:?}")));
+            }
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(bucket_gone()),
             Ok(Err(_)) => return Err(unreachable("the request failed")),
             Ok(Ok(answer)) => answer,

@@ -4,20 +4,22 @@
 //! that count has a hole, it falls silent or the server says anything unexpected. Nothing is ever acked, so making it
 //! anew costs a round trip and loses nothing.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use busline_core::{Offset, Partition};
+use busline_core::{Offset, Partition, TopicSpec};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::deleted::Deleted;
 use crate::link::Message;
 use crate::records::header;
 use crate::topics::Place;
 
 /// The server gives a sign of life this often while a pull waits, and is taken for gone after that much silence.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-const SILENCE_MAX: Duration = Duration::from_millis(1_500);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_millis(1_500);
 
 /// A pull that nothing came for ends after this long, and is asked again.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
@@ -36,13 +38,18 @@ const PULL_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     place: Place,
-    /// The stream has this partition alone, so no filter is needed.
+    /// The stream has this partition alone: no filter is needed, and each of its numbers is one of the partition's.
     alone: bool,
+    /// Most records that the partition may hold.
+    records_max: Option<u64>,
     /// Of the assignment and of the moves that this cursor reads for.
     pub(crate) generation: u64,
     pub(crate) moves: u64,
-    /// The next offset.
+    /// The next offset: everything of the partition below was read.
     next: Offset,
+    /// Behind the last record that was read.
+    read_to: Offset,
+    deleted: Deleted,
     phase: Phase,
     /// Part of the consumer's name; another one for each consumer.
     serial: u64,
@@ -78,8 +85,8 @@ struct Open {
 /// What a message means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Delivered {
-    /// This record is the next one.
-    Record(Offset, Timestamp),
+    /// This record is the next one; positions before it are gone that were not read, if the stream has others as well.
+    Record(Offset, Timestamp, Option<Range<Offset>>),
     /// It was read before.
     Old,
     /// Records are missing: the cursor begins anew.
@@ -87,9 +94,21 @@ pub(crate) enum Delivered {
 }
 
 impl Cursor {
-    pub(crate) fn new(place: Place, alone: bool, generation: u64, moves: u64, next: Offset) -> Self {
+    pub(crate) fn new(place: Place, spec: &TopicSpec, generation: u64, moves: u64, next: Offset) -> Self {
         let now = Instant::now();
-        Self { place, alone, generation, moves, next, phase: Phase::Closed(now), serial: 0, heard: now }
+        Self {
+            place,
+            alone: spec.streams == spec.partitions,
+            records_max: spec.retention.records_max,
+            generation,
+            moves,
+            next,
+            read_to: next,
+            deleted: Deleted::default(),
+            phase: Phase::Closed(now),
+            serial: 0,
+            heard: now,
+        }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -98,6 +117,14 @@ impl Cursor {
 
     pub(crate) fn is_alone(&self) -> bool {
         self.alone
+    }
+
+    pub(crate) fn next(&self) -> Offset {
+        self.next
+    }
+
+    pub(crate) fn deleted(&mut self) -> &mut Deleted {
+        &mut self.deleted
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -175,6 +202,16 @@ impl Cursor {
         }
     }
 
+    /// The stream ends here. A server that lost its power may have lost records that were looked through, and gives their
+    /// numbers again.
+    pub(crate) fn ends_at(&mut self, last: u64, now: Instant) {
+        let end = self.read_to.max(Offset(last).next());
+        if self.next > end {
+            self.next = end;
+            self.reopen(now);
+        }
+    }
+
     /// Its consumer is gone, could not be made, or is not to be trusted.
     pub(crate) fn reopen(&mut self, now: Instant) {
         self.phase = Phase::Closed(now);
@@ -227,18 +264,26 @@ impl Cursor {
         if reply.offset < self.next {
             return Delivered::Old;
         }
-        self.next = reply.offset.next();
-        Delivered::Record(reply.offset, reply.time)
+        let passed = std::mem::replace(&mut self.next, reply.offset.next())..reply.offset;
+        self.read_to = self.next;
+        // A partition that holds as many unread records as it may has perhaps lost some that were before them.
+        let is_full = self.records_max.is_some_and(|max| reply.pending + 1 >= max);
+        let gone = match () {
+            () if self.alone || passed.is_empty() => None,
+            () if is_full => Some(passed),
+            () => self.deleted.take(passed),
+        };
+        Delivered::Record(reply.offset, reply.time, gone)
     }
 
-    /// The server said something about a pull.
-    pub(crate) fn status(&mut self, message: &Message<'_>, now: Instant) {
-        let Phase::Open(open) = &mut self.phase else { return };
+    /// The server said something about a pull; gives what was passed by that if it is news.
+    pub(crate) fn status(&mut self, message: &Message<'_>, now: Instant) -> Option<Passed> {
+        let Phase::Open(open) = &mut self.phase else { return None };
         self.heard = now;
         let left = header(message.headers, "Nats-Pending-Messages").and_then(number);
         match (message.status(), left) {
             // A sign of life.
-            (Some(100), _) => {}
+            (Some(100), _) => return self.looked_through(message, now),
             // The pull has ended, with so much of it left.
             (Some(404 | 408 | 409), Some(left)) => {
                 open.asked = open.asked.saturating_sub(left);
@@ -246,7 +291,35 @@ impl Cursor {
             }
             _ => self.reopen(now),
         }
+        None
     }
+
+    /// A sign of life says how many records its consumer has given, and how far it has looked for them.
+    fn looked_through(&mut self, message: &Message<'_>, now: Instant) -> Option<Passed> {
+        let Phase::Open(open) = &self.phase else { return None };
+        let given = header(message.headers, "Nats-Last-Consumer").and_then(number)?;
+        let last = header(message.headers, "Nats-Last-Stream").and_then(number)?;
+        if given != open.delivered {
+            // Records were given before this, and have not come.
+            self.reopen(now);
+            return None;
+        }
+        let to = Offset(last).next();
+        if to <= self.next {
+            return None;
+        }
+        let passed = std::mem::replace(&mut self.next, to)..to;
+        let gone = if self.alone { Some(passed) } else { self.deleted.take(passed) };
+        Some(Passed { gone, next: to })
+    }
+}
+
+/// Positions without a record of the partition that were passed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Those that are gone and were not read, from the first to the last.
+    pub(crate) gone: Option<Range<Offset>>,
+    pub(crate) next: Offset,
 }
 
 /// What the reply subject of a delivered message says.
@@ -258,6 +331,8 @@ pub(crate) struct Reply {
     /// Which delivery of the consumer it is, from 1.
     delivered: u64,
     time: Timestamp,
+    /// Records of the partition that are there behind it.
+    pending: u64,
 }
 
 impl Reply {
@@ -268,7 +343,7 @@ impl Reply {
         // stream, consumer, times delivered, stream sequence, consumer sequence, time, pending
         let mut tokens = text.split('.').skip(if count > 7 { 2 } else { 0 });
         let consumer = tokens.nth(1)?;
-        let (offset, delivered, time) = (tokens.nth(1)?, tokens.next()?, tokens.next()?);
+        let (offset, delivered, time, pending) = (tokens.nth(1)?, tokens.next()?, tokens.next()?, tokens.next()?);
         let (partition, serial) = consumer.strip_prefix(reader)?.strip_prefix('-')?.split_once('-')?;
         Some(Self {
             partition: Partition(partition.parse().ok()?),
@@ -276,6 +351,7 @@ impl Reply {
             offset: Offset(offset.parse().ok()?),
             delivered: delivered.parse().ok()?,
             time: Timestamp::from_nanosecond(time.parse().ok()?).ok()?,
+            pending: pending.parse().ok()?,
         })
     }
 }
@@ -300,9 +376,13 @@ mod tests {
 
     fn cursor() -> Cursor {
         let place = Place { stream: "s".into(), subject: "t.3".into(), partition: Partition(3), key_in: KeyIn::Body };
-        let mut cursor = Cursor::new(place, false, 1, 0, Offset(10));
+        let mut cursor = Cursor::new(place, &TopicSpec::default(), 1, 0, Offset(10));
         open(&mut cursor);
         cursor
+    }
+
+    fn alive(given: u64, last: u64) -> String {
+        format!("NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: {given}\r\nNats-Last-Stream: {last}\r\n\r\n")
     }
 
     fn open(cursor: &mut Cursor) {
@@ -325,9 +405,10 @@ mod tests {
     #[test]
     fn both_forms_of_the_reply_are_read() {
         let long = b"$JS.ACK._.hash.s.busline-r-3-7.1.12.2.1700000000000000000.5";
-        assert_eq!(Reply::parse(long, "busline-r"), Some(reply(12, 2)));
+        let expected = Reply { pending: 5, ..reply(12, 2) };
+        assert_eq!(Reply::parse(long, "busline-r"), Some(expected));
         let longer = b"$JS.ACK._.hash.s.busline-r-3-7.1.12.2.1700000000000000000.5.random";
-        assert_eq!(Reply::parse(longer, "busline-r"), Some(reply(12, 2)));
+        assert_eq!(Reply::parse(longer, "busline-r"), Some(expected));
         for other in ["", "$JS.ACK.s.other-3-7.1.12.2.17.0", "$JS.ACK.s.busline-r-3.1.12.2.17.0"] {
             assert_eq!(Reply::parse(other.as_bytes(), "busline-r"), None, "{other}");
         }
@@ -336,9 +417,62 @@ mod tests {
     #[test]
     fn a_hole_in_the_consumers_count_is_found_and_one_in_the_streams_is_none() {
         let mut cursor = cursor();
-        assert!(matches!(cursor.deliver(&reply(10, 1)), Delivered::Record(Offset(10), _)));
-        assert!(matches!(cursor.deliver(&reply(14, 2)), Delivered::Record(Offset(14), _)));
+        assert!(matches!(cursor.deliver(&reply(10, 1)), Delivered::Record(Offset(10), _, None)));
+        assert!(matches!(cursor.deliver(&reply(14, 2)), Delivered::Record(Offset(14), _, None)));
         assert_eq!(cursor.deliver(&reply(15, 4)), Delivered::Hole);
+    }
+
+    #[test]
+    fn what_was_deleted_before_it_was_read_is_told_with_what_passes_it() {
+        let mut cursor = cursor();
+        cursor.deleted().begins_at(13);
+        assert!(matches!(cursor.deliver(&reply(11, 1)), Delivered::Record(Offset(11), _, None)), "it was on its way");
+        let Delivered::Record(.., gone) = cursor.deliver(&reply(15, 2)) else { panic!("a record") };
+        assert_eq!(gone, Some(Offset(12)..Offset(13)));
+        cursor.deleted().learn(&[14, 18], Offset(16));
+        let passed = cursor.status(&status(&alive(2, 20)), Instant::now());
+        assert_eq!(passed, Some(Passed { gone: Some(Offset(18)..Offset(19)), next: Offset(21) }));
+        assert_eq!(cursor.status(&status(&alive(2, 20)), Instant::now()), None, "told once");
+    }
+
+    #[test]
+    fn a_partition_of_its_own_lost_every_position_that_holds_no_record() {
+        let mut cursor = Cursor { alone: true, ..cursor() };
+        let passed = cursor.status(&status(&alive(0, 12)), Instant::now());
+        assert_eq!(passed, Some(Passed { gone: Some(Offset(10)..Offset(13)), next: Offset(13) }));
+    }
+
+    #[test]
+    fn a_full_partition_may_have_lost_what_was_before_its_unread_records() {
+        let mut cursor = Cursor { records_max: Some(3), ..cursor() };
+        let full = Reply { pending: 2, ..reply(14, 1) };
+        assert!(
+            matches!(cursor.deliver(&full), Delivered::Record(Offset(14), _, Some(gone)) if gone == (Offset(10)..Offset(14)))
+        );
+        let less = Reply { pending: 1, ..reply(16, 2) };
+        assert!(matches!(cursor.deliver(&less), Delivered::Record(Offset(16), _, None)));
+    }
+
+    #[test]
+    fn numbers_that_a_stream_lost_are_looked_through_again() {
+        let (mut cursor, now) = (cursor(), Instant::now());
+        cursor.deliver(&reply(12, 1));
+        assert!(cursor.status(&status(&alive(1, 20)), now).is_some());
+        cursor.ends_at(20, now);
+        assert!(cursor.is_open());
+        cursor.ends_at(15, now);
+        assert!(cursor.is_due(now) && cursor.next() == Offset(16));
+        cursor.ends_at(5, now);
+        assert_eq!(cursor.next(), Offset(13), "what was read stays so");
+    }
+
+    #[test]
+    fn records_that_were_given_and_have_not_come_are_a_hole() {
+        let mut cursor = cursor();
+        let now = Instant::now();
+        assert_eq!(cursor.status(&status(&alive(1, 20)), now), None);
+        assert!(cursor.is_due(now));
+        assert_eq!(cursor.next(), Offset(10));
     }
 
     #[test]

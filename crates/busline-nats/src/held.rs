@@ -1,6 +1,7 @@
 //! What a member holds and has to say: shared by its keeper, its reader and the subscription.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent};
 use tokio::time::Instant;
@@ -36,6 +37,10 @@ pub(crate) struct Part {
     pub(crate) known: Known,
     /// The next offset to read.
     pub(crate) next: Offset,
+    /// From here to `next` there is no record of the partition.
+    pub(crate) empty_from: Offset,
+    /// Its stream has nothing before this.
+    pub(crate) stream_start: Offset,
     /// Counts the moves of `next` that do not follow from reading.
     pub(crate) moves: u64,
     pub(crate) paused: bool,
@@ -45,11 +50,19 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) fn new(lease: Lease, known: Known) -> Self {
         let next = known.progress.offset;
-        Self { lease, known, next, moves: 0, paused: false, revoking: false }
+        Self { lease, known, next, empty_from: next, stream_start: Offset(0), moves: 0, paused: false, revoking: false }
     }
 
     pub(crate) fn generation(&self) -> u64 {
         self.known.progress.epoch
+    }
+
+    /// Where to commit, if what its stream has deleted is not to look like a loss to whoever takes the partition next: the
+    /// committed offset is gone, and from it on there was nothing of the partition.
+    pub(crate) fn overtaken(&self) -> Option<Offset> {
+        let committed = self.known.progress.offset;
+        let start = self.stream_start.min(self.next);
+        (committed == self.empty_from && committed < start).then_some(start)
     }
 
     /// Whether records of it are wanted.
@@ -143,12 +156,44 @@ impl Held {
         };
         let to = first.offset;
         part.next = newest.offset.next();
+        part.empty_from = part.next;
         if piece.is_dense && to > from {
             self.events.push_back(SourceEvent::Gap { partition, from, to });
         }
         self.ahead_records += piece.records.len();
         self.ahead_bytes += piece.records.iter().map(bytes).sum::<usize>();
         self.events.push_back(SourceEvent::Records { generation, records: piece.records });
+    }
+
+    /// Goes on at `next`: there was no record of the partition before it. `gone` are positions that were deleted before
+    /// they were read.
+    pub(crate) fn pass(
+        &mut self,
+        partition: Partition,
+        (generation, moves): (u64, u64),
+        next: Offset,
+        gone: Option<Range<Offset>>,
+    ) {
+        let Some(part) = self.part(partition, generation).filter(|part| part.moves == moves && part.is_open()) else {
+            return;
+        };
+        part.next = next.max(part.next);
+        if let Some(Range { start: from, end: to }) = gone {
+            self.events.push_back(SourceEvent::Gap { partition, from, to });
+        }
+    }
+
+    /// The stream of this partition has nothing before `start`.
+    pub(crate) fn begins_at(&mut self, partition: Partition, generation: u64, start: Offset) {
+        if let Some(part) = self.part(partition, generation) {
+            part.stream_start = start;
+        }
+    }
+
+    /// Partitions whose committed offset is to follow their stream, each with its generation and the offset.
+    pub(crate) fn overtaken(&self) -> Vec<(Partition, u64, Offset)> {
+        let each = self.partitions.iter().filter(|(_, part)| part.is_open());
+        each.filter_map(|(partition, part)| Some((*partition, part.generation(), part.overtaken()?))).collect()
     }
 
     /// The next event; without room for records the next one that is none.
@@ -181,14 +226,16 @@ impl Held {
         if let Some(part) = self.part(partition, generation) {
             part.paused = true;
             part.moves += 1;
-            part.next = first.unwrap_or(part.next);
+            if let Some(first) = first {
+                (part.next, part.empty_from) = (first, first);
+            }
         }
     }
 
     /// Goes on at this offset; gives whether the partition is held under this generation.
     pub(crate) fn seek(&mut self, partition: Partition, generation: u64, offset: Offset) -> bool {
         let Some(part) = self.part(partition, generation).filter(|part| !part.revoking) else { return false };
-        part.next = offset;
+        (part.next, part.empty_from) = (offset, offset);
         part.moves += 1;
         self.drop_ahead(partition);
         true
@@ -311,6 +358,24 @@ mod tests {
         held.hand_over(P, 1, 0, Piece { is_dense: false, ..piece(&[9]) });
         assert_eq!(given(&mut held, 9, 99), [4]);
         assert_eq!(given(&mut held, 9, 99), [9]);
+    }
+
+    #[test]
+    fn a_committed_offset_follows_its_stream_only_where_nothing_was() {
+        let mut held = held(3);
+        held.hand_over(P, 1, 0, Piece { is_dense: false, ..piece(&[5]) });
+        held.pass(P, (1, 0), Offset(40), None);
+        let part = held.part(P, 1).expect("held");
+        part.stream_start = Offset(30);
+        assert_eq!(part.overtaken(), None, "5 is not finished");
+        part.known.progress.offset = Offset(6);
+        assert_eq!(part.overtaken(), Some(Offset(30)));
+        part.stream_start = Offset(50);
+        assert_eq!(part.overtaken(), Some(Offset(40)), "no further than was looked through");
+        held.pass(P, (1, 0), Offset(60), Some(Offset(45)..Offset(47)));
+        assert_eq!(given(&mut held, 9, 99), [5]);
+        let gap = SourceEvent::Gap { partition: P, from: Offset(45), to: Offset(47) };
+        assert_eq!(held.take_event(9, 99), Some(gap));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod bucket;
 mod client;
 mod config;
 mod cursor;
+mod deleted;
 mod dialer;
 mod driver;
 mod error;

@@ -247,6 +247,11 @@ impl Link {
         Ok(())
     }
 
+    /// Whether nothing at all was heard for so long.
+    pub(crate) fn is_mute(&self, now: Instant, silence: Duration) -> bool {
+        now.saturating_duration_since(self.heard) > silence
+    }
+
     /// The next thing that was read whole, or `None`.
     ///
     /// # Errors

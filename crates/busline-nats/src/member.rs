@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use busline_core::{Error, ErrorKind, Offset, Partition, Result, SourceRequest, Start, assign, topic_not_found};
+use busline_core::{
+    Commit, Error, ErrorKind, Offset, Partition, Result, SourceRequest, Start, assign, not_owner, topic_not_found,
+};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use tokio::sync::{Notify, oneshot};
@@ -157,6 +159,45 @@ impl Member {
         OffsetKey { bucket: self.bucket.clone(), key: self.keys.offset(partition), partition }
     }
 
+    /// Commits one offset, if the member still knows the partition under that generation.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<()> {
+        let Commit { partition, generation, offset } = commit;
+        let known = self.held().part(partition, generation).map(|part| part.known.clone());
+        let known = known.ok_or_else(|| not_owner(partition))?;
+        let stored = self.offset_key(partition).commit(&known, offset).await;
+        let mut held = self.held();
+        match stored {
+            Ok(known) => {
+                if let Some(part) = held.part(partition, generation) {
+                    part.known = known;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Fenced && held.part(partition, generation).is_some() {
+                    held.lose(vec![partition]);
+                    drop(held);
+                    self.ready.notify_one();
+                    self.read.notify_one();
+                    self.tend.notify_one();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits where a stream has deleted a committed offset behind which there was nothing of its partition: to the next
+    /// owner it would look like a loss.
+    async fn follow_streams(&self) {
+        let overtaken = self.held().overtaken();
+        let each = overtaken.into_iter().map(|(partition, generation, offset)| async move {
+            if let Err(error) = self.commit(Commit { partition, generation, offset }).await {
+                tracing::debug!("move an offset after its stream: {error}");
+            }
+        });
+        iter(each).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
+    }
+
     fn lease_key(&self, partition: Partition) -> LeaseKey {
         LeaseKey { bucket: self.bucket.clone(), key: self.keys.lease(partition), lifetime: self.request.lease }
     }
@@ -237,6 +278,7 @@ impl Member {
         *revision = shown?;
         renewed?;
         self.check_topic().await?;
+        self.follow_streams().await;
         self.look_around().await
     }
 

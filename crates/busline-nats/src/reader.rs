@@ -5,24 +5,33 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Partition, Result};
+use busline_core::{Offset, Partition, Result};
 use bytes::Bytes;
 use futures_util::future::select;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cursor::{Cursor, Delivered, Reply};
+use crate::cursor::{Cursor, Delivered, Passed, Reply, SILENCE_MAX};
 use crate::dialer::complaint;
 use crate::error::{ApiError, unreachable};
 use crate::held::Piece;
 use crate::link::{Heard, Link, Message};
 use crate::member::Member;
 use crate::records::record;
-use crate::topics::{INCARNATION, Place, StreamConfig};
+use crate::topics::{INCARNATION, Place, StreamConfig, StreamState};
 
 /// Longest wait of the reader before it looks whether everything still moves.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often a stream is asked what it has deleted; while not all of it was read, each tick.
+const DELETIONS: Duration = Duration::from_secs(1);
+
+/// Most single deletions of a stream that are looked through one by one.
+const DELETED_LISTED_MAX: u64 = 20_000;
+
+/// Longest time that reading waits for the list of what is missing.
+const LIST_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Subscriptions of the link.
 const ANSWERS: u32 = 1;
@@ -36,6 +45,32 @@ struct Reader {
     cursors: BTreeMap<Partition, Cursor>,
     pieces: BTreeMap<Partition, Piece>,
     serial: u64,
+    /// What is known of the streams that several partitions share.
+    streams: BTreeMap<String, Looked>,
+}
+
+/// A stream as it was looked at.
+#[derive(Debug, Default)]
+struct Looked {
+    asked: Option<Instant>,
+    /// How many of its positions are gone between others, of which every reader here was told that may miss them.
+    deleted: u64,
+    /// Since when the reader wants to know which ones.
+    lists: Option<Instant>,
+    /// Not everything in it was read.
+    lags: bool,
+}
+
+impl Looked {
+    fn is_due(&self, now: Instant) -> bool {
+        let pause = if self.lags { TICK } else { DELETIONS };
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= pause)
+    }
+
+    /// Whether nothing more is to be read before it is known what is missing; what does not come is not waited for.
+    fn holds(&self, now: Instant) -> bool {
+        self.lists.is_some_and(|since| now.saturating_duration_since(since) < LIST_WAIT_MAX)
+    }
 }
 
 /// An answer to a question about a consumer or a stream.
@@ -43,6 +78,7 @@ struct Reader {
 struct Answer {
     error: Option<ApiError>,
     config: Option<StreamConfig>,
+    state: Option<StreamState>,
 }
 
 /// Reads until the member closes. A connection that breaks is replaced; each partition goes on at its place.
@@ -54,6 +90,7 @@ pub(crate) async fn read(member: Arc<Member>) {
         cursors: BTreeMap::new(),
         pieces: BTreeMap::new(),
         serial: 0,
+        streams: BTreeMap::new(),
         member: Arc::clone(&member),
     };
     while !member.is_closing() {
@@ -115,8 +152,7 @@ impl Reader {
         }
         for (partition, part) in held.partitions.iter().filter(|(_, part)| part.is_open()) {
             self.cursors.entry(*partition).or_insert_with(|| {
-                let alone = topic.spec.streams == topic.spec.partitions;
-                Cursor::new(Place::of(topic, *partition), alone, part.generation(), part.moves, part.next)
+                Cursor::new(Place::of(topic, *partition), &topic.spec, part.generation(), part.moves, part.next)
             });
         }
         held.has_room()
@@ -152,15 +188,35 @@ impl Reader {
         else {
             return;
         };
-        match cursor.deliver(reply) {
-            Delivered::Record(offset, time) => {
-                let body = Bytes::copy_from_slice(message.body);
-                let piece = self.pieces.entry(reply.partition).or_default();
-                piece.is_dense = cursor.is_alone();
-                piece.records.push(record(cursor.place(), offset, time, message.headers, body));
+        let (offset, time) = match cursor.deliver(reply) {
+            Delivered::Record(offset, time, gone) => {
+                if gone.is_some() {
+                    self.pass(reply.partition, Passed { gone, next: offset });
+                }
+                (offset, time)
             }
-            Delivered::Old => {}
-            Delivered::Hole => cursor.reopen(Instant::now()),
+            Delivered::Old => return,
+            Delivered::Hole => return cursor.reopen(Instant::now()),
+        };
+        let Some(cursor) = self.cursors.get(&reply.partition) else { return };
+        let body = Bytes::copy_from_slice(message.body);
+        let piece = self.pieces.entry(reply.partition).or_default();
+        piece.is_dense = cursor.is_alone();
+        piece.records.push(record(cursor.place(), offset, time, message.headers, body));
+    }
+
+    /// Tells of positions that were passed, behind what was read before them.
+    fn pass(&mut self, partition: Partition, Passed { gone, next }: Passed) {
+        self.hand_over();
+        let Some(cursor) = self.cursors.get(&partition) else { return };
+        let lost = gone.as_ref().map(|gone| gone.end.0 - gone.start.0);
+        self.member.held().pass(partition, (cursor.generation, cursor.moves), next, gone);
+        if let Some(count) = lost {
+            let (topic, group) = (&self.member.request.topic.name, &self.member.request.group);
+            tracing::warn!(
+                "{topic}/{partition}: up to {count} records were deleted before group {group} had read them"
+            );
+            self.member.ready.notify_one();
         }
     }
 
@@ -168,18 +224,31 @@ impl Reader {
         let now = Instant::now();
         let Some(cursor) = self.cursors.get_mut(&partition).filter(|cursor| cursor.serial() == serial) else { return };
         if what == 'p' {
-            return cursor.status(message, now);
+            if let Some(passed) = cursor.status(message, now) {
+                self.pass(partition, passed);
+            }
+            return;
         }
         let answer: Option<Answer> = serde_json::from_slice(message.body).ok();
         match (what, answer) {
             ('m', Some(Answer { error: None, .. })) => cursor.made(),
-            ('i', Some(Answer { error: None, config: Some(config) })) => {
+            ('i', Some(Answer { error: None, config: Some(config), state: Some(state) })) => {
                 let found = config.metadata.get(INCARNATION);
                 if found.is_some_and(|found| *found == self.member.request.topic.incarnation.to_string()) {
                     cursor.proven();
+                    cursor.ends_at(state.last_seq, now);
+                    // A cursor that has just begun was told of nothing.
+                    self.streams.remove(&cursor.place().stream);
+                    self.look_at_deletions(partition, &state);
                 } else {
                     cursor.reopen_later(now);
                     self.member.tend.notify_one();
+                }
+            }
+            // Asked for again a moment later, whatever was said.
+            ('s', answer) => {
+                if let Some(state) = answer.and_then(|answer| answer.state) {
+                    self.look_at_deletions(partition, &state);
                 }
             }
             // No stream, no leader, no place for a consumer: the keeper sees whether the topic is gone.
@@ -187,6 +256,50 @@ impl Reader {
                 cursor.reopen_later(now);
                 self.member.tend.notify_one();
             }
+        }
+    }
+
+    /// Whether others are in the streams of this topic, so that a jump in their numbers says nothing. The bus's own topics
+    /// are trimmed by their readers.
+    fn shares_streams(&self) -> bool {
+        let topic = &self.member.request.topic;
+        topic.spec.streams < topic.spec.partitions && !topic.name.is_own()
+    }
+
+    /// What the stream of this partition has deleted, as it says.
+    fn look_at_deletions(&mut self, partition: Partition, state: &StreamState) {
+        let Some(stream) = self.cursors.get(&partition).map(|cursor| cursor.place().stream.clone()) else { return };
+        if !self.shares_streams() {
+            return;
+        }
+        let member = Arc::clone(&self.member);
+        let mut held = member.held();
+        let mut lags = false;
+        for (partition, cursor) in self.cursors.iter_mut().filter(|(_, cursor)| cursor.place().stream == stream) {
+            let next = cursor.next();
+            cursor.deleted().begins_at(state.first_seq);
+            if let Some(gone) = &state.deleted {
+                cursor.deleted().learn(gone, next);
+            }
+            held.begins_at(*partition, cursor.generation, Offset(state.first_seq));
+            lags |= next.0 <= state.last_seq;
+        }
+        drop(held);
+        let looked = self.streams.entry(stream).or_default();
+        let is_new = lags && looked.deleted != state.num_deleted && state.deleted.is_none();
+        // With a limit by number the server deletes single records all the time, and each cursor tells by itself.
+        let lists = is_new && member.request.topic.spec.retention.records_max.is_none();
+        looked.lags = lags;
+        if lists && state.num_deleted <= DELETED_LISTED_MAX {
+            looked.lists.get_or_insert_with(Instant::now);
+            looked.asked = None;
+            return;
+        }
+        looked.lists = None;
+        looked.deleted = state.num_deleted;
+        if lists {
+            let (topic, group, count) = (&member.request.topic.name, &member.request.group, state.num_deleted);
+            tracing::warn!("{topic}: {count} single records were deleted, too many to see what group {group} misses");
         }
     }
 
@@ -216,13 +329,34 @@ impl Reader {
                 questions.push((subject, body, answer_to(&self.inbox, 'm', *partition, self.serial)));
             } else if let Some(subject) = cursor.prove() {
                 questions.push((subject, Value::Null, answer_to(&self.inbox, 'i', *partition, cursor.serial())));
-            } else if has_room && let Some((subject, body)) = cursor.pull(&self.name) {
+            } else if has_room
+                && !self.streams.get(&cursor.place().stream).is_some_and(|looked| looked.holds(now))
+                && let Some((subject, body)) = cursor.pull(&self.name)
+            {
                 questions.push((subject, body, answer_to(&self.inbox, 'p', *partition, cursor.serial())));
             }
+        }
+        if self.shares_streams() {
+            self.ask_for_deletions(now, &mut questions);
         }
         for (subject, body, answer) in questions {
             let body = if body.is_null() { String::new() } else { body.to_string() };
             link.publish(subject.as_bytes(), answer.as_bytes(), b"", body.as_bytes());
+        }
+    }
+
+    /// Asks each stream about once a second what it has deleted, in the name of one of its readers.
+    fn ask_for_deletions(&mut self, now: Instant, questions: &mut Vec<(String, Value, String)>) {
+        for (partition, cursor) in self.cursors.iter().filter(|(_, cursor)| cursor.is_open()) {
+            let stream = &cursor.place().stream;
+            if self.streams.get(stream).is_some_and(|looked| !looked.is_due(now)) {
+                continue;
+            }
+            let looked = self.streams.entry(stream.clone()).or_default();
+            looked.asked = Some(now);
+            let body = if looked.lists.is_some() { json!({ "deleted_details": true }) } else { Value::Null };
+            let answer = answer_to(&self.inbox, 's', *partition, cursor.serial());
+            questions.push((format!("$JS.API.STREAM.INFO.{stream}"), body, answer));
         }
     }
 
@@ -233,8 +367,10 @@ impl Reader {
     fn look_after(&mut self, link: &mut Link) -> Result<()> {
         let now = Instant::now();
         link.check_alive(now).map_err(|error| unreachable("the server is silent").because(error))?;
+        // A connection that says nothing at all is not asked a second time.
+        let is_mute = link.is_mute(now, SILENCE_MAX);
         for cursor in self.cursors.values_mut().filter(|cursor| cursor.is_silent(now)) {
-            if cursor.is_asking() {
+            if cursor.is_asking() || is_mute {
                 return Err(unreachable("nobody answers for the stream"));
             }
             cursor.reopen(now);

@@ -97,33 +97,6 @@ fn source_closed() -> Error {
     Error::new(ErrorKind::Closed, "Source").cause("the source is closed").next("subscribe again")
 }
 
-/// Commits one offset, if the member still knows the partition under that generation.
-async fn commit(member: &Member, commit: Commit) -> Result<()> {
-    let Commit { partition, generation, offset } = commit;
-    let known = member.held().part(partition, generation).map(|part| part.known.clone());
-    let known = known.ok_or_else(|| not_owner(partition))?;
-    let stored = member.offset_key(partition).commit(&known, offset).await;
-    let mut held = member.held();
-    match stored {
-        Ok(known) => {
-            if let Some(part) = held.part(partition, generation) {
-                part.known = known;
-            }
-            Ok(())
-        }
-        Err(error) => {
-            if error.kind() == ErrorKind::Fenced && held.part(partition, generation).is_some() {
-                held.lose(vec![partition]);
-                drop(held);
-                member.ready.notify_one();
-                member.read.notify_one();
-                member.tend.notify_one();
-            }
-            Err(error)
-        }
-    }
-}
-
 impl Source for NatsSource {
     fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
         Box::pin(async move {
@@ -140,7 +113,7 @@ impl Source for NatsSource {
     fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
         let (member, count) = (Arc::clone(&self.member), commits.len());
         let work = async move {
-            let each = commits.into_iter().map(|one| commit(&member, one));
+            let each = commits.into_iter().map(|one| member.commit(one));
             Ok(iter(each).buffered(COMMITS_AT_ONCE).collect::<Vec<_>>().await)
         };
         Box::pin(async move {

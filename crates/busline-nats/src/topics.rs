@@ -48,7 +48,12 @@ pub(crate) struct StreamConfig {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct StreamState {
+    pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
+    /// Positions between the first and the last that are gone.
+    pub(crate) num_deleted: u64,
+    /// Which ones, ascending; only if that was asked.
+    pub(crate) deleted: Option<Vec<u64>>,
 }
 
 /// What the server can, as far as streams are configured by it.

@@ -55,7 +55,7 @@ impl Stage {
 
     async fn join(&self, member: &str) -> Member {
         let source = self.driver.source(self.request(member)).await.expect("joins");
-        Member { source, held: BTreeMap::new(), read: Vec::new() }
+        Member { source, held: BTreeMap::new(), read: Vec::new(), gaps: Vec::new() }
     }
 
     /// Publishes versions of one key into a partition as a foreign client does, each stored before the next.
@@ -134,6 +134,8 @@ struct Member {
     held: BTreeMap<Partition, Assignment>,
     /// Partition, event version.
     read: Vec<(u32, u64)>,
+    /// Partition, and where what is missing begins and ends; to be taken before the member closes.
+    gaps: Vec<(u32, u64, u64)>,
 }
 
 impl Member {
@@ -158,7 +160,7 @@ impl Member {
                 self.source.release(shares).await?;
             }
             SourceEvent::Lost(partitions) => self.held.retain(|partition, _| !partitions.contains(partition)),
-            SourceEvent::Gap { partition, from, to } => panic!("a gap in {partition} from {from} to {to}"),
+            SourceEvent::Gap { partition, from, to } => self.gaps.push((partition.0, from.0, to.0)),
         }
         Ok(())
     }
@@ -196,7 +198,13 @@ impl Member {
         self.read.iter().filter(|(of, _)| *of == partition).map(|(_, version)| *version).collect()
     }
 
+    async fn until_gaps(&mut self, gaps: &[(u32, u64, u64)]) {
+        self.until("the gaps", |member| member.gaps.len() >= gaps.len()).await;
+        assert_eq!(std::mem::take(&mut self.gaps), gaps);
+    }
+
     async fn close(self) {
+        assert_eq!(self.gaps, [], "nothing is missing");
         self.source.close(Instant::now() + SOON).await.expect("closes");
     }
 }
@@ -495,6 +503,111 @@ async fn large_records_come_one_by_one() {
     let mut member = stage.join("a").await;
     member.until_read(6).await;
     assert_eq!(member.of(0), versions(1..=6));
+    member.close().await;
+    stage.close().await;
+}
+
+/// Deletes everything of the stream below this, as a limit by age or size does.
+async fn delete_below(stage: &Stage, stream: &str, below: u64) {
+    let answer = stage.ask(&format!("STREAM.PURGE.{stream}"), json!({ "seq": below })).await;
+    assert_eq!(answer["success"], true, "{answer}");
+}
+
+/// Positions 1 to 5 and 11 to 15 are those of partition 0, 6 to 10 and 16 to 20 those of partition 1; the first ten are
+/// finished.
+async fn half_read() -> Stage {
+    let stage = Stage::new(2, 1).await;
+    for range in [1..=5, 6..=10] {
+        for partition in 0..2 {
+            stage.publish(partition, range.clone()).await;
+        }
+        if *range.start() == 1 {
+            let mut member = stage.join("a").await;
+            member.until_read(10).await;
+            member.commit().await;
+            member.close().await;
+        }
+    }
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_shared_stream_deletes_unread_while_nobody_is_there_is_told() {
+    let stage = half_read().await;
+    delete_below(&stage, STREAM, 14).await;
+    let mut member = stage.join("b").await;
+    // Which of them were its own nobody knows any more: partition 1 lost nothing, and stood at 11 all the same.
+    member.until("the gaps", |member| member.gaps.len() >= 2).await;
+    member.until_read(7).await;
+    member.gaps.sort_unstable();
+    member.until_gaps(&[(0, 6, 14), (1, 11, 14)]).await;
+    assert_eq!((member.of(0), member.of(1)), (versions(9..=10), versions(6..=10)));
+    member.commit().await;
+    member.close().await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_record_deleted_unread_is_told() {
+    let stage = half_read().await;
+    // One of each partition.
+    for gone in [12, 18] {
+        let answer = stage.ask(&format!("STREAM.MSG.DELETE.{STREAM}"), json!({ "seq": gone })).await;
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+    let mut member = stage.join("b").await;
+    member.until_read(8).await;
+    assert_eq!((member.of(0), member.of(1)), (vec![6, 8, 9, 10], vec![6, 7, 9, 10]));
+    member.until("the gaps", |member| member.gaps.len() >= 4).await;
+    member.gaps.sort_unstable();
+    // Whose they were is not known, so both partitions tell of both.
+    member.until_gaps(&[(0, 12, 13), (0, 18, 19), (1, 12, 13), (1, 18, 19)]).await;
+    member.close().await;
+    stage.close().await;
+}
+
+/// What was read may go, also from under a partition that has stood still for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_after_it_was_read_is_no_gap() {
+    let stage = Stage::new(2, 1).await;
+    stage.publish(0, 1..=1).await;
+    let mut member = stage.join("a").await;
+    member.until_read(1).await;
+    member.commit().await;
+    stage.publish(1, 1..=20).await;
+    member.until_read(21).await;
+    member.commit().await;
+    // Several heartbeats: only they say that partition 0 has passed what is the other's.
+    sleep(Duration::from_secs(3)).await;
+    delete_below(&stage, STREAM, 22).await;
+    // Partition 0 was committed at 2, which is gone.
+    let moved = || async { stage.committed().await[0] == Some(Offset(22)) };
+    tokio::select! {
+        () = until("the offset that follows its stream", moved) => {}
+        () = async { loop { member.step().await.expect("the source goes on") } } => {}
+    }
+    member.close().await;
+    let mut member = stage.join("b").await;
+    stage.publish(0, 2..=3).await;
+    member.until_read(2).await;
+    member.commit().await;
+    member.close().await;
+    stage.close().await;
+}
+
+/// Where each partition has its stream, every position is a record, and no record has to come for its loss to be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_was_emptied_tells_what_it_lost() {
+    let stage = Stage::new(2, 2).await;
+    stage.publish(0, 1..=3).await;
+    let mut member = stage.join("a").await;
+    member.until_read(3).await;
+    member.commit().await;
+    member.close().await;
+    stage.publish(0, 4..=9).await;
+    delete_below(&stage, &format!("{STREAM}==0"), 10).await;
+    let mut member = stage.join("b").await;
+    member.until_gaps(&[(0, 4, 10)]).await;
     member.close().await;
     stage.close().await;
 }

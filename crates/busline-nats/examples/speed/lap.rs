@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use busline_brokers::nats::Server;
+
 /// A part under way.
 pub(crate) struct Watch {
     started: Instant,
+    server: Option<u32>,
     cpu: f64,
+    server_cpu: f64,
 }
 
 /// What a part cost.
@@ -16,24 +20,32 @@ pub(crate) struct Lap {
     pub(crate) figure: f64,
     /// Microseconds of this process's CPU for each record.
     pub(crate) cpu: f64,
+    /// The same of the server's.
+    pub(crate) server_cpu: f64,
+    /// Processors that the server kept busy meanwhile.
+    pub(crate) server_busy: f64,
 }
 
 impl Watch {
-    pub(crate) fn start() -> Self {
-        Self { started: Instant::now(), cpu: cpu() }
+    pub(crate) fn start(server: &Server) -> Self {
+        let server = server.pid();
+        Self { server, cpu: cpu(None), server_cpu: cpu(server), started: Instant::now() }
     }
 
     /// Records a second, and CPU for each.
     pub(crate) fn end(&self, records: u64) -> Lap {
         let count = records as f64;
-        let figure = count / self.started.elapsed().as_secs_f64();
-        Lap { figure, cpu: (cpu() - self.cpu) * 1e6 / count }
+        let took = self.started.elapsed().as_secs_f64();
+        let (own, servers) = (cpu(None) - self.cpu, cpu(self.server) - self.server_cpu);
+        let (cpu, server_cpu) = (own * 1e6 / count, servers * 1e6 / count);
+        Lap { figure: count / took, cpu, server_cpu, server_busy: servers / took }
     }
 }
 
-/// Seconds on a processor of all threads of this process, from their clocks in nanoseconds.
-fn cpu() -> f64 {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+/// Seconds on a processor of all threads of a process or of this one, from their clocks in nanoseconds.
+fn cpu(process: Option<u32>) -> f64 {
+    let process = process.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let nanoseconds = threads.filter_map(|thread| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<f64>().ok()
@@ -62,7 +74,9 @@ impl Laps {
         for part in &self.order {
             let figure = Spread::of(self.laps[part].iter().map(|lap| lap.figure));
             let cpu = Spread::of(self.laps[part].iter().map(|lap| lap.cpu));
-            println!("{part:<22} {figure:.0} {unit}, {cpu:.2} µs CPU");
+            let server = Spread::of(self.laps[part].iter().map(|lap| lap.server_cpu));
+            let busy = Spread::of(self.laps[part].iter().map(|lap| lap.server_busy));
+            println!("{part:<22} {figure:.0} {unit}, {cpu:.2} µs CPU; server {server:.2} µs, {busy:.2} processors");
         }
         let Some((first, others)) = self.order.split_first() else { return };
         for other in others {

@@ -16,7 +16,8 @@
 //! | `memory` | resident memory that a burst adds at its peak and after the bus is closed |
 //!
 //! A twin encodes each envelope in its own loop by the bus's code; with `premade` it sends one body over and over.
-//! Prints for each part records a second and this process's CPU for each record, as median and range over the rounds.
+//! Prints for each part records a second, and for each record the CPU of this process and of the server, as median and range
+//! over the rounds.
 
 use busline_brokers::nats::{Options, Server};
 use busline_core::TopicSpec;

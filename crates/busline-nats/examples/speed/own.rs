@@ -23,7 +23,7 @@ pub(crate) async fn publish(stage: &Stage, strategy: &str, topic: &str, spec: &T
     let bus = bus(stage, strategy).await?;
     create(stage, topic, spec).await?;
     let publisher = bus.publisher(topic).open().await?;
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     for number in 0..stage.records {
         drop(publisher.publish(stage.envelope(number)?).await?);
     }
@@ -40,7 +40,7 @@ pub(crate) async fn publish_sync(stage: &Stage, strategy: &str, topic: &str) -> 
     create(stage, topic, &one_partition()).await?;
     let publisher = bus.publisher(topic).open().await?;
     let mut took = Vec::new();
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     for number in 0..stage.records {
         let called = Instant::now();
         publisher.publish_sync(stage.envelope(number)?).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn consume(stage: &Stage, topic: &str, group: &str) -> Result<L
     let (seen, done) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let (count, end, records) = (Arc::clone(&seen), Arc::clone(&done), stage.records);
     let settings = SubscriptionSettings { parking: ParkingPolicy::Off, ..SubscriptionSettings::default() };
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     let handler = move |_| {
         if count.fetch_add(1, Ordering::AcqRel) + 1 == records {
             end.notify_one();

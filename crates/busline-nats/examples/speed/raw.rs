@@ -79,7 +79,7 @@ pub(crate) async fn fast(stage: &Stage, name: &str) -> Result<Lap, Failed> {
     let batch = format!("{}.{:016x}", raw.inbox, rand::random::<u64>());
     // The first message is awaited alone.
     let (records, mut room) = (stage.records, 1);
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     for number in 1..=records {
         while number > room {
             let (acked, flow) = flow_of(&raw.answer().await?.payload)?;
@@ -122,7 +122,7 @@ pub(crate) async fn futures(stage: &Stage, name: &str) -> Result<Lap, Failed> {
     let raw = Raw::open(stage, name).await?;
     let bodies = Bodies::new(stage)?;
     let context = jetstream::new(raw.client);
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     let mut waiting: VecDeque<PublishAckFuture> = VecDeque::with_capacity(FUTURES);
     for number in 0..stage.records {
         if waiting.len() == FUTURES
@@ -144,7 +144,7 @@ pub(crate) async fn own_inbox(stage: &Stage, name: &str) -> Result<Lap, Failed> 
     let bodies = Bodies::new(stage)?;
     let incarnation = format!("{:016x}", rand::random::<u64>());
     let mut acked = 0;
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     for number in 1..=stage.records {
         while number > acked + WINDOW {
             acked += stored(&raw.answer().await?.payload)?;
@@ -169,7 +169,7 @@ fn stored(answer: &[u8]) -> Result<u64, Failed> {
 pub(crate) async fn request(stage: &Stage, name: &str) -> Result<Lap, Failed> {
     let raw = Raw::open(stage, name).await?;
     let mut took = Vec::new();
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     for number in 0..stage.records {
         let called = Instant::now();
         let body = stage.body(number)?;
@@ -182,7 +182,7 @@ pub(crate) async fn request(stage: &Stage, name: &str) -> Result<Lap, Failed> {
 /// A pull consumer without a filter that acks all of a batch at once and decodes each event.
 pub(crate) async fn consume(stage: &Stage, stream: &str) -> Result<Lap, Failed> {
     let context = jetstream::new(async_nats::connect(stage.server.url()).await?);
-    let watch = Watch::start();
+    let watch = Watch::start(&stage.server);
     let config = pull::Config { ack_policy: AckPolicy::All, max_ack_pending: 100_000, ..Default::default() };
     let consumer = context.get_stream(stream).await?.create_consumer(config).await?;
     let mut messages = consumer.stream().max_messages_per_batch(1_000).messages().await?;

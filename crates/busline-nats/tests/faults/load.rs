@@ -1,13 +1,16 @@
 //! A publisher under faults, and the judgement of what is stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use busline_core::{
-    Bus, Driver, Envelope, Offset, Partition, Publisher, PublisherSettings, ReadRequest, Receipt, Record, TopicName,
+    Ack, Bus, Driver, Envelope, Offset, Partition, Publisher, PublisherSettings, ReadRequest, Receipt, Record, Result,
+    TopicName,
 };
 use busline_nats::{NatsConfig, NatsDriver};
 use std::sync::Arc;
+
+use crate::yardstick::Yardstick;
 
 /// Both sinks; each is to pass every fault.
 pub(crate) const STRATEGIES: [&str; 2] = ["fast", "pipelined"];
@@ -37,6 +40,7 @@ pub(crate) struct Load {
     publisher: Publisher,
     sent: Vec<(String, String, Receipt)>,
     keys: u64,
+    yardstick: Yardstick,
 }
 
 /// What became of a load.
@@ -54,12 +58,17 @@ impl Load {
         Self::open_for(driver, topic, keys, Duration::from_secs(30)).await
     }
 
+    /// With a deadline that is far longer than a machine stands still while something else is measured on it.
+    pub(crate) async fn open_patient(driver: Arc<NatsDriver>, topic: &str, keys: u64) -> Self {
+        Self::open_for(driver, topic, keys, Duration::from_secs(120)).await
+    }
+
     pub(crate) async fn open_for(driver: Arc<NatsDriver>, topic: &str, keys: u64, deadline: Duration) -> Self {
         let record_bytes_max = driver.capabilities().record_bytes_max;
         let settings = PublisherSettings { deadline, record_bytes_max, ..PublisherSettings::default() };
         let bus = Bus::new(driver);
         let publisher = bus.publisher(topic).settings(settings).on_failure(drop).open().await.expect("opens");
-        Self { bus, publisher, sent: Vec::new(), keys }
+        Self { bus, publisher, sent: Vec::new(), keys, yardstick: Yardstick::start() }
     }
 
     /// Publishes this many envelopes as fast as they are accepted.
@@ -104,15 +113,37 @@ impl Load {
         told
     }
 
+    /// How often each error was the outcome until now: its code, whether it is definite, and its text for one of them.
+    pub(crate) async fn causes(&mut self) -> BTreeMap<(String, bool), (usize, String)> {
+        let mut causes = BTreeMap::new();
+        for (.., receipt) in &mut self.sent {
+            if let Err(error) = receipt.await {
+                let cause = causes.entry((error.code(), error.is_definite())).or_insert_with(|| (0, error.to_string()));
+                cause.0 += 1;
+            }
+        }
+        causes
+    }
+
+    /// The id of the envelope that was published last.
+    pub(crate) fn last_id(&self) -> &str {
+        &self.sent.last().expect("one was published").1
+    }
+
+    /// Awaits the outcome of the envelope that was published last.
+    pub(crate) async fn last_outcome(&mut self) -> Result<Ack> {
+        (&mut self.sent.last_mut().expect("one was published").2).await
+    }
+
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.publisher
     }
 
     /// Awaits every outcome, in the order of publishing, each with its key.
-    pub(crate) async fn outcomes(&mut self) -> Vec<(String, busline_core::Result<busline_core::Ack>)> {
+    pub(crate) async fn outcomes(&mut self) -> Vec<(String, Result<Ack>)> {
         let mut outcomes = Vec::new();
         for (key, _, receipt) in self.sent.drain(..) {
-            let outcome = tokio::time::timeout(Duration::from_secs(60), receipt).await;
+            let outcome = tokio::time::timeout(Duration::from_secs(180), receipt).await;
             outcomes.push((key, outcome.expect("every envelope has its outcome by its deadline")));
         }
         outcomes
@@ -123,7 +154,7 @@ impl Load {
         let topic = self.publisher.topic().name.clone();
         let mut outcomes = Vec::new();
         for (key, id, receipt) in self.sent {
-            let outcome = tokio::time::timeout(Duration::from_secs(60), receipt).await;
+            let outcome = tokio::time::timeout(Duration::from_secs(180), receipt).await;
             outcomes.push((key, id, outcome.expect("every envelope has its outcome by its deadline")));
         }
         let stored = read_all(reader, &topic).await;
@@ -162,6 +193,10 @@ impl Load {
                 let before = last_of_key.insert(key, *place);
                 assert!(before.is_none_or(|before| before < *place), "{what}: {id} is stored before an earlier one");
             }
+        }
+        let longest = self.yardstick.longest();
+        if longest > Duration::from_secs(2) {
+            println!("{what}: this process stood still for {longest:?} at least once");
         }
         assert!(places.is_empty(), "{what}: {} records that nobody published", places.len());
         self.bus.close(Duration::from_secs(5)).await.expect("closes");

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -24,6 +25,8 @@ struct Control {
     cuts: AtomicU64,
     /// What was held back when a connection was cut is sent to the server some time later, over a connection that stays.
     late: AtomicBool,
+    /// A cut connection stays on both sides, and nothing passes over it any more.
+    half_open: AtomicBool,
     /// Nothing passes towards the server meanwhile.
     holding: watch::Sender<bool>,
     /// What was held back.
@@ -44,6 +47,7 @@ impl Proxy {
             allowance: AtomicU64::new(u64::MAX),
             cuts: AtomicU64::new(0),
             late: AtomicBool::new(false),
+            half_open: AtomicBool::new(false),
             holding: watch::channel(false).0,
             held: Mutex::default(),
             epoch: watch::channel(0).0,
@@ -71,6 +75,11 @@ impl Proxy {
     /// Whether bytes beyond a cut still reach the server, late, over the old connection.
     pub(crate) fn let_late_bytes_through(&self, through: bool) {
         self.control.late.store(through, Ordering::Release);
+    }
+
+    /// Whether a cut is one that neither side notices, as when a machine between them is gone.
+    pub(crate) fn leave_half_open(&self, half_open: bool) {
+        self.control.half_open.store(half_open, Ordering::Release);
     }
 
     /// Keeps what clients send until this is called with `false`.
@@ -130,6 +139,9 @@ async fn carry(client: TcpStream, control: Arc<Control>) {
                 if to_server.write_all(&up[..passes]).await.is_err() {
                     return;
                 }
+                if passes < count && control.half_open.load(Ordering::Acquire) {
+                    return swallow(from_client, from_server).await;
+                }
                 if passes < count {
                     // The client sees the end at once; what it sent after the cut may arrive all the same.
                     drop((from_client, to_client));
@@ -152,7 +164,23 @@ async fn carry(client: TcpStream, control: Arc<Control>) {
                     return;
                 }
             }
-            _ = epoch.changed() => return,
+            _ = epoch.changed() => {
+                if control.half_open.load(Ordering::Acquire) {
+                    swallow(from_client, from_server).await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Takes what both sides send, until the client gives the connection up; the other halves are open until then.
+async fn swallow(mut client: OwnedReadHalf, mut server: OwnedReadHalf) {
+    let (mut up, mut down) = (vec![0_u8; 16 * 1024], vec![0_u8; 64 * 1024]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => if !matches!(read, Ok(1..)) { return },
+            read = server.read(&mut down) => if !matches!(read, Ok(1..)) { return },
         }
     }
 }

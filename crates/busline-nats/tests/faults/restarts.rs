@@ -14,6 +14,14 @@ fn rounds() -> u64 {
     std::env::var("BUSLINE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
 }
 
+/// How long the server stands still in each of its pauses. In a long run 1 to 8 s, else once for longer than an answer is
+/// waited for, so that the sinks give the connection up.
+fn pauses(dice: &mut StdRng) -> Vec<Duration> {
+    let asked: Option<u64> = std::env::var("BUSLINE_PAUSES").ok().and_then(|text| text.parse().ok());
+    let random = |count| (0..count).map(|_| Duration::from_millis(dice.random_range(1_000..8_000))).collect();
+    asked.map_or_else(|| vec![Duration::from_millis(6_500)], random)
+}
+
 /// Does this to the server, off the runtime's workers, while something is published.
 async fn meanwhile(server: &Arc<Server>, after: Duration, fault: impl FnOnce(&Server) + Send + 'static) {
     let server = Arc::clone(server);
@@ -27,7 +35,8 @@ async fn a_killed_server_loses_doubles_and_reorders_nothing() {
     for strategy in STRATEGIES {
         let server = Arc::new(Server::start(&Options::default()).expect("a server"));
         let reader = driver(server.port(), strategy).await;
-        let mut load = Load::open(driver(server.port(), strategy).await, &format!("kills-{strategy}"), 200).await;
+        let mut load =
+            Load::open_patient(driver(server.port(), strategy).await, &format!("kills-{strategy}"), 200).await;
         for _ in 0..rounds() {
             let kill = meanwhile(&server, Duration::from_millis(dice.random_range(1..60)), |server| {
                 server.kill().expect("it ran");
@@ -44,20 +53,26 @@ async fn a_killed_server_loses_doubles_and_reorders_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_server_goes_on_where_it_was() {
+    let mut dice = StdRng::seed_from_u64(seed());
     for strategy in STRATEGIES {
         let server = Arc::new(Server::start(&Options::default()).expect("a server"));
         let reader = driver(server.port(), strategy).await;
-        let mut load = Load::open(driver(server.port(), strategy).await, &format!("frozen-{strategy}"), 100).await;
-        load.publish(1_000).await;
-        let thaw = meanwhile(&server, Duration::from_millis(5), |server| {
-            server.pause().expect("it ran");
-            // Longer than an answer is waited for, so that the sinks give the connection up.
-            std::thread::park_timeout(Duration::from_millis(6_500));
-            server.resume().expect("it is there");
-        });
-        tokio::join!(load.publish(20_000), thaw);
+        let mut load =
+            Load::open_patient(driver(server.port(), strategy).await, &format!("frozen-{strategy}"), 100).await;
+        let pauses = pauses(&mut dice);
+        let count = pauses.len();
+        for pause in pauses {
+            load.publish(1_000).await;
+            let thaw = meanwhile(&server, Duration::from_millis(dice.random_range(0..30)), move |server| {
+                server.pause().expect("it ran");
+                std::thread::park_timeout(pause);
+                server.resume().expect("it is there");
+            });
+            tokio::join!(load.publish(20_000), thaw);
+        }
         load.publisher().flush().await;
         let counts = load.judge(&reader, strategy).await;
+        println!("{strategy}: {count} pauses, {counts:?}");
         assert_eq!((counts.failed, counts.indeterminate), (0, 0), "{strategy}: {counts:?}");
     }
 }
