@@ -30,7 +30,10 @@ mod contender;
 mod dump;
 mod latency;
 mod measure;
+mod memory_watch;
+mod one_line;
 mod open_load;
+mod overhead;
 mod place;
 mod publishing;
 mod report;
@@ -57,10 +60,12 @@ pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
+pub use memory_watch::MemorySeries;
 pub use open_load::{
     BestRate, OpenReport, OpenRequest, Point, RateResult, Rates, Rise, Rises, open_load, open_load_on,
 };
-pub use report::{Bar, write_open_load, write_table};
+pub use overhead::{Overhead, OverheadShare};
+pub use report::{Bar, write_open_load, write_open_page, write_page, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;

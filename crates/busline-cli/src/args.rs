@@ -166,7 +166,7 @@ pub(crate) struct Bench {
     #[arg(
         long,
         value_name = "RATE",
-        conflicts_with_all = ["level", "mode", "runs", "senders", "workload", "markdown", "html", "baseline"]
+        conflicts_with_all = ["level", "mode", "runs", "senders", "workload", "markdown", "baseline"]
     )]
     pub(crate) rate: Option<String>,
     /// With --rate: how long each rate is held, such as 10s or 5m
@@ -204,7 +204,7 @@ Examples:
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
   busline bench --rate auto --slo 20ms --duration 5s
-  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222
+  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html
   busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
   busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::against;
 use super::numbers::grouped;
 use super::tables::{self, Table};
 use super::wrong::what_is_wrong;
+use super::{against, overhead};
 use crate::result::BenchReport;
 use crate::verdict;
 
@@ -22,6 +22,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
     text += &list("Twins", &tables::twins(&report.summaries));
+    text += &list("Overhead of measuring", &overhead::sentences(report));
     tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
 }
 
