@@ -14,6 +14,8 @@
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
 //!                   └────→ baseline: what got worse ─────────┘
 //! ```
+//! What measuring itself costs is measured too ([`Overhead`]), before the first run.
+//!
 //! An [open load](open_load) is published at a rate instead, and says which rate holds.
 //!
 //! It is no load generator for a service: every load comes from one process.

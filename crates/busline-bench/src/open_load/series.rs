@@ -110,6 +110,31 @@ mod tests {
         (0..120).map(point).collect()
     }
 
+    /// Looks that follow each other are alike: each keeps half of what the one before was off by.
+    #[test]
+    fn noise_that_lingers_is_rarely_taken_for_a_rise() {
+        let mut noise = Noise::new(12);
+        let mut rising = 0;
+        const ROUNDS: u32 = 1_000;
+        for _ in 0..ROUNDS {
+            let mut off = 0.0;
+            let point = |n: u32| {
+                off = 0.5 * off + noise.normal();
+                Point {
+                    at_s: f64::from(n),
+                    memory_bytes: 0,
+                    held_bytes: (1e6 + 1e4 * off) as i64,
+                    lag: 0,
+                    delivered_per_s: 0.0,
+                }
+            };
+            let points: Vec<Point> = (0..120).map(point).collect();
+            rising += u32::from(!rises(&points).held_bytes.expect("a line").flat);
+        }
+        // 50 of noise that does not linger.
+        assert!((20..=110).contains(&rising), "{rising} of {ROUNDS} flat runs are told to rise or fall");
+    }
+
     #[test]
     fn a_standstill_is_as_long_as_a_look_was_late() {
         let mut seen = points(0.0);
