@@ -12,7 +12,7 @@ use crate::allocations;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
-use crate::memory_watch::{MemorySeries, MemoryWatch};
+use crate::memory_watch::{MemoryWatch, Watched};
 use crate::place::{Place, Stage};
 use crate::publishing::{Burst, Publishers, Start};
 use crate::workload::{Event, Workload};
@@ -28,7 +28,8 @@ pub(crate) struct Measured {
     pub(crate) not_acked: u64,
     pub(crate) memory_peak_delta: i64,
     pub(crate) memory_retained: i64,
-    pub(crate) memory_series: MemorySeries,
+    /// Memory over the time of the run, and how long it stood still.
+    pub(crate) watched: Watched,
     pub(crate) leaked: Leaked,
     pub(crate) verdict: Verdict,
     /// Records of each transaction, where a dump shows it.
@@ -92,7 +93,7 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
     drop(runtime);
     leaked.threads = threads_settled(threads_before)? - threads_before;
     let memory_retained = memory.retained()?;
-    let memory_series = watch.end()?;
+    let watched = watch.end()?;
     let (verdict, transactions) = judge(&stage, &workload, open.verdict)?;
     clear(&stage)?;
     Ok(Measured {
@@ -103,7 +104,7 @@ pub(crate) fn measure(place: &Place, workload: &Workload, first: ReadFirst) -> R
         not_acked: open.not_acked,
         memory_peak_delta: open.memory_peak_delta,
         memory_retained,
-        memory_series,
+        watched,
         leaked,
         verdict,
         transactions,

@@ -1,4 +1,4 @@
-//! Resident memory over the time of one run, looked at from a thread of its own.
+//! Resident memory over the time of one run, looked at from a thread of its own, which sees a standstill of the process too.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
+use crate::measure::trim_memory;
 use crate::one_line;
 
 /// Resident memory over time: pairs of a time since the begin, in seconds, and of bytes above what was resident then.
@@ -20,7 +21,22 @@ pub struct MemorySeries(#[serde(serialize_with = "one_line::serialize")] pub Vec
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
     end: Sender<()>,
-    thread: JoinHandle<Result<Vec<(Duration, u64)>>>,
+    thread: JoinHandle<Result<Looks>>,
+}
+
+/// What a thread has seen.
+#[derive(Debug)]
+struct Looks {
+    seen: Vec<(Duration, u64)>,
+    latest: Duration,
+}
+
+/// What was seen of one run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watched {
+    pub(crate) memory: MemorySeries,
+    /// The longest time by which a look came late: so long the whole process stood still, or was starved.
+    pub(crate) stalled: Duration,
 }
 
 /// Time between two looks at first. Every time there are too many, each second one is dropped and the time doubled.
@@ -35,21 +51,25 @@ impl MemoryWatch {
         // One open file for all looks: a run counts descriptors while this goes on.
         let resident = Resident::open()?;
         resident.bytes()?;
+        // Else what the run before left free would count as resident, until it is given back.
+        trim_memory();
         let (end, ended) = channel();
         let look = move || {
             let began = Instant::now();
-            let mut looks = Vec::with_capacity(LOOKS_MAX);
+            let (mut looks, mut latest) = (Vec::with_capacity(LOOKS_MAX), Duration::ZERO);
             let (mut every, mut is_last) = (EVERY, false);
             loop {
                 looks.push((began.elapsed(), resident.bytes()?));
                 if is_last {
-                    return Ok(looks);
+                    return Ok(Looks { seen: looks, latest });
                 }
                 if looks.len() == LOOKS_MAX {
                     looks = looks.into_iter().step_by(2).collect();
                     every *= 2;
                 }
+                let asleep = Instant::now();
                 is_last = ended.recv_timeout(every) != Err(RecvTimeoutError::Timeout);
+                latest = latest.max(asleep.elapsed().saturating_sub(every));
             }
         };
         let thread = std::thread::Builder::new().name("bench-memory".into()).spawn(look);
@@ -57,12 +77,13 @@ impl MemoryWatch {
     }
 
     /// Ends it and gives what it saw.
-    pub(crate) fn end(self) -> Result<MemorySeries> {
+    pub(crate) fn end(self) -> Result<Watched> {
         drop(self.end);
-        let looks = self.thread.join().map_err(|_| anyhow!("the thread that looks at memory panicked"))??;
-        let first = looks.first().map_or(0, |(_, bytes)| *bytes);
-        let above = looks.iter().map(|(at, bytes)| (rounded(*at), *bytes as i64 - first as i64));
-        Ok(MemorySeries(above.collect()))
+        let Looks { seen, latest } =
+            self.thread.join().map_err(|_| anyhow!("the thread that looks at memory panicked"))??;
+        let first = seen.first().map_or(0, |(_, bytes)| *bytes);
+        let above = seen.iter().map(|(at, bytes)| (rounded(*at), *bytes as i64 - first as i64));
+        Ok(Watched { memory: MemorySeries(above.collect()), stalled: latest })
     }
 }
 
@@ -105,7 +126,7 @@ mod tests {
     fn what_becomes_resident_is_seen_over_time() {
         let watch = MemoryWatch::begin().expect("linux");
         let held = std::hint::black_box(vec![1_u8; 256 << 20]);
-        let MemorySeries(seen) = watch.end().expect("it looked");
+        let seen = watch.end().expect("it looked").memory.0;
         drop(held);
         assert_eq!(seen[0].1, 0, "it counts from the begin: {seen:?}");
         // Other tests of this process give memory back meanwhile.

@@ -142,6 +142,9 @@ pub struct RunResult {
     /// Resident memory over the time of the run, from before the bus is opened to after it is closed.
     #[serde(default)]
     pub memory_series: MemorySeries,
+    /// The longest time that the whole process stood still during the run, or was starved. Unit: seconds.
+    #[serde(default)]
+    pub stalled_s: f64,
     /// The latencies in full.
     #[serde(default)]
     pub histograms: Histograms,

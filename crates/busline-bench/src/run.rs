@@ -162,6 +162,7 @@ fn conclude(report: &mut BenchReport, others: f64) {
     report.targets = targets::judge(&report.summaries);
     report.warnings = warnings::of(&report.machine, &report.summaries, others);
     report.overhead = report.overhead.take().map(|overhead| overhead.of(&report.summaries));
+    report.warnings.extend(warnings::of_standstills(&report.results));
     report.warnings.extend(warnings::of_durability(&report.results));
 }
 
@@ -357,7 +358,8 @@ fn result_of(workload: &Workload, run: u32, measured: &Measured, twins: Option<T
         allocations_per_publish: measured.allocations_per_publish.filter(|_| sound),
         others_cpu_percent: 0.0,
         transactions: measured.transactions.as_ref().map(|sizes| sizes.len() as u64),
-        memory_series: measured.memory_series.clone(),
+        memory_series: measured.watched.memory.clone(),
+        stalled_s: measured.watched.stalled.as_secs_f64(),
         histograms: if sound { histograms_of(measured) } else { Histograms::default() },
         twin: twins.map(|Twins { encoding, premade }| TwinResult {
             envelopes: encoding.envelopes,

@@ -85,7 +85,7 @@ pub struct RateResult {
     pub cpu_us: Option<f64>,
     /// Acked and not found stored, found again, out of order, changed.
     pub stored_wrong: [u64; 4],
-    /// Due and not at a handler, there again, out of order.
+    /// Acked and not at a handler, there again, out of order.
     pub delivered_wrong: [u64; 3],
     /// Reported as failed or indeterminate.
     pub not_acked: u64,

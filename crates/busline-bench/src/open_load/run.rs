@@ -21,6 +21,7 @@ use crate::report::{json, open_page, replace};
 use crate::result::SCHEMA;
 use crate::run::{Progress, servers};
 use crate::targets::OTHERS_MAX_PERCENT;
+use crate::warnings::{STANDSTILL, STANDSTILL_MAX};
 use crate::workload::Workload;
 
 /// Publishes at the asked rates and says which of them held.
@@ -80,18 +81,11 @@ pub fn open_load_on(
     Ok(report)
 }
 
-/// A standstill that a reader of the figures should know of. Unit: seconds.
-const STANDSTILL_MAX: f64 = 1.0;
-
 /// A warning if the whole process stood still for long.
 fn standstill(result: &RateResult) -> Option<String> {
     let RateResult { bus, offered_per_s, stalled_s, .. } = result;
-    (*stalled_s > STANDSTILL_MAX).then(|| {
-        format!(
-            "{bus} at {offered_per_s}/s: this process stood still for {stalled_s:.1} s; what was late, and what came again \
-             because its reader was taken for dead, may be of that. Measure where nothing stops or starves it."
-        )
-    })
+    (*stalled_s > STANDSTILL_MAX)
+        .then(|| format!("{bus} at {offered_per_s}/s: this process stood still for {stalled_s:.1} s; {STANDSTILL}"))
 }
 
 fn write(request: &OpenRequest, report: &OpenReport) -> Result<()> {
@@ -190,7 +184,7 @@ fn result_of(request: &OpenRequest, bus: &Contender, rate: f64, workload: &Workl
             verdict.order_violations,
             verdict.damaged,
         ],
-        delivered_wrong: [missing, duplicates + foreign, order_violations],
+        delivered_wrong: [missing.saturating_sub(paced.not_acked), duplicates + foreign, order_violations],
         not_acked: paced.not_acked,
         rises: rises(&paced.series),
         stalled_s: stalled_s(&paced.series, every(request.duration)),

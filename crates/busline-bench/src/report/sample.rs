@@ -80,6 +80,7 @@ pub(crate) fn run(run: u32) -> RunResult {
         others_cpu_percent: 1.5,
         transactions: Some(4),
         memory_series: MemorySeries(vec![(0.0, 0), (0.25, 2 << 20), (0.5, 1 << 20)]),
+        stalled_s: 0.01,
         histograms: Histograms {
             publish_to_ack_ns: buckets(),
             call_to_ack_ns: buckets(),
