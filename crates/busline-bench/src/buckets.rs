@@ -1,14 +1,18 @@
 //! Raw latencies as files hold them: how many fell into each bucket.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::one_line;
 
 /// Latencies by their frequency: pairs of a latency in nanoseconds and how often it was seen, rising. A pair stands for
 /// its bucket, which is at most a thousandth wide.
 ///
-/// Written on one line, `[[1023,4],[2047,1]]`: a line for each number would be most of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Buckets(pub Vec<(u64, u64)>);
+/// Written on one line, `[[1023,4],[2047,1]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Buckets(#[serde(serialize_with = "one_line::serialize")] pub Vec<(u64, u64)>);
 
 impl Buckets {
     /// The latency that this share of all was not above, in milliseconds; none of nothing.
@@ -23,22 +27,18 @@ impl Buckets {
         bucket.map(|(nanos, _)| *nanos as f64 / 1e6)
     }
 
+    /// All of these together.
+    pub(crate) fn merged<'b>(all: impl IntoIterator<Item = &'b Self>) -> Self {
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        for (nanos, count) in all.into_iter().flat_map(|one| &one.0) {
+            *counts.entry(*nanos).or_default() += count;
+        }
+        Self(counts.into_iter().collect())
+    }
+
     /// Latencies in it.
     pub fn samples(&self) -> u64 {
         self.0.iter().map(|(_, count)| count).sum()
-    }
-}
-
-impl Serialize for Buckets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = serde_json::to_string(&self.0).map_err(serde::ser::Error::custom)?;
-        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Buckets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
+use crate::memory_watch::{MemoryWatch, Watched};
 use crate::place::Stage;
 use crate::publishing::{Burst, Start};
 use crate::strategy::{Opened, Variant};
@@ -32,6 +33,8 @@ pub(crate) struct Measured {
     pub(crate) peak_tasks: u64,
     pub(crate) memory_peak_delta: i64,
     pub(crate) memory_retained: i64,
+    /// Memory over the time of the run, and how long it stood still.
+    pub(crate) watched: Watched,
     pub(crate) leaked: Leaked,
     pub(crate) verdict: Verdict,
     /// Records of each transaction, where a dump shows it.
@@ -87,6 +90,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) -> Result<Measured> {
     let stage = bus.place.stage(workload.topics);
     let workload = Arc::new(workload.clone());
+    let watch = MemoryWatch::begin()?;
     let threads_before = threads()?;
     let memory = Memory::watch()?;
     let runtime = runtime()?;
@@ -97,6 +101,7 @@ pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) ->
     drop(runtime);
     leaked.threads = threads_settled(threads_before)? - threads_before;
     let memory_retained = memory.retained()?;
+    let watched = watch.end()?;
     let (verdict, transactions) = judge(&stage, &workload, open.verdict)?;
     clear(&stage)?;
     Ok(Measured {
@@ -109,6 +114,7 @@ pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) ->
         peak_tasks: open.peak_tasks,
         memory_peak_delta: open.memory_peak_delta,
         memory_retained,
+        watched,
         leaked,
         verdict,
         transactions,

@@ -278,17 +278,21 @@ impl Follower {
 
     /// The handler, or its end.
     pub(crate) fn take(&self, delivery: &Delivery) {
+        self.note(&delivery.envelope.aggregate_id, delivery.envelope.event_version);
+    }
+
+    /// Notes that the event of this version of an aggregate has come.
+    pub(crate) fn note(&self, key: &str, version: u64) {
         self.begin();
-        let envelope = &delivery.envelope;
-        if envelope.event_version.is_multiple_of(self.latency_sample)
-            && let Some(due) = self.due.of(&envelope.aggregate_id, envelope.event_version)
+        if version.is_multiple_of(self.latency_sample)
+            && let Some(due) = self.due.of(key, version)
         {
             self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(due.elapsed(), 1);
         }
         if let Some(lack) = &self.lack {
             lack.latest_ns.fetch_max(lack.made.elapsed().as_nanos() as u64, Ordering::AcqRel);
         }
-        if self.arrivals.arrive(&envelope.aggregate_id, envelope.event_version) {
+        if self.arrivals.arrive(key, version) {
             self.last.get_or_init(Instant::now);
             self.done.notify_one();
         }

@@ -15,6 +15,8 @@
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
 //!                   └────→ baseline: what got worse ─────────┘
 //! ```
+//! What measuring itself costs is measured too ([`Overhead`]), before the first run.
+//!
 //! An [open load](open_load) is published at a rate instead, and says which rate holds.
 //!
 //! It is no load generator for a service: every load comes from one process.
@@ -34,7 +36,10 @@ mod durability;
 mod kafka_flush;
 mod latency;
 mod measure;
+mod memory_watch;
+mod one_line;
 mod open_load;
+mod overhead;
 mod place;
 mod publishing;
 mod report;
@@ -63,10 +68,12 @@ pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
+pub use memory_watch::MemorySeries;
 pub use open_load::{
     BestRate, OpenReport, OpenRequest, Point, RateResult, Rates, Rise, Rises, open_load, open_load_on,
 };
-pub use report::{Bar, write_open_load, write_table};
+pub use overhead::{Overhead, OverheadShare};
+pub use report::{Bar, write_open_load, write_open_page, write_page, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;

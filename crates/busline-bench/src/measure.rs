@@ -26,7 +26,7 @@ pub(crate) fn monotonic() -> u64 {
 }
 
 /// Gives free memory back to the system, so that what is resident is what is held.
-fn trim_memory() {
+pub(crate) fn trim_memory() {
     #[expect(unsafe_code, reason = "only the allocator itself can give its free pages back")]
     // SAFETY: malloc_trim takes the allocator's own locks and touches no memory that is in use.
     unsafe {

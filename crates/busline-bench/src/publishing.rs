@@ -30,9 +30,9 @@ pub(crate) struct Burst {
 }
 
 /// A receipt on its way to who looks at it.
-struct Watched {
-    receipt: Receipt,
-    called: Instant,
+pub(crate) struct Watched<R> {
+    pub(crate) receipt: R,
+    pub(crate) called: Instant,
 }
 
 /// The publishers of all topics, opened.
@@ -103,7 +103,7 @@ impl Publishers {
 
     /// One observer for each topic: the receipts of one publisher resolve in their order, so waiting for the first
     /// misses none that comes after it.
-    fn observe(&self, workload: &Workload, start: &Start) -> (Vec<mpsc::Sender<Watched>>, JoinSet<()>) {
+    fn observe(&self, workload: &Workload, start: &Start) -> (Vec<mpsc::Sender<Watched<Receipt>>>, JoinSet<()>) {
         let mut observers = JoinSet::new();
         let mut watchers = Vec::with_capacity(self.by_topic.len());
         if workload.mode == Mode::Async {
@@ -169,7 +169,7 @@ impl Start {
     }
 
     /// Takes down that so many envelopes that were published at `called` are acked at this moment.
-    fn acked(&self, called: Instant, envelopes: u64) {
+    pub(crate) fn acked(&self, called: Instant, envelopes: u64) {
         self.acked_at(called, Instant::now(), envelopes);
     }
 
@@ -185,7 +185,11 @@ impl Start {
     }
 }
 
-async fn observe(mut watched: mpsc::Receiver<Watched>, start: Start) {
+/// Awaits each receipt and takes its latency down.
+pub(crate) async fn observe<T, E>(
+    mut watched: mpsc::Receiver<Watched<impl Future<Output = Result<T, E>>>>,
+    start: Start,
+) {
     while let Some(Watched { receipt, called }) = watched.recv().await {
         if receipt.await.is_ok() {
             start.acked(called, 1);
@@ -209,7 +213,7 @@ async fn on_a_thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
 struct Sender {
     workload: Arc<Workload>,
     publishers: Vec<Publisher>,
-    watchers: Vec<mpsc::Sender<Watched>>,
+    watchers: Vec<mpsc::Sender<Watched<Receipt>>>,
     number: usize,
     start: Start,
 }

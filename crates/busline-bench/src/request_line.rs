@@ -30,7 +30,7 @@ pub(crate) fn command(request: &BenchRequest) -> String {
     parts.join(" ")
 }
 
-fn without_address(url: &str) -> String {
+pub(crate) fn without_address(url: &str) -> String {
     match backend_of(url) {
         "memory" => "memory:".into(),
         "sqlite" => "sqlite:FILE".into(),

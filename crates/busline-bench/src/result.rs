@@ -7,6 +7,8 @@ use crate::buckets::Buckets;
 use crate::compare::Summary;
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
+use crate::memory_watch::MemorySeries;
+use crate::overhead::Overhead;
 use crate::strategy::Strategy;
 use crate::targets::Target;
 use crate::workload::{Level, Mode};
@@ -38,6 +40,9 @@ pub struct BenchReport {
     pub targets: Vec<Target>,
     /// What the reader should know, each with the next step.
     pub warnings: Vec<String>,
+    /// What measuring itself costs; `None` in files of before it was measured.
+    #[serde(default)]
+    pub overhead: Option<Overhead>,
     /// An earlier benchmark beside this one, if one was named.
     pub baseline: Option<BaselineReport>,
 }
@@ -155,6 +160,12 @@ pub struct RunResult {
     pub others_cpu_percent: f64,
     /// Transactions that the store made of it.
     pub transactions: Option<u64>,
+    /// Resident memory over the time of the run, from before the bus is opened to after it is closed.
+    #[serde(default)]
+    pub memory_series: MemorySeries,
+    /// The longest time that the whole process stood still during the run, or was starved. Unit: seconds.
+    #[serde(default)]
+    pub stalled_s: f64,
     /// The latencies in full.
     #[serde(default)]
     pub histograms: Histograms,

@@ -13,6 +13,7 @@ use crate::consuming::concurrency_of;
 use crate::contender::{Contender, backend_of, in_all_ways, turn};
 use crate::durability;
 use crate::measure::{Load, Machine};
+use crate::overhead::Overhead;
 use crate::place::Place;
 #[cfg(any(feature = "nats", feature = "kafka"))]
 use crate::place::Stage;
@@ -90,6 +91,7 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
         summaries: Vec::new(),
         targets: Vec::new(),
         warnings: Vec::new(),
+        overhead: Some(Overhead::measure()?),
         baseline: None,
     };
     let pairs: Vec<(Level, Mode)> =
@@ -119,7 +121,7 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
 }
 
 /// What the servers of these buses say of themselves.
-fn servers(urls: &[String]) -> Result<Vec<String>> {
+pub(crate) fn servers(urls: &[String]) -> Result<Vec<String>> {
     let mut servers = Vec::new();
     for url in urls.iter().filter(|url| backend_of(url) == "nats") {
         let facts = runtime()?.block_on(async {
@@ -162,6 +164,8 @@ fn conclude(report: &mut BenchReport, others: f64) {
     report.summaries = summarize(&report.results);
     report.targets = targets::judge(&report.summaries);
     report.warnings = warnings::of(&report.machine, &report.summaries, others);
+    report.overhead = report.overhead.take().map(|overhead| overhead.of(&report.summaries));
+    report.warnings.extend(warnings::of_standstills(&report.results));
     report.warnings.extend(warnings::of_durability(&report.results));
 }
 
@@ -370,6 +374,8 @@ fn result_of(bus: &Contender, workload: &Workload, run: u32, measured: &Measured
         allocations_per_publish: measured.allocations_per_publish.filter(|_| sound),
         others_cpu_percent: 0.0,
         transactions: measured.transactions.as_ref().map(|sizes| sizes.len() as u64),
+        memory_series: measured.watched.memory.clone(),
+        stalled_s: measured.watched.stalled.as_secs_f64(),
         histograms: if sound { histograms_of(measured) } else { Histograms::default() },
         twin: twins.map(|Twins { encoding, premade }| TwinResult {
             envelopes: encoding.envelopes,

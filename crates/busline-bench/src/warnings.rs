@@ -51,6 +51,21 @@ pub(crate) fn of(machine: &Machine, summaries: &[Summary], others: f64) -> Vec<S
     warnings
 }
 
+/// A standstill that a reader of the figures should know of. Unit: seconds.
+pub(crate) const STANDSTILL_MAX: f64 = 1.0;
+
+/// What a standstill may have done.
+pub(crate) const STANDSTILL: &str = "what was late, and what came again because its reader was taken for dead, may be of \
+                                     that. Measure where nothing stops or starves it.";
+
+/// A warning of the longest time that a run stood still, if that was long.
+pub(crate) fn of_standstills(results: &[RunResult]) -> Option<String> {
+    let longest = results.iter().max_by(|one, other| one.stalled_s.total_cmp(&other.stalled_s))?;
+    let RunResult { bus, level, mode, run, stalled_s, .. } = longest;
+    (*stalled_s > STANDSTILL_MAX)
+        .then(|| format!("{bus} {level} {mode} run {run}: this process stood still for {stalled_s:.1} s; {STANDSTILL}"))
+}
+
 /// A warning if the acks of the buses attest different things.
 pub(crate) fn of_durability(results: &[RunResult]) -> Option<String> {
     let mut attested: Vec<(&str, &str)> = Vec::new();
@@ -99,6 +114,17 @@ mod tests {
         for part in ["--release", "TMPDIR", "50 %", "--runs 5"] {
             assert!(found.iter().any(|warning| warning.contains(part)), "{part} in {found:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_standstill_is_told() {
+        let run = |number, stalled_s| RunResult { stalled_s, ..sample::run(number) };
+        assert_eq!(of_standstills(&[run(1, 0.3)]), None);
+        let found = of_standstills(&[run(1, 1.5), run(2, 12.0), run(3, 0.1)]).expect("a warning");
+        assert!(
+            found.starts_with("sqlite low async run 2: this process stood still for 12.0 s; what was late"),
+            "{found}"
+        );
     }
 
     #[test]

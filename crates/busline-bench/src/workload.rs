@@ -131,6 +131,11 @@ const BATCH_ENVELOPES_MAX: usize = 1_000;
 /// One envelope in so many has its latency taken at the largest levels, where looking at each would be what is measured.
 const LATENCY_SAMPLE_OF_LARGE_LEVELS: u64 = 16;
 
+/// Of so many envelopes one has its latency taken.
+pub(crate) fn latency_sample_of(level: Level, mode: Mode) -> u64 {
+    if level >= Level::Surge && mode == Mode::Async { LATENCY_SAMPLE_OF_LARGE_LEVELS } else { 1 }
+}
+
 /// One burst, as data.
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
@@ -189,7 +194,7 @@ impl Workload {
             senders: shape.senders.unwrap_or(senders).min(aggregates),
             window_envelopes: shape.window_envelopes,
             batch_envelopes: BATCH_ENVELOPES_MAX,
-            latency_sample: if large && mode == Mode::Async { LATENCY_SAMPLE_OF_LARGE_LEVELS } else { 1 },
+            latency_sample: latency_sample_of(level, mode),
             headers: false,
             payload: payload_of(shape.payload_bytes.unwrap_or(level.payload_bytes()))?,
         })

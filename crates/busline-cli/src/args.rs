@@ -203,7 +203,7 @@ pub(crate) struct Bench {
         value_name = "RATE",
         conflicts_with_all = [
             "level", "mode", "strategy", "headers", "streams", "durability", "runs", "senders", "workload", "markdown",
-            "html", "baseline",
+            "baseline",
         ]
     )]
     pub(crate) rate: Option<String>,
@@ -242,7 +242,7 @@ Examples:
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
   busline bench --rate auto --slo 20ms --duration 5s
-  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222
+  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html
   busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
   busline bench --bus nats://localhost:4222 --bus kafka://localhost:9092 --strategy all --level extreme

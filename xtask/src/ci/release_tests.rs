@@ -12,7 +12,7 @@ use anyhow::Result;
 use super::pipeline::{Outcome, Pipeline};
 
 /// Package and test target, each run by `cargo test --release`.
-pub(crate) const RELEASE_TESTS: &[(&str, &str)] = &[("busline-cli", "kills")];
+pub(crate) const RELEASE_TESTS: &[(&str, &str)] = &[("busline-bench", "baseline"), ("busline-cli", "kills")];
 
 /// Runs all of them, built once.
 pub(crate) fn run(ci: &Pipeline<'_>) -> Result<Outcome> {

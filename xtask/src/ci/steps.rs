@@ -4,7 +4,8 @@
 //! - `check`: metadata only, with all features; clippy and rustdoc use one set of dependencies.
 //! - `dev`: one build of the workspace with its default features and TLS on Kafka; tests, doc tests, examples and fuzz
 //!   bodies run it. All of them say [`WORKSPACE`], since a build for one package unifies fewer features and would build anew.
-//! - `release`: the command and what it depends on, for the tests that need its speed.
+//! - `release`: the command, the benchmark and what they depend on, for the tests that need their speed: real inputs, kills,
+//!   and the benchmark's baseline on the project itself.
 
 use super::examples;
 use super::licences;

@@ -8,6 +8,7 @@
 //! ```
 //! Latencies count from the due time, so an envelope that waits behind a stall is as late as it was for its user.
 
+mod command;
 mod outcome;
 mod pace;
 mod paced;

@@ -6,14 +6,30 @@ use super::series::{Point, Rises};
 use crate::buckets::Buckets;
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
+use crate::overhead::Overhead;
 
 /// All rates of an open load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenReport {
     /// Version of this form.
     pub schema: u32,
+    /// Version of the program.
+    #[serde(default)]
+    pub version: String,
+    /// The command that repeats it.
+    #[serde(default)]
+    pub command: String,
+    /// What the servers said of themselves, where the driver asks.
+    #[serde(default)]
+    pub servers: Vec<String>,
     /// What it was measured on.
     pub machine: Machine,
+    /// Topics, each with a publisher and a group of its own.
+    #[serde(default)]
+    pub topics: usize,
+    /// Window of each publisher. Unit: envelopes.
+    #[serde(default)]
+    pub window_envelopes: usize,
     /// How long each rate was held. Unit: seconds.
     pub duration_s: f64,
     /// What p99 to the handler must stay below. Unit: milliseconds.
@@ -26,6 +42,9 @@ pub struct OpenReport {
     pub best: Vec<BestRate>,
     /// Sentences with a next step.
     pub warnings: Vec<String>,
+    /// What measuring itself costs; `None` in files of before it was measured.
+    #[serde(default)]
+    pub overhead: Option<Overhead>,
 }
 
 /// The highest rate at which a bus held the service level.
@@ -64,9 +83,9 @@ pub struct RateResult {
     pub due_to_handler_ns: Buckets,
     /// Processor time of the whole process for one envelope, published and consumed. Unit: microseconds.
     pub cpu_us: Option<f64>,
-    /// Due and not found stored, found again, out of order, changed.
+    /// Acked and not found stored, found again, out of order, changed.
     pub stored_wrong: [u64; 4],
-    /// Due and not at a handler, there again, out of order.
+    /// Acked and not at a handler, there again, out of order.
     pub delivered_wrong: [u64; 3],
     /// Reported as failed or indeterminate.
     pub not_acked: u64,
@@ -74,6 +93,9 @@ pub struct RateResult {
     pub series: Vec<Point>,
     /// How it changed over time.
     pub rises: Rises,
+    /// The longest time that the whole process stood still, as far as the looks tell. Unit: seconds.
+    #[serde(default)]
+    pub stalled_s: f64,
     /// What was left after close.
     pub leaked: Leaked,
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use busline::{Bus, Durability, Receipt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::pace::Pace;
 use super::series::{Point, every};
@@ -157,6 +158,8 @@ impl Watched {
     /// Looks until all is over.
     async fn series(self, every: Duration) -> Result<Vec<Point>> {
         let mut ticks = tokio::time::interval(every);
+        // Looks that were missed in a standstill would all be of one moment.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut series, mut before) = (Vec::new(), (0_u64, 0.0));
         ticks.tick().await;
         while !self.over.load(Ordering::Acquire) {
@@ -167,7 +170,8 @@ impl Watched {
             let lag = self.accepted.load(Ordering::Relaxed).saturating_sub(delivered);
             let delivered_per_s = (delivered - before.0) as f64 / (at_s - before.1).max(1e-9);
             before = (delivered, at_s);
-            series.push(Point { at_s, memory_bytes: self.memory.above()?, lag, delivered_per_s });
+            let (memory_bytes, held_bytes) = (self.memory.above()?, self.memory.retained()?);
+            series.push(Point { at_s, memory_bytes, held_bytes, lag, delivered_per_s });
         }
         // The last look is behind the end, and shorter than the others.
         series.pop();

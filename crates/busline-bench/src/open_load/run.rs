@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::command::command;
 use super::outcome::{BestRate, OpenReport, RateResult};
 use super::pace::Pace;
 use super::paced::{Paced, measure};
 use super::request::{OpenRequest, Rates};
-use super::series::rises;
+use super::series::{every, rises, stalled_s};
 use super::sweep::Sweep;
 use crate::arrivals::Arrived;
 use crate::connect::{ByUrl, Connect};
 use crate::contender::{Contender, contenders};
 use crate::measure::{Load, Machine};
-use crate::report::json;
+use crate::overhead::Overhead;
+use crate::report::{json, open_page, replace};
 use crate::result::SCHEMA;
-use crate::run::Progress;
+use crate::run::{Progress, servers};
 use crate::targets::OTHERS_MAX_PERCENT;
+use crate::warnings::{STANDSTILL, STANDSTILL_MAX};
 use crate::workload::Workload;
 
 /// Publishes at the asked rates and says which of them held.
@@ -47,7 +50,13 @@ pub fn open_load_on(
     let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = OpenReport {
         schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: command(request),
+        servers: servers(&request.buses)?,
         machine: Machine::of(&folder),
+        topics: request.topics,
+        window_envelopes: request.window_envelopes,
+        overhead: Some(Overhead::measure()?),
         duration_s: request.duration.as_secs_f64(),
         slo_ms: request.slo.as_secs_f64() * 1e3,
         soak: request.soak,
@@ -67,12 +76,21 @@ pub fn open_load_on(
              this machine is one of them."
         ));
     }
+    report.warnings.extend(report.results.iter().filter_map(standstill).collect::<Vec<_>>());
     write(request, &report)?;
     Ok(report)
 }
 
+/// A warning if the whole process stood still for long.
+fn standstill(result: &RateResult) -> Option<String> {
+    let RateResult { bus, offered_per_s, stalled_s, .. } = result;
+    (*stalled_s > STANDSTILL_MAX)
+        .then(|| format!("{bus} at {offered_per_s}/s: this process stood still for {stalled_s:.1} s; {STANDSTILL}"))
+}
+
 fn write(request: &OpenRequest, report: &OpenReport) -> Result<()> {
-    request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))
+    request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))?;
+    request.html.as_ref().map_or(Ok(()), |file| replace(file, open_page::render(report).as_bytes()))
 }
 
 /// Every rate on every bus in turn.
@@ -105,7 +123,7 @@ fn each(
 }
 
 /// Steps that are shown of a search whose length nobody knows.
-const SWEEP_STEPS: u64 = 14;
+const SWEEP_STEPS: u64 = 20;
 
 /// The highest rate of each bus.
 fn sweep(
@@ -159,10 +177,17 @@ fn result_of(request: &OpenRequest, bus: &Contender, rate: f64, workload: &Workl
         due_to_handler_ms: None,
         due_to_handler_ns: crate::buckets::Buckets::default(),
         cpu_us: None,
-        stored_wrong: [verdict.missing, verdict.duplicates, verdict.order_violations, verdict.damaged],
-        delivered_wrong: [missing, duplicates + foreign, order_violations],
+        // What was not acked may be missing: that is no loss.
+        stored_wrong: [
+            verdict.missing.saturating_sub(paced.not_acked),
+            verdict.duplicates,
+            verdict.order_violations,
+            verdict.damaged,
+        ],
+        delivered_wrong: [missing.saturating_sub(paced.not_acked), duplicates + foreign, order_violations],
         not_acked: paced.not_acked,
         rises: rises(&paced.series),
+        stalled_s: stalled_s(&paced.series, every(request.duration)),
         series: paced.series,
         leaked: paced.leaked,
     };
@@ -193,6 +218,14 @@ fn kept_up(envelopes: u64, rate: f64, took: Duration, slo: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_standstill_is_told_and_a_short_one_is_not() {
+        let result = crate::report::sample::open_load().results.remove(0);
+        assert_eq!(standstill(&result), None);
+        let told = standstill(&RateResult { stalled_s: 12.34, ..result }).expect("a warning");
+        assert!(told.starts_with("sqlite at 1000/s: this process stood still for 12.3 s"), "{told}");
+    }
 
     #[test]
     fn a_rate_is_kept_up_with_if_the_last_one_comes_in_time() {

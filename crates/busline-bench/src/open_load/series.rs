@@ -13,6 +13,9 @@ pub struct Point {
     pub at_s: f64,
     /// Resident memory above that before the bus was opened. Unit: bytes.
     pub memory_bytes: i64,
+    /// Memory allocated and not freed, above that before the bus was opened. Unit: bytes.
+    #[serde(default)]
+    pub held_bytes: i64,
     /// Envelopes accepted and not at a handler.
     pub lag: u64,
     /// Envelopes that came to handlers in a second, since the look before.
@@ -33,8 +36,11 @@ pub struct Rise {
 /// How memory, lag and throughput change; `None` of a run too short to say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rises {
-    /// Of memory. Unit: bytes.
+    /// Of resident memory. Unit: bytes. What a peak needed stays resident, so it rises in steps without a leak.
     pub memory_bytes: Option<Rise>,
+    /// Of memory that is held: a leak shows here. Unit: bytes.
+    #[serde(default)]
+    pub held_bytes: Option<Rise>,
     /// Of the lag. Unit: envelopes.
     pub lag: Option<Rise>,
     /// Of the throughput. Unit: envelopes a second.
@@ -54,6 +60,12 @@ pub(super) fn every(duration: Duration) -> Duration {
     (duration / LOOKS).max(EVERY_MIN)
 }
 
+/// The longest time by which a look came late, which is how long the whole process stood still. Unit: seconds.
+pub(super) fn stalled_s(points: &[Point], every: Duration) -> f64 {
+    let between = points.windows(2).map(|pair| pair[1].at_s - pair[0].at_s - every.as_secs_f64());
+    between.fold(0.0, f64::max)
+}
+
 /// The rises of a run.
 pub(super) fn rises(points: &[Point]) -> Rises {
     let settled = &points[points.len() / 4..];
@@ -63,6 +75,7 @@ pub(super) fn rises(points: &[Point]) -> Rises {
     };
     Rises {
         memory_bytes: of(|point| point.memory_bytes as f64),
+        held_bytes: of(|point| point.held_bytes as f64),
         lag: of(|point| point.lag as f64),
         delivered_per_s: of(|point| point.delivered_per_s),
     }
@@ -86,9 +99,49 @@ mod tests {
             let at_s = f64::from(n);
             let warm = if n < 20 { -4e6 * f64::from(20 - n) / 20.0 } else { 0.0 };
             let memory = 20e6 + warm + leak_each_second * at_s + 1e5 * noise.normal();
-            Point { at_s, memory_bytes: memory as i64, lag: 5, delivered_per_s: 1_000.0 + 10.0 * noise.normal() }
+            Point {
+                at_s,
+                memory_bytes: memory as i64,
+                held_bytes: memory as i64,
+                lag: 5,
+                delivered_per_s: 1_000.0 + 10.0 * noise.normal(),
+            }
         };
         (0..120).map(point).collect()
+    }
+
+    /// Looks that follow each other are alike: each keeps half of what the one before was off by.
+    #[test]
+    fn noise_that_lingers_is_rarely_taken_for_a_rise() {
+        let mut noise = Noise::new(12);
+        let mut rising = 0;
+        const ROUNDS: u32 = 1_000;
+        for _ in 0..ROUNDS {
+            let mut off = 0.0;
+            let point = |n: u32| {
+                off = 0.5 * off + noise.normal();
+                Point {
+                    at_s: f64::from(n),
+                    memory_bytes: 0,
+                    held_bytes: (1e6 + 1e4 * off) as i64,
+                    lag: 0,
+                    delivered_per_s: 0.0,
+                }
+            };
+            let points: Vec<Point> = (0..120).map(point).collect();
+            rising += u32::from(!rises(&points).held_bytes.expect("a line").flat);
+        }
+        // 50 of noise that does not linger.
+        assert!((20..=110).contains(&rising), "{rising} of {ROUNDS} flat runs are told to rise or fall");
+    }
+
+    #[test]
+    fn a_standstill_is_as_long_as_a_look_was_late() {
+        let mut seen = points(0.0);
+        assert_eq!(stalled_s(&seen, Duration::from_secs(1)), 0.0);
+        seen.drain(50..62);
+        assert_eq!(stalled_s(&seen, Duration::from_secs(1)), 12.0);
+        assert_eq!(stalled_s(&[], Duration::from_secs(1)), 0.0);
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::against;
-use super::predecessor;
 use super::tables::{self, Table};
 use super::wrong::{all_is_well, what_is_wrong};
+use super::{against, overhead, predecessor};
 use crate::result::BenchReport;
 use crate::verdict;
 
@@ -23,6 +22,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &list("Warnings", &report.warnings);
     text += &list("Twins", &tables::twins(&report.summaries));
     text += &predecessor::rows(report).map_or_else(String::new, |rows| table(&rows) + predecessor::NOTE);
+    text += &list("Overhead of measuring", &overhead::sentences(report));
     tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
 }
 

@@ -2,23 +2,34 @@
 
 mod against;
 mod bar;
+mod before_after;
+mod burst_plots;
+mod escaped;
 mod folded;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod markdown;
 mod numbers;
 mod open_load;
+pub(crate) mod open_page;
+mod open_plots;
+mod overhead;
+mod page;
+mod percentile_curve;
 mod plot;
 mod predecessor;
 mod replace;
 #[cfg(test)]
 pub(crate) mod sample;
+mod series;
 mod table;
 mod tables;
 mod wrong;
 
 pub use bar::Bar;
+pub use html::write_page;
 pub use open_load::write_open_load;
+pub use open_page::write_open_page;
 pub(crate) use replace::replace;
 pub use table::write_table;
 #[cfg(feature = "sqlite")]

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::folded::folded;
 use super::numbers::{grouped, hundredths, mebibytes, millis};
+use super::overhead;
 use crate::latency::Percentiles;
 use crate::open_load::{BestRate, OpenReport, RateResult, Rise};
 
@@ -12,7 +13,8 @@ use crate::open_load::{BestRate, OpenReport, RateResult, Rise};
 /// # Errors
 /// Those of `out`.
 pub fn write_open_load(report: &OpenReport, out: &mut dyn Write) -> io::Result<()> {
-    report.results.iter().filter(|result| !result.is_sound()).try_for_each(|result| wrong(result, out))?;
+    let wrong = report.results.iter().filter(|result| !result.is_sound());
+    wrong.map(what_is_wrong).try_for_each(|line| writeln!(out, "{line}"))?;
     let machine = &report.machine;
     writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)?;
     writeln!(
@@ -27,32 +29,32 @@ pub fn write_open_load(report: &OpenReport, out: &mut dyn Write) -> io::Result<(
         "Milliseconds from the time an envelope was due: late: to the call of publish, the 1 ms of the timer included; \
          ack: to the ack; hdl: to the handler. Peak: of resident memory, while it ran.",
     )?;
-    for BestRate { bus, per_s } in &report.best {
-        let level = format!("p99 to the handler ≤ {} ms for {} s", report.slo_ms, report.duration_s);
-        let found = per_s.map_or_else(
-            || "no rate held".into(),
-            |per_s| format!("{}/s is the highest rate that held", grouped(per_s)),
-        );
-        folded(out, "", &format!("{bus}: {found} ({level}, all delivered about when due)."))?;
-    }
+    report.best.iter().try_for_each(|best| folded(out, "", &best_of(report, best)))?;
     if report.soak {
-        report.results.iter().filter(|result| result.is_sound()).try_for_each(|result| rises(result, out))?;
+        let sound = report.results.iter().filter(|result| result.is_sound());
+        sound.map(changes_of).try_for_each(|text| folded(out, "", &text))?;
     }
+    overhead::sentences_of_rates(report).iter().try_for_each(|text| folded(out, "", text))?;
     report.warnings.iter().try_for_each(|warning| folded(out, "warning: ", warning))
 }
 
-fn wrong(result: &RateResult, out: &mut dyn Write) -> io::Result<()> {
+/// The highest rate of a bus that held, in words.
+pub(super) fn best_of(report: &OpenReport, BestRate { bus, per_s }: &BestRate) -> String {
+    let level = format!("p99 to the handler ≤ {} ms for {} s", report.slo_ms, report.duration_s);
+    let found = per_s
+        .map_or_else(|| "no rate held".into(), |per_s| format!("{}/s is the highest rate that held", grouped(per_s)));
+    format!("{bus}: {found} ({level}, all delivered about when due).")
+}
+
+/// What is wrong with a rate, in words.
+pub(super) fn what_is_wrong(result: &RateResult) -> String {
     let RateResult { bus, offered_per_s, envelopes, stored_wrong, delivered_wrong, not_acked, .. } = result;
     let stored = ["lost", "doubled", "out of order", "changed or foreign"].into_iter().zip(stored_wrong);
     let delivered = ["not delivered", "delivered again", "delivered out of order"].into_iter().zip(delivered_wrong);
     let counts = stored.chain(delivered).chain([("not acked", not_acked)]);
     let named: Vec<String> =
         counts.filter(|(_, count)| **count > 0).map(|(what, count)| format!("{count} {what}")).collect();
-    writeln!(
-        out,
-        "WRONG: {bus} at {offered_per_s}/s: {} of {envelopes} envelopes; its speed is left out",
-        named.join(", ")
-    )
+    format!("WRONG: {bus} at {offered_per_s}/s: {} of {envelopes} envelopes; its speed is left out", named.join(", "))
 }
 
 fn line(result: &RateResult, out: &mut dyn Write) -> io::Result<()> {
@@ -75,7 +77,8 @@ fn line(result: &RateResult, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn rises(result: &RateResult, out: &mut dyn Write) -> io::Result<()> {
+/// How memory, lag and throughput of a rate changed over time, in words.
+pub(super) fn changes_of(result: &RateResult) -> String {
     let told = |what: &str, rise: Option<Rise>, form: fn(f64) -> String| {
         let Some(Rise { per_hour, margin, flat }) = rise else { return format!("{what}: too short to say") };
         let verdict = if flat { "flat" } else { "NOT FLAT" };
@@ -83,11 +86,12 @@ fn rises(result: &RateResult, out: &mut dyn Write) -> io::Result<()> {
     };
     let mib = |bytes: f64| format!("{:.2} MiB", bytes / f64::from(1 << 20));
     let text = [
-        told("memory", result.rises.memory_bytes, mib),
+        told("memory held", result.rises.held_bytes, mib),
+        told("resident memory", result.rises.memory_bytes, mib),
         told("lag", result.rises.lag, |value| format!("{value:.1}")),
         told("throughput", result.rises.delivered_per_s, |value| format!("{value:.1}/s")),
     ];
-    folded(out, "", &format!("{} at {}/s: {}.", result.bus, grouped(result.offered_per_s), text.join("; ")))
+    format!("{} at {}/s: {}.", result.bus, grouped(result.offered_per_s), text.join("; "))
 }
 
 #[cfg(test)]
@@ -105,7 +109,7 @@ mod tests {
         assert_eq!(first, "WRONG: sqlite at 2000/s: 3 lost, 1 out of order of 10000 envelopes; its speed is left out");
         for part in [
             "sqlite: 1,000/s is the highest rate that held (p99 to the handler ≤ 50 ms for 10 s",
-            "memory: flat, 0.95 MiB ± 1.91 MiB in an hour",
+            "memory held: flat, 0.48 MiB ± 1.91 MiB in an hour; resident memory: flat, 0.95 MiB ± 1.91 MiB in an hour",
             "lag: NOT FLAT, 3000000.0 ± 2000000.0 in an hour",
         ] {
             assert!(text.replace('\n', " ").contains(part), "{part} in {text}");

@@ -2,10 +2,12 @@
 
 use crate::baseline::{BaselineReport, Change, Trend};
 use crate::buckets::Buckets;
-use crate::compare::summarize;
+use crate::compare::{Figure, summarize};
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
+use crate::memory_watch::MemorySeries;
 use crate::open_load::{BestRate, OpenReport, Point, RateResult, Rise, Rises};
+use crate::overhead::Overhead;
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
 use crate::strategy::Strategy;
 use crate::targets;
@@ -19,6 +21,17 @@ pub(crate) fn machine() -> Machine {
         system: "Linux 6.1".into(),
         file_system: "ext4".into(),
         debug_build: false,
+    }
+}
+
+pub(crate) fn overhead() -> Overhead {
+    let nanos = |median| Figure { median, spread_percent: 5.0 };
+    Overhead {
+        latency_record_ns: nanos(120.0),
+        publish_ns: nanos(300.0),
+        delivery_ns: nanos(60.0),
+        envelope_ns: nanos(250.0),
+        shares: Vec::new(),
     }
 }
 
@@ -73,6 +86,8 @@ pub(crate) fn run(run: u32) -> RunResult {
         allocations_per_publish: None,
         others_cpu_percent: 1.5,
         transactions: Some(4),
+        memory_series: MemorySeries(vec![(0.0, 0), (0.25, 2 << 20), (0.5, 1 << 20)]),
+        stalled_s: 0.01,
         histograms: Histograms {
             publish_to_ack_ns: buckets(),
             call_to_ack_ns: buckets(),
@@ -138,8 +153,9 @@ pub(crate) fn open_load() -> OpenReport {
         stored_wrong: [0; 4],
         delivered_wrong: [0; 3],
         not_acked: 0,
-        series: vec![Point { at_s: 1.0, memory_bytes: 3 << 20, lag: 4, delivered_per_s: 998.0 }],
-        rises: Rises { memory_bytes: rise(1e6), lag: rise(3e6), delivered_per_s: None },
+        series: vec![Point { at_s: 1.0, memory_bytes: 3 << 20, held_bytes: 1 << 20, lag: 4, delivered_per_s: 998.0 }],
+        rises: Rises { memory_bytes: rise(1e6), held_bytes: rise(5e5), lag: rise(3e6), delivered_per_s: None },
+        stalled_s: 0.2,
         leaked: Leaked::default(),
     };
     let lost = RateResult {
@@ -151,7 +167,13 @@ pub(crate) fn open_load() -> OpenReport {
     };
     OpenReport {
         schema: SCHEMA,
+        version: "1.2.3".into(),
+        command: "busline bench --rate 1000,2000".into(),
+        servers: Vec::new(),
         machine: machine(),
+        topics: 5,
+        window_envelopes: 8_192,
+        overhead: Some(overhead()),
         duration_s: 10.0,
         slo_ms: 50.0,
         soak: true,
@@ -164,8 +186,10 @@ pub(crate) fn open_load() -> OpenReport {
 pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     let summaries = summarize(&results);
     let targets = targets::judge(&summaries);
+    let overhead = overhead().of(&summaries);
     BenchReport {
         schema: SCHEMA,
+        overhead: Some(overhead),
         version: "1.2.3".into(),
         command: "busline bench --runs 5".into(),
         servers: vec!["nats: server: 2.15.1".into()],

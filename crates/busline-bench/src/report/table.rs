@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::against;
 use super::folded::folded;
 use super::numbers::{self, grouped, hundredths, mebibytes, median, percent};
 use super::tables::{STRATEGIES_NOTE, in_several_ways, twin_note};
 use super::wrong::{all_is_well, what_is_wrong};
+use super::{against, overhead};
 use crate::compare::{Summary, buses};
 use crate::contender::backend_of_label;
 use crate::result::BenchReport;
@@ -36,6 +36,7 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
     }
     strategies(&report.summaries, out)?;
     verdicts(report, out)?;
+    overheads(report, out)?;
     targets(&report.targets, out)?;
     if !report.warnings.is_empty() {
         writeln!(out)?;
@@ -314,6 +315,15 @@ fn verdicts(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
     }
     sentences.iter().try_for_each(|sentence| folded(out, "", sentence))
+}
+
+fn overheads(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    let told = overhead::sentences(report);
+    if !told.is_empty() {
+        writeln!(out)?;
+        folded(out, "", &told.join(" "))?;
+    }
+    Ok(())
 }
 
 fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! Statistics of few and noisy values: pure functions, checked against known distributions.
 
 #[cfg(test)]
+mod distributions;
+#[cfg(test)]
 pub(crate) mod noise;
 mod slope;
 mod student;

@@ -1,0 +1,152 @@
+//! An open load as one page: what it says, its plots, and the table behind them.
+
+use std::io::{self, Write};
+
+use super::numbers::{grouped, hundredths, mebibytes, millis};
+use super::open_load::{best_of, changes_of, what_is_wrong};
+use super::open_plots::{over_rates, over_time, percentiles};
+use super::page::{command, list, page, paragraph, section, table, wrong};
+use super::tables::{self, Table};
+use super::{overhead, tables::machine};
+use crate::latency::Percentiles;
+use crate::open_load::{OpenReport, RateResult};
+
+/// The whole page. What is wrong comes before any speed.
+pub(crate) fn render(report: &OpenReport) -> String {
+    let setting = setting(report);
+    let mut body = soundness(report);
+    body += &paragraph(&format!("Version {} on {}", report.version, machine(&report.machine)));
+    body += &command(&report.command);
+    body += &list("Servers", &report.servers);
+    body += &list("Verdict", &verdict(report));
+    body += &list("Warnings", &report.warnings);
+    body += &section("Over the rate", &over_rates(report), &setting);
+    body += &section("Latency", &percentiles(report), &setting);
+    body += &section("Over time", &over_time(report), &setting);
+    body += &list("Overhead of measuring", &overhead::sentences_of_rates(report));
+    body += &table(&rates(report));
+    page("Busline open load", &body)
+}
+
+/// Writes the page of an open load, which needs nothing else when it is opened.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_open_page(report: &OpenReport, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(render(report).as_bytes())
+}
+
+fn soundness(report: &OpenReport) -> String {
+    let lines: Vec<String> = report.results.iter().filter(|result| !result.is_sound()).map(what_is_wrong).collect();
+    if !lines.is_empty() {
+        return wrong(&lines);
+    }
+    let envelopes: u64 = report.results.iter().map(|result| result.envelopes).sum();
+    let (rates, envelopes) = (report.results.len(), grouped(envelopes as f64));
+    paragraph(&format!("All {envelopes} envelopes (rates: {rates}) were stored and delivered once and in order."))
+}
+
+/// The highest rates that held; of a soak also what changed over time.
+fn verdict(report: &OpenReport) -> Vec<String> {
+    let sound = report.results.iter().filter(|result| report.soak && result.is_sound());
+    report.best.iter().map(|best| best_of(report, best)).chain(sound.map(changes_of)).collect()
+}
+
+/// The settings and the machine, as they stand beside each figure.
+fn setting(report: &OpenReport) -> String {
+    let mut buses: Vec<String> = Vec::new();
+    for result in &report.results {
+        let told = format!("{}: {}", result.bus, result.durability);
+        if !buses.contains(&told) {
+            buses.push(told);
+        }
+    }
+    let bytes = report.results.first().map_or(0, |result| result.payload_bytes);
+    let OpenReport { duration_s, topics, window_envelopes, .. } = report;
+    format!(
+        "{}; payloads of {bytes} B, {topics} topics of 4 partitions, window {}, linger 0, each rate for {duration_s} s. \
+         {}.",
+        buses.join("; "),
+        grouped(*window_envelopes as f64),
+        tables::machine(&report.machine)
+    )
+}
+
+fn rates(report: &OpenReport) -> Table {
+    let part = |of: Option<Percentiles>, part: fn(&Percentiles) -> f64| of.map_or("-".into(), |it| millis(part(&it)));
+    let row = |result: &RateResult| {
+        let peak = result.series.iter().map(|point| point.memory_bytes).max().unwrap_or(0);
+        vec![
+            format!("{}/s", grouped(result.offered_per_s)),
+            result.bus.clone(),
+            result.delivered_per_s.map_or("-".into(), grouped),
+            part(result.due_to_call_ms, |it| it.p99),
+            part(result.due_to_ack_ms, |it| it.p50),
+            part(result.due_to_ack_ms, |it| it.p99),
+            part(result.due_to_handler_ms, |it| it.p50),
+            part(result.due_to_handler_ms, |it| it.p99),
+            part(result.due_to_handler_ms, |it| it.p999),
+            result.cpu_us.map_or("-".into(), hundredths),
+            mebibytes(peak),
+            if result.held { "yes" } else { "no" }.into(),
+        ]
+    };
+    Table {
+        title: "Rates",
+        heads: vec![
+            "offered",
+            "bus",
+            "delivered/s",
+            "call p99 ms",
+            "ack p50 ms",
+            "ack p99 ms",
+            "handler p50 ms",
+            "handler p99 ms",
+            "handler p99.9 ms",
+            "CPU µs",
+            "peak MiB",
+            "held",
+        ],
+        rows: report.results.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::page::tests::{needs_nothing, parsed, titles};
+    use crate::report::sample;
+
+    #[test]
+    fn what_is_wrong_comes_first_and_what_held_has_its_plots() {
+        let page = render(&sample::open_load());
+        let wrong = page.find("WRONG: sqlite at 2000/s: 3 lost, 1 out of order").expect("named");
+        assert!(wrong < page.find("<figure>").expect("a plot"));
+        assert_eq!(
+            titles(&page),
+            [
+                "delivered at each rate",
+                "p99 at each rate",
+                "cost at each rate",
+                "sqlite: latency at each rate",
+                "sqlite: memory over time",
+                "sqlite: held memory over time",
+                "sqlite: lag over time",
+                "sqlite: throughput over time",
+            ]
+        );
+        assert!(page.contains("memory held: flat, 0.48 MiB ± 1.91 MiB in an hour"), "{page}");
+        assert!(page.contains("window 8,192") && page.contains("2 × A Processor"), "{page}");
+        needs_nothing(&page);
+        parsed(&page);
+    }
+
+    #[test]
+    fn a_sound_load_says_so() {
+        let mut report = sample::open_load();
+        report.results.truncate(1);
+        let page = render(&report);
+        assert!(page.contains("All 10,000 envelopes (rates: 1) were stored and delivered once"), "{page}");
+        assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+    }
+}
