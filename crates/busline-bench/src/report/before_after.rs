@@ -54,10 +54,11 @@ fn place(strategy: &str) -> usize {
 /// A value of one run.
 type Value = fn(&RunResult) -> Option<f64>;
 
-const COMPARED: [(&str, &str, Value); 5] = [
+const COMPARED: [(&str, &str, Value); 6] = [
     ("success", "stored of planned envelopes, %", |run| Some(run.success_percent)),
     ("acked", "envelopes in a second", |run| run.acked_per_s.filter(|_| run.is_sound())),
     ("p99 from call to ack", "ms", |run| Some(run.call_to_ack_ms?.p99)),
+    ("most tasks", "at once", |run| Some(run.peak_tasks as f64).filter(|tasks| *tasks > 0.0)),
     ("peak memory", "MiB", |run| Some(run.memory_peak_delta_bytes.max(0) as f64 / f64::from(1 << 20))),
     ("publishing an envelope", "processor time, µs", |run| run.client_cpu_us),
 ];

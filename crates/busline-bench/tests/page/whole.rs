@@ -35,7 +35,7 @@ fn a_page_of_bursts_is_whole_on_a_phone_and_on_a_desk() {
     let memory = |mode: &&str| {
         [of(mode, &OVER_LEVELS[3..5]), vec![format!("flood {mode}: memory over the time of a run")]].concat()
     };
-    let compared = ["success", "acked", "p99 from call to ack", "peak memory", "publishing an envelope"];
+    let compared = ["success", "acked", "p99 from call to ack", "most tasks", "peak memory", "publishing an envelope"];
     let plots: Vec<String> = [
         each(&OVER_LEVELS[..3]),
         modes.iter().flat_map(latency).collect(),
