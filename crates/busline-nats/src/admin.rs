@@ -79,18 +79,28 @@ impl Admin {
         self.ask(what, question).await?.map_err(|error| from_api(&error))
     }
 
-    /// Bytes that the connection has brought until now, for [`Admin::missed`].
-    pub(crate) fn brought(&self) -> u64 {
-        self.client.statistics().in_bytes.load(Ordering::Relaxed)
-    }
-
-    /// No answer came in time. A connection that has brought nothing at all meanwhile is given up: the library itself finds
-    /// out only after three signs of life that were missed, which is longer than a lease.
-    pub(crate) async fn missed(&self, brought: u64) {
+    /// What was asked for on the present connection; `None` without an answer within this time, or as soon as the connection
+    /// is replaced, since nothing that was asked on it is answered then.
+    ///
+    /// A connection that has brought nothing at all meanwhile is given up: the library itself finds out only after three
+    /// signs of life that were missed, which is longer than a lease.
+    pub(crate) async fn answer<T>(&self, at_most: Duration, asked: impl Future<Output = T>) -> Option<T> {
+        let (brought, lost) = (self.brought(), self.standing.lost());
+        tokio::select! {
+            biased;
+            answer = asked => return Some(answer),
+            () = lost => return None,
+            () = sleep(at_most) => {}
+        }
         if self.brought() == brought {
             // It fails only where the client is closed.
             drop(self.client.force_reconnect().await);
         }
+        None
+    }
+
+    fn brought(&self) -> u64 {
+        self.client.statistics().in_bytes.load(Ordering::Relaxed)
     }
 
     async fn attempt<T: DeserializeOwned>(&self, subject: &str, body: Bytes) -> Result<Said<T>> {
@@ -98,21 +108,19 @@ impl Admin {
         if let Some(refusal) = self.standing.refusal() {
             return Err(refusal);
         }
-        let brought = self.brought();
         let request = self.client.request(subject.to_owned(), body);
-        let answer = match tokio::time::timeout(ATTEMPT_MAX, request).await {
-            Err(_) => {
-                self.missed(brought).await;
-                let silent = || unreachable(format!("no answer within {ATTEMPT_MAX:?}"));
+        let answer = match self.answer(ATTEMPT_MAX, request).await {
+            None => {
+                let silent = || unreachable(format!("no answer within {ATTEMPT_MAX:?}, or the connection was lost"));
                 return Err(self.standing.refusal().unwrap_or_else(silent));
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 return Err(match error.kind() {
                     RequestErrorKind::NoResponders => no_jetstream(),
                     _ => self.standing.refusal().unwrap_or_else(|| unreachable("the request failed")),
                 });
             }
-            Ok(Ok(answer)) => answer,
+            Some(Ok(answer)) => answer,
         };
         match serde_json::from_slice(&answer.payload) {
             Ok(Answer::Refused { error }) => Ok(Err(error)),

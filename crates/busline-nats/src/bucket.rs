@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::error::{ApiError, code, from_api, protocol, unreachable};
@@ -137,15 +137,11 @@ impl Bucket {
             headers.insert("Nats-TTL", format!("{}s", whole_seconds(lifetime)).as_str());
         }
         let request = Request::new().headers(headers).payload(value.into()).timeout(None);
-        let brought = self.admin.brought();
-        let answer = match timeout(ATTEMPT_MAX, self.client().send_request(subject(key), request)).await {
-            Err(_) => {
-                self.admin.missed(brought).await;
-                return Err(unreachable(format!("no answer within {ATTEMPT_MAX:?}")));
-            }
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(bucket_gone()),
-            Ok(Err(_)) => return Err(unreachable("the request failed")),
-            Ok(Ok(answer)) => answer,
+        let answer = match self.admin.answer(ATTEMPT_MAX, self.client().send_request(subject(key), request)).await {
+            None => return Err(silent()),
+            Some(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(bucket_gone()),
+            Some(Err(_)) => return Err(unreachable("the request failed")),
+            Some(Ok(answer)) => answer,
         };
         let answer: Stored = serde_json::from_slice(&answer.payload)
             .map_err(|error| protocol("an answer to a write that cannot be read").because(error))?;
@@ -210,8 +206,8 @@ impl Bucket {
         self.client().publish_with_reply(asked, inbox, question).await.map_err(|_| lost())?;
         let mut entries = Vec::new();
         loop {
-            let answer = timeout_at(until, answers.next()).await;
-            let answer = answer.map_err(|_| unreachable(format!("no answer within {ATTEMPT_MAX:?}")))?;
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = self.admin.answer(left, answers.next()).await.ok_or_else(silent)?;
             let answer = answer.ok_or_else(lost)?;
             match answer.status.map(|status| status.as_u16()) {
                 // 204 ends a list, 404 says that there is nothing.
@@ -290,6 +286,10 @@ fn too_few_copies(has: u8, copies: u8) -> Error {
 }
 
 /// The bucket has no leader or is not there.
+fn silent() -> Error {
+    unreachable(format!("no answer within {ATTEMPT_MAX:?}, or the connection was lost"))
+}
+
 fn bucket_gone() -> Error {
     Error::new(ErrorKind::Unavailable, BUCKET_GONE)
         .cause(format!("nobody answers for the bucket {BUCKET}"))

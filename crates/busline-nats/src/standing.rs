@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::{ClientError, ConnectErrorKind, Event};
 use busline_core::Error;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::error::from_connect_kind;
 
@@ -16,13 +18,20 @@ const REFUSALS: [ConnectErrorKind; 3] =
 
 /// Shared between the library's events and whoever asks through it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Standing(Arc<Mutex<Option<ConnectErrorKind>>>);
+pub(crate) struct Standing(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    refusal: Mutex<Option<ConnectErrorKind>>,
+    lost: Notify,
+}
 
 impl Standing {
     /// Takes an event of the library.
     pub(crate) fn note(&self, event: &Event) {
         let refusal = match event {
             Event::Connected => None,
+            Event::Disconnected => return self.0.lost.notify_waiters(),
             // An event has the text of the kind, and nothing else of it.
             Event::ClientError(ClientError::Other(text)) => {
                 match REFUSALS.into_iter().find(|kind| kind.to_string() == *text) {
@@ -32,12 +41,17 @@ impl Standing {
             }
             _ => return,
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        *self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
     /// The refusal that keeps the library from connecting now.
     pub(crate) fn refusal(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(from_connect_kind)
+        self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner).map(from_connect_kind)
+    }
+
+    /// Ends when the connection that stands at the call is lost.
+    pub(crate) fn lost(&self) -> Notified<'_> {
+        self.0.lost.notified()
     }
 }
 
@@ -58,5 +72,13 @@ mod tests {
         }
         standing.note(&Event::Connected);
         assert!(standing.refusal().is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_a_loss() {
+        let standing = Standing::default();
+        let lost = standing.lost();
+        standing.note(&Event::Disconnected);
+        lost.await;
     }
 }

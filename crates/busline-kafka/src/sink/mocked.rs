@@ -45,7 +45,9 @@ impl Mocked {
 
     /// A bus that publishes here. Its topic has one partition, and `partitions` for its publishers.
     pub(super) async fn bus(&self, partitions: u32, positions: Positions) -> Bus {
-        let config = KafkaConfig::new([self.bootstrap()]);
+        let mut config = KafkaConfig::new([self.bootstrap()]);
+        // What is published together is to go in one request: the mock takes the successors of a request that it refused.
+        config.properties.insert("linger.ms".into(), "50".into());
         let clients = Arc::new(blocking(move || Clients::new(config)).await.expect("clients"));
         let name = TOPIC.parse().expect("a name");
         let spec = TopicSpec { partitions, ..TopicSpec::default() };
