@@ -109,15 +109,15 @@ pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
 
 async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -> Result<Ended> {
     let Request { group, topic, filter, action, .. } = request;
-    let mut ended = Ended::Done;
+    let (mut ended, mut shown) = (Ended::Done, None);
     for topic in topics(bus, &group, topic).await? {
         let parked = bus.parked(topic.as_str(), group.as_str()).await?;
         match &action {
-            Action::List => list(&parked, &topic, &filter, output).await?,
-            Action::Show => show(&parked, &filter, output).await?,
+            Action::List => *shown.get_or_insert(0) += list(&parked, &topic, &filter, output).await?,
+            Action::Show => *shown.get_or_insert(0) += show(&parked, &filter, output).await?,
             Action::Look { extent, verb } => {
                 let planned = |queue| Planned { verb, done: false, queue: QueueView::of(&topic, queue, *extent) };
-                each_queue(&parked, &filter, output, planned).await?;
+                *shown.get_or_insert(0) += each_queue(&parked, &filter, output, planned).await?;
             }
             Action::Discard { extent, reason } => {
                 let report = parked.discard(filter.clone(), *extent, reason).await?;
@@ -141,6 +141,9 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
             }
         }
     }
+    if shown == Some(0) {
+        output.say(&format!("nothing that is parked matches; 'busline parked list {group}' shows all of it"));
+    }
     Ok(ended)
 }
 
@@ -163,35 +166,38 @@ fn nothing_parked(group: &GroupName) -> Error {
         .at("parked", group)
 }
 
-async fn list(parked: &Parked, topic: &TopicName, filter: &ParkedFilter, output: &mut Output) -> Result<()> {
+async fn list(parked: &Parked, topic: &TopicName, filter: &ParkedFilter, output: &mut Output) -> Result<u64> {
     each_queue(parked, filter, output, |queue| QueueView::of(topic, queue, Extent::All)).await
 }
 
-/// Prints a view of each queue as it is met.
+/// Prints a view of each queue as it is met; gives their number.
 async fn each_queue<V: Serialize + fmt::Display>(
     parked: &Parked,
     filter: &ParkedFilter,
     output: &mut Output,
     view: impl Fn(ParkedQueue) -> V,
-) -> Result<()> {
-    let mut failed = None;
+) -> Result<u64> {
+    let (mut failed, mut shown) = (None, 0);
     let walk = parked.each_queue(filter, |queue| {
+        shown += 1;
         failed = output.data(&view(queue)).err();
         failed.is_none() && !output.is_gone()
     });
     walk.await?;
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(shown), Err)
 }
 
-async fn show(parked: &Parked, filter: &ParkedFilter, output: &mut Output) -> Result<()> {
-    let mut failed = None;
+/// Prints each parked record; gives their number.
+async fn show(parked: &Parked, filter: &ParkedFilter, output: &mut Output) -> Result<u64> {
+    let (mut failed, mut shown) = (None, 0);
     let walk = parked.records(filter, |record| {
+        shown += 1;
         let shown = RecordView::of(&record).and_then(|view| output.data(&view));
         failed = shown.err();
         failed.is_none() && !output.is_gone()
     });
     walk.await?;
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(shown), Err)
 }
 
 /// Runs the program for one parked event.

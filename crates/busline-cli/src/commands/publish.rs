@@ -60,7 +60,10 @@ fn envelope(event: Event) -> Result<Envelope> {
     }
     if let Some(data) = event.data {
         let content_type = event.content_type.as_deref().unwrap_or(busline::JSON_CONTENT_TYPE);
-        envelope.payload = Payload::bytes_of(content_type, data)?;
+        envelope.payload = Payload::bytes_of(content_type, data).map_err(|error| match error.reason() {
+            "PayloadNotJson" => error.next("give one JSON text, or say what it is with --content-type"),
+            _ => error,
+        })?;
     }
     envelope.source = event.source;
     envelope.schema = event.schema;
