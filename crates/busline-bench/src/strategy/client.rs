@@ -32,12 +32,12 @@ impl Client {
     /// # Errors
     /// Those of the client; a backend whose client is not in this build.
     #[cfg_attr(not(feature = "nats"), expect(unused_variables, reason = "only NATS is told how much may be in flight"))]
-    pub(super) async fn connect(backend: &str, stage: &Stage, workload: &Workload) -> Result<Self> {
+    pub(super) async fn connect(backend: &str, stage: &Stage, topics: &[String], workload: &Workload) -> Result<Self> {
         match backend {
             #[cfg(feature = "nats")]
             "nats" => nats::Client::connect(&stage.url, workload).await.map(|client| Self::Nats(Box::new(client))),
             #[cfg(feature = "kafka")]
-            "kafka" => kafka::Client::connect(&stage.url).map(Self::Kafka),
+            "kafka" => kafka::Client::connect(&stage.url, topics).map(Self::Kafka),
             _ => bail!("no raw strategy publishes to {backend} in this build"),
         }
     }

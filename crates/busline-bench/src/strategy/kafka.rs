@@ -12,18 +12,19 @@ use tokio::runtime::Handle;
 
 use super::raw::ACK_MAX;
 use crate::twin::Made;
-use crate::twin::kafka::{headers, producer};
+use crate::twin::kafka::{headers, producer, warm};
 
 /// A producer with the settings of the bus's, but that it gives up on a message when the bus would.
 pub(super) struct Client(FutureProducer<DefaultClientContext, Tokio>);
 
 impl Client {
-    pub(super) fn connect(url: &str) -> Result<Self> {
-        producer(&KafkaConfig::parse(url)?)
+    pub(super) fn connect(url: &str, topics: &[String]) -> Result<Self> {
+        let client: FutureProducer<DefaultClientContext, Tokio> = producer(&KafkaConfig::parse(url)?)
             .set("message.timeout.ms", ACK_MAX.as_millis().to_string())
             .create()
-            .context("the producer")
-            .map(Self)
+            .context("the producer")?;
+        warm(client.client(), topics)?;
+        Ok(Self(client))
     }
 
     pub(super) fn send(&self, topics: &[String], made: &Made) -> Result<DeliveryFuture> {

@@ -111,7 +111,7 @@ impl Raw {
         durability: Durability,
     ) -> Result<Self> {
         let shared = Shared {
-            client: Client::connect(backend, stage, workload).await?,
+            client: Client::connect(backend, stage, topics, workload).await?,
             way: Way::of(strategy, workload),
             topics: topics.to_vec(),
             maker: Maker::new(Arc::clone(workload), topics),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use busline::{Bus, KafkaConfig, KafkaDriver};
 use rdkafka::ClientContext;
+use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
@@ -70,6 +71,15 @@ pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
+/// Waits until the client can be expected to send at once, as the bus's own does when it is opened: by itself a client asks
+/// for its producer id half a second after it was made, and with its first metadata at once.
+pub(crate) fn warm<C: ClientContext>(client: &Client<C>, topics: &[String]) -> Result<()> {
+    for topic in topics.iter().take(1).chain(topics) {
+        client.fetch_metadata(Some(topic), ACK_MAX).context("the metadata of a topic")?;
+    }
+    Ok(())
+}
+
 /// The headers of a message as the client has them.
 pub(crate) fn headers(made: &Made) -> OwnedHeaders {
     let list = OwnedHeaders::new_with_capacity(made.headers.iter().len());
@@ -113,8 +123,9 @@ impl<'t> Acks<'t> {
         let heard = Arc::new(Heard { acked: AtomicU64::new(0), failed: AtomicU64::new(0), loops: thread::current() });
         let is_sync = workload.mode.waits_for_each();
         let size = if is_sync { 1 } else { (workload.window_envelopes * workload.topics) as u64 };
-        let producer =
+        let producer: ThreadedProducer<Hearing> =
             producer(config).create_with_context(Hearing(Arc::clone(&heard))).context("the twin's producer")?;
+        warm(producer.client(), topics)?;
         Ok(Self { producer, heard, topics, size, sent: 0, is_sync, latencies: Latencies::default() })
     }
 
