@@ -142,7 +142,7 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
         }
     }
     if shown == Some(0) {
-        output.say(&format!("nothing that is parked matches; 'busline parked list {group}' shows all of it"));
+        output.say(&format!("nothing that is parked matches; 'busline parked list --group {group}' shows all of it"));
     }
     Ok(ended)
 }

@@ -111,6 +111,11 @@ fn what_is_not_there_is_named() {
         assert_eq!(ran.code, Some(1));
         assert!(ran.stderr.contains("NotFound/Parking"), "{}", ran.stderr);
     }
+    for line in ["parked show --group g --key nobody", "parked list --group g --key nobody"] {
+        let ran = shop.run(line);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+        assert!(ran.stderr.contains("nothing that is parked matches"), "{}", ran.stderr);
+    }
     assert_eq!(shop.run("parked replay --group g").code, Some(2), "a replay needs a program");
     assert_eq!(shop.run("parked discard --group g --key a").code, Some(2), "a discard needs a reason");
     let listed = shop.run("topic list");
