@@ -20,14 +20,14 @@ fn small_benchmarks_are_sound_and_leave_nothing() {
     let request = BenchRequest { json: Some(json.clone()), ..small(None) };
     let report = run(&request, &mut Quiet).expect("it runs");
     assert!(report.is_sound(), "{report:?}");
-    assert_eq!(report.results.len(), 6);
+    assert_eq!(report.results.len(), 8);
     for result in &report.results {
         assert!(result.leaked.is_none(), "{result:?}");
         assert!(result.acked_per_s.is_some() && result.twin.is_some(), "{result:?}");
     }
     let written: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&json).expect("written after each run")).expect("json");
-    assert_eq!(written["results"].as_array().map(Vec::len), Some(6));
+    assert_eq!(written["results"].as_array().map(Vec::len), Some(8));
 
     let kept = folder.path().join("kept.db");
     let report = run(&small(Some(format!("sqlite:{}", kept.display()))), &mut Quiet).expect("it runs");
@@ -37,5 +37,5 @@ fn small_benchmarks_are_sound_and_leave_nothing() {
     assert!(report.is_sound() && report.results.iter().all(|result| result.twin.is_none()));
     let mut table = Vec::new();
     write_table(&report, &mut table).expect("memory takes all");
-    assert!(String::from_utf8(table).expect("text").starts_with("all 3,000 envelopes"));
+    assert!(String::from_utf8(table).expect("text").starts_with("all 4,000 envelopes"));
 }
