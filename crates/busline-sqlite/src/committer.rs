@@ -28,7 +28,7 @@ pub(crate) struct Committer {
 impl Committer {
     /// Starts the thread on its connection.
     pub(crate) fn start(store: Store) -> Result<Self> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::seated());
         let (patience, limits) = (store.patience(), store.transaction_limits());
         let upkeep = Upkeep::new(store.retention_interval());
         let store = Arc::new(Mutex::new(store));

@@ -88,6 +88,13 @@ pub(crate) enum Work {
 }
 
 impl Queue {
+    /// A queue with the committer in its seat: it begins by asking for work.
+    pub(crate) fn seated() -> Self {
+        let queue = Self::default();
+        queue.lock().seat_taken = true;
+        queue
+    }
+
     pub(crate) fn push(&self, job: Job) -> std::result::Result<(), Job> {
         let mut state = self.lock();
         if state.stopping {
