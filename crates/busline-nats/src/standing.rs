@@ -79,6 +79,6 @@ mod tests {
         let standing = Standing::default();
         let lost = standing.lost();
         standing.note(&Event::Disconnected);
-        lost.await;
+        tokio::time::timeout(std::time::Duration::from_secs(10), lost).await.expect("heard");
     }
 }
