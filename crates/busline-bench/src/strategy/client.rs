@@ -31,7 +31,10 @@ impl Client {
     ///
     /// # Errors
     /// Those of the client; a backend whose client is not in this build.
-    #[cfg_attr(not(feature = "nats"), expect(unused_variables, reason = "only NATS is told how much may be in flight"))]
+    #[cfg_attr(
+        not(all(feature = "nats", feature = "kafka")),
+        expect(unused_variables, reason = "NATS is told how much may be in flight, Kafka which topics")
+    )]
     pub(super) async fn connect(backend: &str, stage: &Stage, topics: &[String], workload: &Workload) -> Result<Self> {
         match backend {
             #[cfg(feature = "nats")]
