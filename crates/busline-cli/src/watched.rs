@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline::{
-    Batch, BoxFuture, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, Headers, Layer, Offset, Partition,
-    ReadRequest, Record, RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest,
-    TopicName, parked_record,
+    Batch, BoxFuture, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, Headers, Layer, Offset, Partition, Record,
+    RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest, TopicName, parked_record,
 };
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -383,14 +382,5 @@ impl Layer for Watched {
             self.0.seen().source = Some(Arc::clone(&inner));
             Ok(Arc::new(WatchedSource { inner, watch: Arc::clone(&self.0) }) as Arc<dyn Source>)
         })
-    }
-
-    fn read<'a>(
-        &'a self,
-        inner: &'a dyn Driver,
-        topic: &'a TopicName,
-        request: ReadRequest,
-    ) -> BoxFuture<'a, Result<Vec<Record>>> {
-        inner.read(topic, request)
     }
 }

@@ -13,13 +13,18 @@ use crate::error::Result;
 use crate::record::Record;
 use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
 
-/// What a layer does to the calls that records go through; it asks the backend underneath itself.
+/// What a layer does to the calls that records go through; it asks the backend underneath itself. What it does nothing to
+/// goes straight through.
 pub trait Layer: Send + Sync + fmt::Debug {
     /// As [`Driver::sink`].
-    fn sink<'a>(&'a self, inner: &'a dyn Driver, request: SinkRequest) -> BoxFuture<'a, Result<Arc<dyn Sink>>>;
+    fn sink<'a>(&'a self, inner: &'a dyn Driver, request: SinkRequest) -> BoxFuture<'a, Result<Arc<dyn Sink>>> {
+        inner.sink(request)
+    }
 
     /// As [`Driver::source`].
-    fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>>;
+    fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>> {
+        inner.source(request)
+    }
 
     /// As [`Driver::read`].
     fn read<'a>(
@@ -27,7 +32,9 @@ pub trait Layer: Send + Sync + fmt::Debug {
         inner: &'a dyn Driver,
         topic: &'a TopicName,
         request: ReadRequest,
-    ) -> BoxFuture<'a, Result<Vec<Record>>>;
+    ) -> BoxFuture<'a, Result<Vec<Record>>> {
+        inner.read(topic, request)
+    }
 }
 
 /// A backend behind a layer, and a backend itself: what the layer has no word in goes straight through.

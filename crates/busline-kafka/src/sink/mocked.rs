@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busline_core::{
-    BoxFuture, Bus, Driver, Durability, Layer, Layered, Medium, MemoryDriver, Offset, Positions, ReadRequest, Record,
-    Result, Sink, SinkRequest, Source, SourceRequest, TopicName, TopicSpec,
+    BoxFuture, Bus, Driver, Durability, Layer, Layered, Medium, MemoryDriver, Offset, Positions, Result, Sink,
+    SinkRequest, TopicSpec,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -101,18 +101,5 @@ impl Layer for Publishing {
             let sink = blocking(move || KafkaSink::open(clients, topic, anchors)).await?;
             Ok(Arc::new(sink) as Arc<dyn Sink>)
         })
-    }
-
-    fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>> {
-        inner.source(request)
-    }
-
-    fn read<'a>(
-        &'a self,
-        inner: &'a dyn Driver,
-        topic: &'a TopicName,
-        request: ReadRequest,
-    ) -> BoxFuture<'a, Result<Vec<Record>>> {
-        inner.read(topic, request)
     }
 }
