@@ -33,7 +33,6 @@ impl Watchdog {
                 }
             })
             .map_err(|error| Error::new(ErrorKind::Unavailable, "Threads").because(error).next("allow more threads"))?;
-        engine.watchdog.get_or_init(|| thread.thread().clone());
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -41,7 +40,10 @@ impl Watchdog {
 /// Sleeps while every worker waits, so that an idle process rests, or else for a tick, and then looks. Gives whether the
 /// subscription is still there.
 fn watch(engine: &Weak<Engine>) -> bool {
-    let may_sleep = |engine: Arc<Engine>| engine.watchdog.get().is_some() && engine.lets_watchdog_sleep();
+    let may_sleep = |engine: Arc<Engine>| {
+        engine.watchdog.get_or_init(thread::current);
+        engine.lets_watchdog_sleep()
+    };
     match engine.upgrade().map(may_sleep) {
         None => return false,
         Some(true) => {
