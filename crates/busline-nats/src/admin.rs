@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::error::{ApiError, code, from_api, protocol, unreachable};
+use crate::error::{ApiError, code, from_api, protocol, unanswered, unreachable};
 use crate::standing::Standing;
 
 /// One attempt of a question.
@@ -111,8 +111,7 @@ impl Admin {
         let request = self.client.request(subject.to_owned(), body);
         let answer = match self.answer(ATTEMPT_MAX, request).await {
             None => {
-                let silent = || unreachable(format!("no answer within {ATTEMPT_MAX:?}, or the connection was lost"));
-                return Err(self.standing.refusal().unwrap_or_else(silent));
+                return Err(self.standing.refusal().unwrap_or_else(|| unanswered(ATTEMPT_MAX)));
             }
             Some(Err(error)) => {
                 return Err(match error.kind() {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::admin::Admin;
-use crate::error::{ApiError, code, from_api, protocol, unreachable};
+use crate::error::{ApiError, code, from_api, protocol, unanswered, unreachable};
 use crate::keys::BUCKET;
 
 /// One attempt of a write or a list.
@@ -138,7 +138,7 @@ impl Bucket {
         }
         let request = Request::new().headers(headers).payload(value.into()).timeout(None);
         let answer = match self.admin.answer(ATTEMPT_MAX, self.client().send_request(subject(key), request)).await {
-            None => return Err(silent()),
+            None => return Err(unanswered(ATTEMPT_MAX)),
             Some(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(bucket_gone()),
             Some(Err(_)) => return Err(unreachable("the request failed")),
             Some(Ok(answer)) => answer,
@@ -207,7 +207,7 @@ impl Bucket {
         let mut entries = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let answer = self.admin.answer(left, answers.next()).await.ok_or_else(silent)?;
+            let answer = self.admin.answer(left, answers.next()).await.ok_or_else(|| unanswered(ATTEMPT_MAX))?;
             let answer = answer.ok_or_else(lost)?;
             match answer.status.map(|status| status.as_u16()) {
                 // 204 ends a list, 404 says that there is nothing.
@@ -286,10 +286,6 @@ fn too_few_copies(has: u8, copies: u8) -> Error {
 }
 
 /// The bucket has no leader or is not there.
-fn silent() -> Error {
-    unreachable(format!("no answer within {ATTEMPT_MAX:?}, or the connection was lost"))
-}
-
 fn bucket_gone() -> Error {
     Error::new(ErrorKind::Unavailable, BUCKET_GONE)
         .cause(format!("nobody answers for the bucket {BUCKET}"))

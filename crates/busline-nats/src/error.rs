@@ -1,5 +1,7 @@
 //! From the server's and the client's answers to the bus's errors: one mapping, by code, never by text.
 
+use std::time::Duration;
+
 use busline_core::{Error, ErrorKind};
 use serde::Deserialize;
 
@@ -98,6 +100,11 @@ pub(crate) fn unreachable(cause: impl Into<String>) -> Error {
     Error::new(ErrorKind::Unavailable, "Server")
         .cause(cause)
         .next("see whether the server runs and can be reached; the call may be tried again")
+}
+
+/// No answer came within this time, or none can come any more on this connection.
+pub(crate) fn unanswered(within: Duration) -> Error {
+    unreachable(format!("no answer within {within:?}, or the connection was lost"))
 }
 
 /// The server said something that the protocol does not know.
