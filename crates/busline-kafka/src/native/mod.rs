@@ -1,7 +1,8 @@
 //! The few calls of the C library that its Rust wrapper lacks, each behind a safe function.
 //!
-//! They are the status of a reported message, messages and reports by the batch in both directions, topic ids, groups as KIP-848 lists and
-//! describes them, offsets of groups without members, commits whose end is told, and why a client is not let in.
+//! They are the status of a reported message, messages and reports by the batch in both directions, topic ids, groups as
+//! KIP-848 lists and describes them, offsets of groups without members, commits whose end is told, and why a client is not
+//! let in.
 
 mod ask;
 mod commit;
