@@ -57,23 +57,47 @@ pub(super) fn what_is_wrong(result: &RateResult) -> String {
     format!("WRONG: {bus} at {offered_per_s}/s: {} of {envelopes} envelopes; its speed is left out", named.join(", "))
 }
 
+/// The figures of a rate as they are written in every form.
+pub(super) struct Shown {
+    pub(super) offered: String,
+    pub(super) delivered: String,
+    pub(super) call_p99: String,
+    /// p50 and p99.
+    pub(super) ack: [String; 2],
+    /// p50, p99 and p99.9.
+    pub(super) handler: [String; 3],
+    pub(super) cpu: String,
+    pub(super) peak: String,
+    pub(super) held: &'static str,
+}
+
+impl Shown {
+    pub(super) fn of(result: &RateResult) -> Self {
+        let part =
+            |of: Option<Percentiles>, part: fn(&Percentiles) -> f64| of.map_or("-".into(), |it| millis(part(&it)));
+        let (ack, handler) = (result.due_to_ack_ms, result.due_to_handler_ms);
+        let peak = result.series.iter().map(|point| point.memory_bytes).max().unwrap_or(0);
+        Self {
+            offered: grouped(result.offered_per_s),
+            delivered: result.delivered_per_s.map_or("-".into(), grouped),
+            call_p99: part(result.due_to_call_ms, |it| it.p99),
+            ack: [part(ack, |it| it.p50), part(ack, |it| it.p99)],
+            handler: [part(handler, |it| it.p50), part(handler, |it| it.p99), part(handler, |it| it.p999)],
+            cpu: result.cpu_us.map_or("-".into(), hundredths),
+            peak: mebibytes(peak),
+            held: if result.held { "yes" } else { "no" },
+        }
+    }
+}
+
 fn line(result: &RateResult, out: &mut dyn Write) -> io::Result<()> {
-    let part = |of: Option<Percentiles>, part: fn(&Percentiles) -> f64| of.map_or("-".into(), |it| millis(part(&it)));
-    let peak = result.series.iter().map(|point| point.memory_bytes).max().unwrap_or(0);
+    let Shown { offered, delivered, call_p99, ack, handler, cpu, peak, held } = Shown::of(result);
+    let ([ack_p50, ack_p99], [handler_p50, handler_p99, _]) = (ack, handler);
     writeln!(
         out,
-        "{:8}{:>11}{:>13}{:>9}{:>9}{:>9}{:>9}{:>9}{:>8}{:>9}  {}",
-        result.bus,
-        grouped(result.offered_per_s),
-        result.delivered_per_s.map_or("-".into(), grouped),
-        part(result.due_to_call_ms, |it| it.p99),
-        part(result.due_to_ack_ms, |it| it.p50),
-        part(result.due_to_ack_ms, |it| it.p99),
-        part(result.due_to_handler_ms, |it| it.p50),
-        part(result.due_to_handler_ms, |it| it.p99),
-        result.cpu_us.map_or("-".into(), hundredths),
-        mebibytes(peak),
-        if result.held { "yes" } else { "no" }
+        "{:8}{offered:>11}{delivered:>13}{call_p99:>9}{ack_p50:>9}{ack_p99:>9}{handler_p50:>9}{handler_p99:>9}{cpu:>8}\
+         {peak:>9}  {held}",
+        result.bus
     )
 }
 

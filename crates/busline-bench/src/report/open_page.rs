@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::numbers::{grouped, hundredths, mebibytes, millis};
-use super::open_load::{best_of, changes_of, what_is_wrong};
+use super::numbers::grouped;
+use super::open_load::{Shown, best_of, changes_of, what_is_wrong};
 use super::open_plots::{over_rates, over_time, percentiles};
 use super::page::{command, list, page, paragraph, section, table, wrong};
 use super::tables::{self, Table};
 use super::{overhead, tables::machine};
-use crate::latency::Percentiles;
 use crate::open_load::{OpenReport, RateResult};
 
 /// The whole page. What is wrong comes before any speed.
@@ -73,23 +72,10 @@ fn setting(report: &OpenReport) -> String {
 }
 
 fn rates(report: &OpenReport) -> Table {
-    let part = |of: Option<Percentiles>, part: fn(&Percentiles) -> f64| of.map_or("-".into(), |it| millis(part(&it)));
     let row = |result: &RateResult| {
-        let peak = result.series.iter().map(|point| point.memory_bytes).max().unwrap_or(0);
-        vec![
-            format!("{}/s", grouped(result.offered_per_s)),
-            result.bus.clone(),
-            result.delivered_per_s.map_or("-".into(), grouped),
-            part(result.due_to_call_ms, |it| it.p99),
-            part(result.due_to_ack_ms, |it| it.p50),
-            part(result.due_to_ack_ms, |it| it.p99),
-            part(result.due_to_handler_ms, |it| it.p50),
-            part(result.due_to_handler_ms, |it| it.p99),
-            part(result.due_to_handler_ms, |it| it.p999),
-            result.cpu_us.map_or("-".into(), hundredths),
-            mebibytes(peak),
-            if result.held { "yes" } else { "no" }.into(),
-        ]
+        let Shown { offered, delivered, call_p99, ack, handler, cpu, peak, held } = Shown::of(result);
+        let first = [format!("{offered}/s"), result.bus.clone(), delivered, call_p99];
+        first.into_iter().chain(ack).chain(handler).chain([cpu, peak, held.into()]).collect()
     };
     Table {
         title: "Rates",

@@ -142,7 +142,7 @@ fn speeds(summaries: &[&Summary], with_note: bool, out: &mut dyn Write) -> io::R
     writeln!(out)?;
     writeln!(
         out,
-        "{:8}{:7}{:>10}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
+        "{:8}{:8}{:>9}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
         "level",
         "mode",
         "envelopes",
@@ -158,7 +158,7 @@ fn speeds(summaries: &[&Summary], with_note: bool, out: &mut dyn Write) -> io::R
     for summary in summaries {
         writeln!(
             out,
-            "{:8}{:7}{:>10}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
+            "{:8}{:8}{:>9}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
             summary.level,
             summary.mode,
             grouped(summary.envelopes as f64),
@@ -187,11 +187,11 @@ fn latencies(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
         "to the ack, ms", "from the intended time: burst start", "from the call of publish"
     )?;
     let heads = ["p50", "p99", "p99.9", "max"].map(|head| format!("{head:>9}")).concat();
-    writeln!(out, "{:8}{:7}  {heads}  {heads}{:>9}", "level", "mode", "× twin")?;
+    writeln!(out, "{:8}{:8} {heads}  {heads}{:>9}", "level", "mode", "× twin")?;
     for summary in summaries {
         writeln!(
             out,
-            "{:8}{:7}  {}  {}{:>9}",
+            "{:8}{:8} {}  {}{:>9}",
             summary.level,
             summary.mode,
             millis(summary.publish_to_ack_ms),
@@ -207,13 +207,13 @@ fn consuming(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{:64}{:>36}", "consuming", "to the handler from the burst's")?;
     writeln!(
         out,
-        "{:8}{:7}{:>11}{:>7}{:>7}{:>8}{:>7}{:>9}{:>36}",
+        "{:8}{:8}{:>10}{:>7}{:>7}{:>8}{:>7}{:>9}{:>36}",
         "level", "mode", "consumed/s", "±", "× twin", "CPU µs", "× twin", "both/s", "start, ms: p50, p99, p99.9, max"
     )?;
     for summary in summaries {
         writeln!(
             out,
-            "{:8}{:7}{:>11}{:>7}{:>7}{:>8}{:>7}{:>9}{}",
+            "{:8}{:8}{:>10}{:>7}{:>7}{:>8}{:>7}{:>9}{}",
             summary.level,
             summary.mode,
             median(summary.consumed_per_s, grouped),
@@ -244,7 +244,7 @@ fn resources(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
-        "{:8}{:7}{:>9}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
+        "{:8}{:8}{:>8}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
         "level",
         "mode",
         "success",
@@ -259,7 +259,7 @@ fn resources(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     for summary in summaries {
         writeln!(
             out,
-            "{:8}{:7}{:>9}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
+            "{:8}{:8}{:>8}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
             summary.level,
             summary.mode,
             percent(summary.success_percent),
