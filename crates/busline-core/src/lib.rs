@@ -21,6 +21,7 @@ mod record;
 mod retention;
 mod subscription;
 mod topic;
+mod until;
 mod wire;
 
 pub use ack::{Ack, Durability, Medium};
@@ -56,4 +57,5 @@ pub use topic::{
     TopicInfo, TopicName, TopicSpec, colliding_name, group_active, group_not_found, not_owner, offset_beyond_end,
     partition_not_found, topic_exists, topic_not_found, warn_deleted,
 };
+pub use until::{Term, Until};
 pub use wire::{Format, JSON_DEPTH_MAX, Wire, decode, key_of};

@@ -23,7 +23,6 @@ mod file_system;
 mod fill;
 mod group;
 mod groups;
-mod holds;
 mod identity;
 mod inbox;
 mod queue;

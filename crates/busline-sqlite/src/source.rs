@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use busline_core::{
     Assignment, Bounds, BoxFuture, Commit, Error, ErrorKind, Offset, Partition, ReadRequest, Record, Result, Source,
-    SourceEvent, SourceRequest, not_owner,
+    SourceEvent, SourceRequest, Term, Until, not_owner,
 };
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use crate::committer::Committer;
 use crate::groups::{self, Share};
-use crate::holds::Holds;
 use crate::readers::in_snapshot;
 use crate::wake::Bell;
 use crate::{records, topics};
@@ -29,6 +28,9 @@ const PIECES_AHEAD: usize = 16;
 
 /// Beats in one lease: a member beats this often before others may take it for dead.
 const BEATS_PER_LEASE: u32 = 5;
+
+/// Fifths of a lease after the last beat in which handlers may start. Others wait for a whole lease.
+const START_FIFTHS: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct SqliteSource {
@@ -45,7 +47,8 @@ struct MemberState {
     ready: Notify,
     closing: AtomicBool,
     state: Mutex<State>,
-    holds: Holds,
+    /// Until when what is held may be worked on, as the state has it.
+    until: Until,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +57,8 @@ struct State {
     reading: BTreeMap<Partition, Reading>,
     /// Pieces of records among the events.
     pieces: usize,
+    /// When this member's share ends unless it beats again; `None` before the first beat.
+    ends: Option<tokio::time::Instant>,
     /// The thread has read ahead as far as it may, and is to be woken once much of it was taken.
     has_enough: bool,
     ended: Option<Error>,
@@ -81,7 +86,7 @@ impl SqliteSource {
             ready: Notify::new(),
             closing: AtomicBool::new(false),
             state: Mutex::default(),
-            holds: Holds::new(),
+            until: Until::default(),
         });
         // Before the group is joined: if nobody awaits the end of that, the thread leaves the group again.
         let source = Self { member: Arc::clone(&member), thread: Mutex::new(None) };
@@ -220,9 +225,9 @@ impl MemberState {
         if !lost.is_empty() {
             lost.iter().for_each(|partition| state.forget(*partition));
             state.events.push_back(SourceEvent::Lost(lost));
-            self.holds.set_doubtful(true);
         }
-        self.holds.beat(sent, self.request.lease);
+        state.ends = Some((sent + self.request.lease * START_FIFTHS / 5).into());
+        self.note_until(&state);
         let give: Vec<Partition> = share
             .to_give
             .into_iter()
@@ -245,6 +250,15 @@ impl MemberState {
         }
         drop(state);
         self.ready.notify_one();
+    }
+
+    fn note_until(&self, state: &State) {
+        // A beat is good for what is taken from then on, not for what was held before a loss that was not told.
+        self.until.set(match state.ends {
+            None => Term::None,
+            Some(_) if state.has_untold_loss() => Term::Over,
+            Some(ends) => Term::At(ends),
+        });
     }
 
     /// Reads the next piece of some partition; gives whether there was one.
@@ -341,7 +355,7 @@ impl MemberState {
                 Some(SourceEvent::Records { generation, records: first })
             }
             Some(event @ SourceEvent::Lost(_)) => {
-                self.holds.set_doubtful(state.has_untold_loss());
+                self.note_until(&state);
                 Some(event)
             }
             None if state.ended.is_some() => return Err(state.ended.clone().unwrap_or_else(source_closed)),
@@ -533,7 +547,7 @@ impl Source for SqliteSource {
     }
 
     fn holds_until(&self) -> Option<tokio::time::Instant> {
-        self.member.holds.until().map(Into::into)
+        self.member.until.holds_until()
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {

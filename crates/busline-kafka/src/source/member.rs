@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busline_core::{
-    BoxFuture, Commit, Error, ErrorKind, Offset, Partition, Result, Source, SourceEvent, SourceRequest, Start,
-    not_owner, partition_not_found,
+    BoxFuture, Commit, Error, ErrorKind, Offset, Partition, Result, Source, SourceEvent, SourceRequest, Start, Term,
+    Until, not_owner, partition_not_found,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,6 @@ use super::agreement::Agreement;
 use super::ahead::Ahead;
 use super::bell::Bell;
 use super::poller;
-use super::until::{Term, Until};
 use crate::clients::Clients;
 use crate::{groups, identity, topics};
 
@@ -77,7 +76,7 @@ impl KafkaSource {
             clients: Arc::clone(clients),
             bell: Arc::default(),
             state: Mutex::default(),
-            until: Until::new(),
+            until: Until::default(),
             ready: Notify::new(),
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -242,11 +241,7 @@ impl Source for KafkaSource {
     }
 
     fn holds_until(&self) -> Option<Instant> {
-        match self.shared.until.get() {
-            Term::None => None,
-            Term::Over => Some(Instant::now()),
-            Term::At(until) => Some(until),
-        }
+        self.shared.until.holds_until()
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {

@@ -12,6 +12,5 @@ mod member;
 mod piece;
 mod poller;
 mod start;
-mod until;
 
 pub(crate) use member::KafkaSource;

@@ -1,23 +1,27 @@
-//! An end of a term that is read without a lock.
+//! Until when a member may work on what it holds, kept where each attempt can look without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Until when something holds.
+/// Until when what is held may be worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Term {
-    /// It has not begun.
+pub enum Term {
+    /// Nothing is held yet.
     None,
-    /// It has ended.
+    /// It is in doubt: a loss was found that the subscription has not heard of.
     Over,
+    /// Until this instant.
     At(Instant),
 }
 
-/// A term that one changes and many read.
+/// A term that one thread changes and every worker reads, for [`Source::holds_until`](crate::Source::holds_until).
+///
+/// # Source
+/// Promise C2.
 #[derive(Debug)]
-pub(super) struct Until {
+pub struct Until {
     origin: Instant,
     /// Nanoseconds from the origin, or one of the two below.
     at: AtomicU64,
@@ -26,12 +30,15 @@ pub(super) struct Until {
 const NONE: u64 = u64::MAX;
 const OVER: u64 = u64::MAX - 1;
 
-impl Until {
-    pub(super) fn new() -> Self {
+impl Default for Until {
+    fn default() -> Self {
         Self { origin: Instant::now(), at: AtomicU64::new(NONE) }
     }
+}
 
-    pub(super) fn set(&self, term: Term) {
+impl Until {
+    /// Changes the term.
+    pub fn set(&self, term: Term) {
         let at = match term {
             Term::None => NONE,
             Term::Over => OVER,
@@ -43,11 +50,21 @@ impl Until {
         self.at.store(at, Ordering::Release);
     }
 
-    pub(super) fn get(&self) -> Term {
+    /// The term.
+    pub fn get(&self) -> Term {
         match self.at.load(Ordering::Acquire) {
             NONE => Term::None,
             OVER => Term::Over,
             at => Term::At(self.origin + Duration::from_nanos(at)),
+        }
+    }
+
+    /// The term as a source tells it: one that is over ended in the past.
+    pub fn holds_until(&self) -> Option<Instant> {
+        match self.get() {
+            Term::None => None,
+            Term::Over => Some(self.origin),
+            Term::At(until) => Some(until),
         }
     }
 }
@@ -58,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_set_is_read() {
-        let until = Until::new();
+        let until = Until::default();
         assert_eq!(until.get(), Term::None);
         let later = Instant::now() + Duration::from_secs(5);
         for term in [Term::At(later), Term::Over, Term::None] {
