@@ -83,4 +83,15 @@ mod tests {
             assert_eq!(until.get(), term);
         }
     }
+
+    #[test]
+    fn a_source_tells_no_hold_an_end_and_an_end_in_the_past() {
+        let until = Until::default();
+        assert_eq!(until.holds_until(), None, "nothing is held");
+        let later = Instant::now() + Duration::from_secs(5);
+        until.set(Term::At(later));
+        assert_eq!(until.holds_until(), Some(later));
+        until.set(Term::Over);
+        assert!(until.holds_until().is_some_and(|end| end <= Instant::now()), "in doubt, no handler starts");
+    }
 }
