@@ -11,6 +11,7 @@ mod counting;
 mod driver;
 mod envelope;
 mod error;
+mod gathered;
 mod headers;
 mod health;
 mod layer;
@@ -36,6 +37,7 @@ pub use driver::{
 };
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};
 pub use error::{Error, ErrorKind, Result, escaped};
+pub use gathered::Gathered;
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
 pub use layer::{Layer, Layered};

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use busline_core::{
-    Error, ErrorKind, Headers, Offset, Partition, ReadRequest, Record, RecordRef, Result, TopicName, checksum,
+    Error, ErrorKind, Gathered, Headers, Offset, Partition, ReadRequest, Record, RecordRef, Result, TopicName, checksum,
 };
 
 use crate::error::from_sqlite;
@@ -64,7 +64,7 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
     let mut rows = select.query(params![from, to]).map_err(from_sqlite)?;
     let mut piece = Piece::new(request.partition);
     for place in from..to {
-        if piece.taken >= request.bytes_max && !piece.is_empty() {
+        if piece.taken >= request.bytes_max && !piece.gathered.is_empty() {
             break;
         }
         let pushed = match rows.next() {
@@ -74,44 +74,26 @@ pub(crate) fn read(connection: &Connection, topic: &TopicName, request: &ReadReq
         };
         match pushed {
             Ok(()) => {}
-            Err(_) if !piece.is_empty() => break,
+            Err(_) if !piece.gathered.is_empty() => break,
             Err(error) => {
                 return Err(error.at("read", format!("{topic}/{}/{}", request.partition, offset_of(place))));
             }
         }
     }
-    piece.into_records()
+    Ok(piece.gathered.finish())
 }
 
-/// Records that share buffers: reading one costs no allocation of its own.
+/// The rows that were read, as records whose checksums fit.
 struct Piece {
     partition: Partition,
-    records: Vec<Record>,
+    gathered: Gathered,
+    /// Bytes of keys, headers and bodies.
     taken: usize,
-    bytes: Vec<u8>,
-    parts: Vec<Part>,
-}
-
-/// Size from which on a buffer takes no further record. A record that is kept for long keeps its whole buffer, so it must
-/// not be large.
-const BUFFER_BYTES: usize = 32 * 1024;
-
-/// Where one record lies in the buffer: key, header block and body, one behind the other.
-struct Part {
-    offset: Offset,
-    time: i64,
-    key_end: usize,
-    header_end: usize,
-    body_end: usize,
 }
 
 impl Piece {
     fn new(partition: Partition) -> Self {
-        Self { partition, records: Vec::new(), taken: 0, bytes: Vec::new(), parts: Vec::new() }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.parts.is_empty()
+        Self { partition, gathered: Gathered::default(), taken: 0 }
     }
 
     /// Adds the row of this place if it is the one and its checksum fits.
@@ -120,66 +102,37 @@ impl Piece {
             return Err(missing(place));
         }
         let offset = Offset(offset_of(place));
-        self.open_buffer();
-        let start = self.bytes.len();
-        let (part, stored) =
-            self.copy(row, offset).map_err(|error| damaged(offset, "a column has another type").because(error))?;
-        let (key, rest) = self.bytes[start..].split_at(part.key_end - start);
-        let (headers, body) = rest.split_at(part.header_end - part.key_end);
-        if checksum(key, headers, body) != stored {
-            self.bytes.truncate(start);
+        let stored = Stored::of(row).map_err(|error| damaged(offset, "a column has another type").because(error))?;
+        let Stored { time, key, headers, body, checksum: sum } = stored;
+        if checksum(key, headers, body) != sum {
             return Err(damaged(offset, "its checksum does not fit"));
         }
-        self.taken += self.bytes.len() - start;
-        self.parts.push(part);
-        if self.bytes.len() >= BUFFER_BYTES {
-            self.seal()?;
-        }
+        let time = Timestamp::from_nanosecond(i128::from(time)).unwrap_or(Timestamp::UNIX_EPOCH);
+        self.taken += key.len() + headers.len() + body.len();
+        let headers = Headers::decode(Bytes::copy_from_slice(headers))?;
+        self.gathered.push((self.partition, offset), time, headers, key, body);
         Ok(())
     }
+}
 
-    /// A buffer large enough for all it will take but its last record; a small piece gives the rest back when it is sealed.
-    fn open_buffer(&mut self) {
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(BUFFER_BYTES + BUFFER_BYTES / 8);
-        }
-    }
+/// The columns of a row.
+struct Stored<'a> {
+    time: i64,
+    key: &'a [u8],
+    headers: &'a [u8],
+    body: &'a [u8],
+    checksum: u32,
+}
 
-    fn copy(&mut self, row: &Row<'_>, offset: Offset) -> rusqlite::Result<(Part, u32)> {
-        let mut append = |blob: &[u8]| {
-            self.bytes.extend_from_slice(blob);
-            self.bytes.len()
-        };
-        let key_end = append(row.get_ref(2)?.as_blob()?);
-        let header_end = append(row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default());
-        let body_end = append(row.get_ref(4)?.as_blob()?);
-        Ok((Part { offset, time: row.get(1)?, key_end, header_end, body_end }, row.get(5)?))
-    }
-
-    /// Turns the buffer into records that share it.
-    fn seal(&mut self) -> Result<()> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.shrink_to_fit();
-        let bytes = Bytes::from(bytes);
-        let mut start = 0;
-        self.records.reserve(self.parts.len());
-        for part in self.parts.drain(..) {
-            self.records.push(Record {
-                partition: self.partition,
-                offset: part.offset,
-                time: Timestamp::from_nanosecond(i128::from(part.time)).unwrap_or(Timestamp::UNIX_EPOCH),
-                key: bytes.slice(start..part.key_end),
-                headers: Headers::decode(bytes.slice(part.key_end..part.header_end))?,
-                body: bytes.slice(part.header_end..part.body_end),
-            });
-            start = part.body_end;
-        }
-        Ok(())
-    }
-
-    fn into_records(mut self) -> Result<Vec<Record>> {
-        self.seal()?;
-        Ok(self.records)
+impl<'a> Stored<'a> {
+    fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            time: row.get(1)?,
+            key: row.get_ref(2)?.as_blob()?,
+            headers: row.get_ref(3)?.as_blob_or_null()?.unwrap_or_default(),
+            body: row.get_ref(4)?.as_blob()?,
+            checksum: row.get(5)?,
+        })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Some records of one partition, taken from the client without a lock of ours.
 
-use busline_core::{Error, Record};
+use busline_core::{Error, Gathered, Record};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::native::PartitionQueue;
-use crate::records::Gathered;
+use crate::records::gather;
 
 /// Records and bytes of a piece: enough to share a lock and a wake-up, few enough to overstep a limit by little. Where
 /// records have grown since the last piece, one piece may be larger; it is never more than the client has read ahead.
@@ -55,7 +55,7 @@ impl Reader {
         for message in taken.iter() {
             if let Some(code) = message.error() {
                 failed.push(failure(code));
-            } else if let Err(unreadable) = gathered.push(message) {
+            } else if let Err(unreadable) = gather(&mut gathered, message) {
                 end = End::Unreadable(unreadable);
                 break;
             }
