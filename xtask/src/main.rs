@@ -5,6 +5,7 @@
 mod brokers;
 mod ci;
 mod duration;
+mod faults;
 mod mutate;
 mod process;
 mod tidy;
@@ -24,6 +25,11 @@ cargo xtask mutate [NAME…] [--check] [--list]   break the code on purpose; eac
                                                 NAME: only these (xtask/mutations/NAME.patch); all when none is named
                                                 --check: only see that each patch applies and its header is complete
                                                 --list: only show what each breaks and which test must notice
+cargo xtask faults nats|kafka [--acked N] [--json FILE]
+                                                kills, freezes, cuts and leader changes of real servers, round after
+                                                round in release until N records were acked (5,000,000) and judged:
+                                                each acked one stored once and in order, each failed one not stored
+                                                --json: the runs and their totals
 cargo xtask brokers start KIND                  a real server on free loopback ports, ready when its URL is printed
                                                 KIND: nats, nats@VERSION, nats-cluster, kafka, kafka-cluster
 cargo xtask brokers stop [KIND]                 ends it, or all of them, and removes what it stored
@@ -59,6 +65,10 @@ fn main() -> ExitCode {
         ("tidy", []) => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
         ("mutate", rest) => match mutate::Request::parse(rest) {
             Ok(request) => Workspace::find().and_then(|workspace| mutate::run(&workspace, &request)),
+            Err(wrong) => return usage(&wrong),
+        },
+        ("faults", rest) => match faults::Request::parse(rest) {
+            Ok(request) => Workspace::find().and_then(|workspace| faults::run(&workspace, &request)),
             Err(wrong) => return usage(&wrong),
         },
         ("brokers", rest) => match brokers::Request::parse(rest) {

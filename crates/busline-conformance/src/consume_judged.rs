@@ -19,6 +19,7 @@ use crate::consume_stage::{GROUP, quick_retry};
 use crate::faulty::{Faults, Faulty, Shape, Watch};
 use crate::harness::Harness;
 use crate::judged::{crc_of, dump, durability, hash, recorded};
+use crate::seed::seed;
 use crate::stage::{SOON, Stage, within};
 
 /// What is published and how it is read.
@@ -41,9 +42,7 @@ pub(crate) struct ConsumeLoad {
 impl ConsumeLoad {
     /// From `BUSLINE_SEED`, or from a seed that is printed.
     pub(crate) fn seeded() -> Self {
-        let given = std::env::var("BUSLINE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed: u64 = given.unwrap_or_else(rand::random);
-        println!("seed {seed} (set BUSLINE_SEED to run it again)");
+        let seed = seed();
         Self {
             seed,
             events: 1_200,

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::failures::Failures;
 use crate::faulty::{Faults, Shape};
 use crate::harness::Harness;
+use crate::seed::seed;
 use crate::stage::{SOON, Stage, within};
 use crate::stored::Stored;
 
@@ -56,9 +57,7 @@ pub(crate) enum Chaos {
 impl Load {
     /// From `BUSLINE_SEED`, or from a seed that is printed.
     pub(crate) fn seeded() -> Self {
-        let given = std::env::var("BUSLINE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(rand::random);
-        println!("seed {seed} (set BUSLINE_SEED to run it again)");
+        let seed = seed();
         let window = [1, 7, 256, 8_192][(seed % 4) as usize];
         Self {
             seed,

@@ -13,6 +13,7 @@ pub mod consume_replay;
 mod consume_stage;
 mod envelopes;
 mod failures;
+mod fault_run;
 mod faulty;
 mod harness;
 pub mod health;
@@ -28,6 +29,7 @@ pub mod publish_outcome;
 pub mod publish_window;
 mod residue;
 pub mod retention;
+mod seed;
 mod stage;
 mod stepping;
 mod stored;
@@ -36,6 +38,8 @@ pub mod topics;
 
 #[doc(hidden)]
 pub use cases::{run_case, run_case_alone};
+pub use fault_run::{FaultRun, fault_records, fault_rounds};
 pub use faulty::{Faults, Faulty, Shape};
 pub use harness::{Harness, Interruption};
+pub use seed::seed;
 pub use told::assert_told;

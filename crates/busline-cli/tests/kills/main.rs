@@ -13,6 +13,7 @@ mod publishers;
 use std::path::Path;
 use std::time::Duration;
 
+use busline_conformance::seed;
 use busline_history::{Crash, Dump, Fault, FaultEnd, FaultStart, History, Process, Recorder, Target, Tolerance};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -23,13 +24,6 @@ struct Killed {
     by_signal: bool,
     /// What it had done until then, in words.
     until_then: String,
-}
-
-/// The seed of a test, printed so that it can be repeated.
-fn seed() -> u64 {
-    let seed = std::env::var("BUSLINE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("seed {seed}; repeat with BUSLINE_SEED={seed}");
-    seed
 }
 
 /// All histories in the folder, merged, and what stands in its file.

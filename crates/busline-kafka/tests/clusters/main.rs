@@ -2,15 +2,13 @@
 //! load.
 //!
 //! What was acked is judged by what a plain client reads afterwards, what was handled by a group that reads all the
-//! time. `BUSLINE_FAULT_ROUNDS` and `BUSLINE_FAULT_RECORDS` make the runs longer; the default is a short one.
+//! time. `cargo xtask faults kafka` makes the runs long.
 
 mod deleted;
 mod fresh_topics;
 #[path = "../faults/group.rs"]
 #[allow(dead_code, reason = "the fault tests of one broker use the rest")]
 mod group;
-#[path = "../faults/length.rs"]
-mod length;
 #[path = "../faults/load.rs"]
 #[allow(dead_code, reason = "the fault tests of one broker use the rest")]
 mod load;
@@ -18,5 +16,3 @@ mod one_of_three;
 mod place;
 #[path = "../faults/plain.rs"]
 mod plain;
-#[path = "../faults/seed.rs"]
-mod seed;

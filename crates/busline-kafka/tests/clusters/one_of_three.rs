@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busline_brokers::kafka::Cluster;
-use rand::RngExt;
+use busline_conformance::{fault_records, fault_rounds, seed};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::group::Group;
-use crate::length::{records, rounds};
-use crate::load::{Load, all_acked, connect, judge};
+use crate::load::{Load, all_acked, connect, judge, tell};
 use crate::place::{cluster, create, in_sync, leader, off_the_runtime};
-use crate::seed;
 
 /// Longer than brokers take to be missed by the controller, which is 9 s, so that leaders move.
 const FROZEN: Duration = Duration::from_secs(12);
@@ -18,30 +18,31 @@ const FROZEN: Duration = Duration::from_secs(12);
 /// Publishes and handles while this happens to a broker, round after round; every outcome is an ack.
 async fn survives(topic: &str, short: u32, fault: fn(&Cluster, usize), only_leaders: bool) {
     let cluster = cluster().await;
-    let mut dice = seed::dice();
+    let mut dice = StdRng::seed_from_u64(seed());
     create(&cluster, topic).await;
     let bus = connect(&cluster.bootstrap()).await;
     let publisher = bus.publisher(topic).deadline(Duration::from_secs(240)).open().await.expect("opens");
     let group = Group::join(&bus, topic).await;
     let load = Load::start(publisher);
-    for round in 0..rounds(short) {
+    let rounds = fault_rounds(short);
+    for round in 0..rounds {
         in_sync(&cluster, topic).await;
-        load.more(records(2_000)).await;
+        load.more(fault_records(2_000)).await;
         let node = if only_leaders { leader(&cluster, topic).await } else { dice.random_range(0..3) };
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..200))).await;
         let brokers = Arc::clone(&cluster);
         off_the_runtime(move || fault(&brokers, node)).await;
-        load.more(records(2_000)).await;
+        load.more(fault_records(2_000)).await;
         let (brokers, began) = (Arc::clone(&cluster), tokio::time::Instant::now());
         off_the_runtime(move || brokers.wait_until_ready()).await.expect("all three serve");
         println!("{topic}, round {round}: broker {}, all ready after {:?}", node + 1, began.elapsed());
     }
     let outcomes = load.end().await;
     assert!(all_acked(&outcomes), "the deadline was never reached");
-    let acked = judge(&cluster.bootstrap(), topic, &outcomes);
+    judge(&cluster.bootstrap(), topic, &outcomes);
     let again = group.judge(&outcomes).await;
     bus.close(Duration::from_secs(10)).await.expect("closes");
-    println!("{topic}: {acked} acked, stored once and handled in order, {again} of them again");
+    tell(&format!("one of three {topic}"), rounds, &outcomes, Some(again));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busline_brokers::kafka::{Options, Server};
 
-use crate::load::{Load, all_acked, connect, judge};
+use crate::load::{Load, all_acked, connect, judge, tell};
 
 const TOPIC: &str = "conformance-full";
 
@@ -99,6 +99,7 @@ async fn a_full_disk_costs_nothing_once_there_is_room_again() {
     assert!(all_acked(&patient), "its deadline was never reached");
     assert!(!all_acked(&hasty), "a deadline in the outage was reported");
     for (topic, outcomes) in [(TOPIC, &patient), ("conformance-full-hasty", &hasty)] {
-        println!("{topic}: {} acked and stored", judge(&server.bootstrap(), topic, outcomes));
+        judge(&server.bootstrap(), topic, outcomes);
+        tell("disk full", 1, outcomes, None);
     }
 }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use busline_brokers::kafka::{Options, Server};
-use rand::RngExt;
+use busline_conformance::{fault_records, fault_rounds, seed};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::group::Group;
-use crate::length::{records, rounds};
-use crate::load::{Load, all_acked, connect, judge};
-use crate::seed;
+use crate::load::{Load, all_acked, connect, judge, tell};
 
 /// Longer than a broker takes to start, on a machine with much else to do.
 const PATIENT: Duration = Duration::from_secs(240);
@@ -30,14 +30,15 @@ fn middle(mut times: Vec<Duration>) -> Duration {
 async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     const TOPIC: &str = "conformance-killed";
     let server = Server::start(&Options::default()).expect("a broker starts");
-    let mut dice = seed::dice();
+    let mut dice = StdRng::seed_from_u64(seed());
     let bus = connect(&server.bootstrap()).await;
     let publisher = bus.publisher(TOPIC).deadline(PATIENT).open().await.expect("opens");
     let group = Group::join(&bus, TOPIC).await;
     let load = Load::start(publisher);
     let mut resumed = Vec::new();
-    for round in 0..rounds(2) {
-        load.more(records(5_000)).await;
+    let kills = fault_rounds(2);
+    for round in 0..kills {
+        load.more(fault_records(5_000)).await;
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..200))).await;
         server.kill().expect(TOPIC);
         let server = &server;
@@ -45,15 +46,15 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
         let (serves, before) = (Instant::now(), group.distinct());
         group.goes_beyond(before).await;
         resumed.push(serves.elapsed());
-        load.more(records(5_000)).await;
+        load.more(fault_records(5_000)).await;
         println!("{TOPIC}, round {round}: handles again {:?} after the broker serves", resumed[resumed.len() - 1]);
     }
     let outcomes = load.end().await;
     assert!(all_acked(&outcomes), "the deadline was never reached");
     let again = group.judge(&outcomes).await;
     bus.close(Duration::from_secs(10)).await.expect("closes");
-    let acked = judge(&server.bootstrap(), TOPIC, &outcomes);
-    println!("{TOPIC}: {acked} acked, stored once and handled in order, {again} of them again");
+    judge(&server.bootstrap(), TOPIC, &outcomes);
+    tell("killed", kills, &outcomes, Some(again));
     assert!(middle(resumed.clone()) <= RESUMED_MAX, "handling began again after {resumed:?}");
 }
 
@@ -70,19 +71,23 @@ async fn a_frozen_broker_costs_nothing_or_a_deadline() {
         .await
         .expect("opens");
     let (patient, hasty) = (Load::start(patient), Load::start(hasty));
-    for _ in 0..rounds(2) {
-        patient.more(records(2_000)).await;
+    let pauses = fault_rounds(2);
+    for _ in 0..pauses {
+        patient.more(fault_records(2_000)).await;
         hasty.more(2_000).await;
         server.pause().expect("conformance-frozen");
         tokio::time::sleep(Duration::from_secs(3)).await;
         server.resume().expect("thawed");
-        patient.more(records(2_000)).await;
+        patient.more(fault_records(2_000)).await;
     }
     let (patient, hasty) = (patient.end().await, hasty.end().await);
     bus.close(Duration::from_secs(10)).await.expect("closes");
     assert!(all_acked(&patient), "its deadline was never reached");
     assert!(!all_acked(&hasty), "a deadline in the pause was reported");
-    for (topic, outcomes) in [("conformance-frozen", &patient), ("conformance-hasty", &hasty)] {
-        println!("{topic}: {} acked and stored", judge(&server.bootstrap(), topic, outcomes));
+    for (topic, fault, outcomes) in
+        [("conformance-frozen", "frozen", &patient), ("conformance-hasty", "frozen beyond the deadline", &hasty)]
+    {
+        judge(&server.bootstrap(), topic, outcomes);
+        tell(fault, pauses, outcomes, None);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use busline_conformance::FaultRun;
 use busline_core::{Bus, Envelope, Publisher, Receipt};
 use busline_kafka::{KafkaConfig, KafkaDriver};
 use tokio::runtime::Handle;
@@ -111,10 +112,9 @@ async fn settle((key, receipt): (usize, Receipt), outcomes: &mut [Vec<Outcome>],
     outcomes[key].push(outcome);
 }
 
-/// Reads the topic with a plain client: acked is stored once, failed is not, all in order. Gives how many were acked.
-pub(crate) fn judge(bootstrap: &str, topic: &str, outcomes: &Outcomes) -> usize {
+/// Reads the topic with a plain client: acked is stored once, failed is not, all in order.
+pub(crate) fn judge(bootstrap: &str, topic: &str, outcomes: &Outcomes) {
     let stored = plain::read(bootstrap, topic, PARTITIONS);
-    let mut acked = 0;
     for (key, outcomes) in outcomes {
         let versions = stored.get(key).map(Vec::as_slice).unwrap_or_default();
         let astray = versions.windows(2).find(|two| two[0] >= two[1]);
@@ -126,10 +126,22 @@ pub(crate) fn judge(bootstrap: &str, topic: &str, outcomes: &Outcomes) -> usize 
                 Outcome::Failed => assert!(!is_stored, "{key}: version {} failed and is stored", place + 1),
                 Outcome::Indeterminate => {}
             }
-            acked += usize::from(*outcome == Outcome::Acked);
         }
     }
-    acked
+}
+
+/// Tells of a load that was judged; of what was handled again where a group read along.
+pub(crate) fn tell(fault: &str, times: u32, outcomes: &Outcomes, handled_again: Option<u64>) {
+    let count = |kind| outcomes.values().flatten().filter(|outcome| **outcome == kind).count() as u64;
+    let run = FaultRun {
+        fault: fault.into(),
+        times: times.into(),
+        acked: count(Outcome::Acked),
+        failed: count(Outcome::Failed),
+        indeterminate: count(Outcome::Indeterminate),
+        handled_again,
+    };
+    run.tell();
 }
 
 /// Whether every envelope was acked.

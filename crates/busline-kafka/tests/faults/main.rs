@@ -1,6 +1,6 @@
 //! What brokers and networks do on bad days, judged by what a plain client reads afterwards.
 //!
-//! `BUSLINE_FAULT_ROUNDS` and `BUSLINE_FAULT_RECORDS` make the runs longer; the default is a short one.
+//! `cargo xtask faults kafka` makes the runs long.
 
 #[path = "../broker/mod.rs"]
 mod broker;
@@ -12,12 +12,10 @@ mod fresh_topics;
 #[allow(dead_code, reason = "the tests of rights use the rest")]
 mod group;
 mod killed;
-mod length;
 mod load;
 mod members;
 mod network;
 mod plain;
 mod refused;
 mod replaced;
-mod seed;
 mod silent;

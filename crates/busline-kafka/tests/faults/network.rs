@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
+use busline_conformance::{fault_records, fault_rounds, seed};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
+use crate::broker;
 use crate::broker::proxy::Proxy;
-use crate::length::{records, rounds};
-use crate::load::{Load, all_acked, connect, judge};
-use crate::{broker, seed};
+use crate::load::{Load, all_acked, connect, judge, tell};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_break_off_cost_nothing() {
@@ -15,9 +16,10 @@ async fn connections_that_break_off_cost_nothing() {
     let bus = connect(&proxy.bootstrap()).await;
     let topic = format!("conformance-cut-{:x}", std::process::id());
     let publisher = bus.publisher(&topic).deadline(Duration::from_secs(60)).open().await.expect("opens");
-    let (load, mut dice) = (Load::start(publisher), seed::dice());
-    for round in 0..rounds(10) {
-        load.more(records(1_000)).await;
+    let (load, mut dice) = (Load::start(publisher), StdRng::seed_from_u64(seed()));
+    let cuts = fault_rounds(10);
+    for round in 0..cuts {
+        load.more(fault_records(1_000)).await;
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..50))).await;
         match round % 3 {
             0 => proxy.cut(),
@@ -35,11 +37,12 @@ async fn connections_that_break_off_cost_nothing() {
             }
         }
     }
-    load.more(records(1_000)).await;
+    load.more(fault_records(1_000)).await;
     let outcomes = load.end().await;
     bus.close(Duration::from_secs(10)).await.expect("closes");
     assert!(all_acked(&outcomes), "the deadline was never reached");
-    println!("cut: {} acked and stored", judge(&broker::bootstrap(), &topic, &outcomes));
+    judge(&broker::bootstrap(), &topic, &outcomes);
+    tell("cut", cuts, &outcomes, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use busline_conformance::FaultRun;
 use busline_core::{
     Ack, Bus, Driver, Envelope, Offset, Partition, Publisher, PublisherSettings, ReadRequest, Receipt, Record, Result,
     TopicName,
@@ -14,14 +15,6 @@ use crate::yardstick::Yardstick;
 
 /// Both sinks; each is to pass every fault.
 pub(crate) const STRATEGIES: [&str; 2] = ["fast", "pipelined"];
-
-/// A seed that is printed, or the one of the environment.
-pub(crate) fn seed() -> u64 {
-    let given = std::env::var("BUSLINE_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(rand::random);
-    println!("seed {seed} (set BUSLINE_SEED to run it again)");
-    seed
-}
 
 /// A driver on this port, with this strategy.
 pub(crate) async fn driver(port: u16, strategy: &str) -> Arc<NatsDriver> {
@@ -46,11 +39,25 @@ pub(crate) struct Load {
 /// What became of a load.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    pub(crate) acked: usize,
-    pub(crate) failed: usize,
-    pub(crate) indeterminate: usize,
+    pub(crate) acked: u64,
+    pub(crate) failed: u64,
+    pub(crate) indeterminate: u64,
     /// Indeterminate ones that are stored.
-    pub(crate) stored_unacked: usize,
+    pub(crate) stored_unacked: u64,
+}
+
+impl Counts {
+    /// Tells that something happened so often to the load.
+    pub(crate) fn tell(&self, fault: impl Into<String>, times: impl Into<u64>) {
+        let (fault, times) = (fault.into(), times.into());
+        let Self { acked, failed, indeterminate, .. } = *self;
+        FaultRun { fault, times, acked, failed, indeterminate, handled_again: None }.tell();
+    }
+
+    /// Whether each envelope was acked.
+    pub(crate) fn all_acked(&self) -> bool {
+        (self.failed, self.indeterminate) == (0, 0)
+    }
 }
 
 impl Load {
@@ -185,7 +192,7 @@ impl Load {
                 }
                 Err(_) => {
                     counts.indeterminate += 1;
-                    counts.stored_unacked += found.len();
+                    counts.stored_unacked += found.len() as u64;
                     hole_of_key.insert(key, id);
                 }
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use busline_brokers::nats::{Options, Server};
+use busline_conformance::seed;
 use busline_core::{Bus, Delivery, Subscription};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::load::{driver, seed};
+use crate::load::driver;
 use crate::proxy::Proxy;
 use crate::yardstick::Yardstick;
 

@@ -1,0 +1,80 @@
+//! The rounds.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::Request;
+use super::report::Report;
+use crate::duration::Shown;
+use crate::process::{self, Ended};
+use crate::workspace::Workspace;
+
+/// How much longer a run is than in the pipeline, in faults and in records around each.
+const FACTOR: &str = "4";
+
+/// Longest time of a round. Unit: seconds.
+const ROUND_MAX: Duration = Duration::from_secs(3_600);
+
+/// Lines of a failed round's output that are shown.
+const SHOWN: usize = 60;
+
+/// Runs rounds until enough was acked. `false`: the tests of a round failed.
+///
+/// # Errors
+/// The tests cannot be built or tell nothing, or the report cannot be written.
+pub(crate) fn run(workspace: &Workspace, request: &Request) -> Result<bool> {
+    let (begin, told) = (Instant::now(), workspace.target().join("faults.ndjson"));
+    process::pass(&mut tests(workspace, request, "--no-run ", &told))?;
+    let (mut report, mut round, mut broken) = (Report::default(), 0, None);
+    while broken.is_none() && report.sum("acked") < request.acked {
+        round += 1;
+        let ended = one_round(workspace, request, &told)?;
+        let before = report.sum("acked");
+        report.add(round, &std::fs::read_to_string(&told).unwrap_or_default())?;
+        let acked = report.sum("acked");
+        println!("round {round}: {acked} of {} acked after {}", request.acked, Shown(begin.elapsed()));
+        if !ended.succeeded() {
+            broken = Some(last_lines(&ended.output));
+        } else if acked == before {
+            bail!("the tests of round {round} told of no run");
+        }
+        if let Some(path) = &request.json {
+            let json = report.json(request.backend.name(), round, broken.as_deref());
+            std::fs::write(path, format!("{json:#}\n")).with_context(|| path.display().to_string())?;
+        }
+    }
+    println!("{}", report.lines());
+    if let Some(output) = &broken {
+        eprintln!("round {round} failed:\n{output}");
+    }
+    Ok(broken.is_none())
+}
+
+fn one_round(workspace: &Workspace, request: &Request, told: &Path) -> Result<Ended> {
+    match std::fs::remove_file(told) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| told.display().to_string());
+        }
+        _ => {}
+    }
+    process::within(ROUND_MAX, &mut tests(workspace, request, "", told))
+}
+
+/// One after the other: each fault is to meet the whole load.
+fn tests(workspace: &Workspace, request: &Request, flag: &str, told: &Path) -> std::process::Command {
+    let words = format!("test --release {flag}{} --nocapture --test-threads=1", request.backend.tests());
+    let mut command = process::cargo();
+    command.args(words.split_whitespace()).current_dir(workspace.root());
+    command.env("BUSLINE_FAULT_FACTOR", FACTOR).env("BUSLINE_FAULT_REPORT", told);
+    command
+}
+
+/// The seed of the test that ran last, and the last lines.
+fn last_lines(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    let tail = lines.len().saturating_sub(SHOWN);
+    let seed = lines[..tail].iter().rfind(|line| line.contains("BUSLINE_SEED"));
+    seed.into_iter().chain(&lines[tail..]).copied().collect::<Vec<_>>().join("\n")
+}
