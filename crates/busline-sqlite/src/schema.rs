@@ -122,10 +122,15 @@ pub(crate) enum Contents {
 /// # Errors
 /// `Invalid/NotABuslineFile`; `Unsupported/SchemaNewer` with both numbers; `Corrupt/Store`.
 pub(crate) fn inspect(connection: &Connection) -> Result<Contents> {
-    let application: i32 = pragma(connection, "application_id")?;
-    let version: i32 = pragma(connection, "user_version")?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(from_sqlite)?;
+    // One statement, so one view: between two of them another process may make the file ours.
+    let (application, version, tables): (i32, i32, i64) = connection
+        .query_row(
+            "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+                 (SELECT count(*) FROM sqlite_schema)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .map_err(from_sqlite)?;
     if application == 0 && version == 0 && tables == 0 {
         return Ok(Contents::Nothing);
     }
@@ -177,10 +182,6 @@ pub(crate) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(CREATE)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)
-}
-
-fn pragma(connection: &Connection, name: &str) -> Result<i32> {
-    connection.pragma_query_value(None, name, |row| row.get(0)).map_err(from_sqlite)
 }
 
 #[cfg(test)]

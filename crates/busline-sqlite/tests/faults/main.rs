@@ -13,6 +13,7 @@ mod forked;
 mod format;
 mod locked;
 mod model;
+mod opening;
 mod pages;
 mod processes;
 mod read_only;
