@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use busline::{
     Batch, BoxFuture, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, Headers, Layer, Offset, Partition, Record,
-    RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceRequest, TopicName, parked_record,
+    RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceLayer, SourceRequest, TopicName,
+    parked_record,
 };
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -293,76 +294,53 @@ fn record_of(record: &RecordRef<'_>) -> Option<Record> {
 }
 
 #[derive(Debug)]
-struct WatchedSource {
-    inner: Arc<dyn Source>,
-    watch: Arc<Watch>,
-}
+struct WatchedSource(Arc<Watch>);
 
-impl Source for WatchedSource {
-    fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
+impl SourceLayer for WatchedSource {
+    fn next<'a>(&'a self, inner: &'a dyn Source, records: usize, bytes: usize) -> BoxFuture<'a, Result<SourceEvent>> {
         Box::pin(async move {
-            let room = self.watch.room().await;
-            let next = self.inner.next(records_max.min(room), bytes_max).await;
-            let next = next.and_then(|event| self.watch.event(&event).map(|()| event));
+            let room = self.0.room().await;
+            let next = inner.next(records.min(room), bytes).await;
+            let next = next.and_then(|event| self.0.event(&event).map(|()| event));
             if let Err(error) = &next
                 && error.kind() != ErrorKind::Closed
             {
-                self.watch.end(error);
+                self.0.end(error);
             }
             next
         })
     }
 
-    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
+    fn commit<'a>(&'a self, inner: &'a dyn Source, commits: Vec<Commit>) -> BoxFuture<'a, Vec<Result<()>>> {
         Box::pin(async move {
-            if let Err(error) = commits.iter().try_for_each(|commit| self.watch.history.committing(commit)) {
-                self.watch.end(&error);
+            if let Err(error) = commits.iter().try_for_each(|commit| self.0.history.committing(commit)) {
+                self.0.end(&error);
             }
-            let outcomes = self.inner.commit(commits.clone()).await;
+            let outcomes = inner.commit(commits.clone()).await;
             for (commit, outcome) in commits.iter().zip(&outcomes) {
-                if let Err(error) = self.watch.committed(commit, outcome) {
-                    self.watch.end(&error);
+                if let Err(error) = self.0.committed(commit, outcome) {
+                    self.0.end(&error);
                 }
             }
             outcomes
         })
     }
 
-    fn pause(&self, partitions: &[(Partition, u64)]) {
-        self.inner.pause(partitions);
-    }
-
-    fn resume(&self, partitions: &[(Partition, u64)]) {
-        self.inner.resume(partitions);
-    }
-
-    fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
-        self.inner.seek(partition, generation, offset)
-    }
-
-    fn holds_until(&self) -> Option<Instant> {
-        self.inner.holds_until()
-    }
-
-    fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
+    fn release<'a>(&'a self, inner: &'a dyn Source, partitions: Vec<(Partition, u64)>) -> BoxFuture<'a, Result<()>> {
         let given_up =
-            partitions.iter().try_for_each(|(partition, generation)| self.watch.give_up(*partition, Some(*generation)));
+            partitions.iter().try_for_each(|(partition, generation)| self.0.give_up(*partition, Some(*generation)));
         if let Err(error) = given_up {
-            self.watch.end(&error);
+            self.0.end(&error);
         }
-        self.inner.release(partitions)
+        inner.release(partitions)
     }
 
-    fn trouble(&self) -> Option<Error> {
-        self.inner.trouble()
-    }
-
-    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-        if let Err(error) = self.watch.give_up_all() {
-            self.watch.end(&error);
+    fn close<'a>(&'a self, inner: &'a dyn Source, deadline: Instant) -> BoxFuture<'a, Result<()>> {
+        if let Err(error) = self.0.give_up_all() {
+            self.0.end(&error);
         }
-        self.watch.seen().source = None;
-        self.inner.close(deadline)
+        self.0.seen().source = None;
+        inner.close(deadline)
     }
 }
 
@@ -380,7 +358,7 @@ impl Layer for Watched {
             self.0.history.joining(&request.member);
             let inner = inner.source(request).await?;
             self.0.seen().source = Some(Arc::clone(&inner));
-            Ok(Arc::new(WatchedSource { inner, watch: Arc::clone(&self.0) }) as Arc<dyn Source>)
+            Ok(WatchedSource(Arc::clone(&self.0)).over(inner))
         })
     }
 }

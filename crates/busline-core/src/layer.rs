@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::capabilities::Capabilities;
-use crate::driver::{BoxFuture, Driver, Lag, Member, ReadRequest, Sink, SinkRequest, Source, SourceRequest};
-use crate::error::Result;
+use crate::driver::{
+    BoxFuture, Commit, Driver, Lag, Member, ReadRequest, Sink, SinkRequest, Source, SourceEvent, SourceRequest,
+};
+use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
 
@@ -37,10 +39,37 @@ pub trait Layer: Send + Sync + fmt::Debug {
     }
 }
 
-/// A backend behind a layer, and a backend itself: what the layer has no word in goes straight through.
+/// What a layer does to one source: to what a member of a group reads, commits and gives up. As with [`Layer`], it asks the
+/// source underneath itself, and what it does nothing to goes straight through.
+pub trait SourceLayer: Send + Sync + fmt::Debug + Sized + 'static {
+    /// As [`Source::next`].
+    fn next<'a>(&'a self, inner: &'a dyn Source, records: usize, bytes: usize) -> BoxFuture<'a, Result<SourceEvent>>;
+
+    /// As [`Source::commit`].
+    fn commit<'a>(&'a self, inner: &'a dyn Source, commits: Vec<Commit>) -> BoxFuture<'a, Vec<Result<()>>> {
+        inner.commit(commits)
+    }
+
+    /// As [`Source::release`].
+    fn release<'a>(&'a self, inner: &'a dyn Source, partitions: Vec<(Partition, u64)>) -> BoxFuture<'a, Result<()>> {
+        inner.release(partitions)
+    }
+
+    /// As [`Source::close`].
+    fn close<'a>(&'a self, inner: &'a dyn Source, deadline: Instant) -> BoxFuture<'a, Result<()>> {
+        inner.close(deadline)
+    }
+
+    /// This source behind this layer.
+    fn over(self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
+        Arc::new(Layered { inner, layer: self })
+    }
+}
+
+/// A backend behind a layer, and a backend itself: what the layer has no word in goes straight through. Likewise a source.
 #[derive(Debug)]
-pub struct Layered<L> {
-    inner: Arc<dyn Driver>,
+pub struct Layered<L, I: ?Sized = dyn Driver> {
+    inner: Arc<I>,
     layer: L,
 }
 
@@ -148,5 +177,43 @@ impl<L: Layer> Driver for Layered<L> {
 
     fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
         self.inner.close(deadline)
+    }
+}
+
+impl<L: SourceLayer> Source for Layered<L, dyn Source> {
+    fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
+        self.layer.next(&*self.inner, records_max, bytes_max)
+    }
+
+    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
+        self.layer.commit(&*self.inner, commits)
+    }
+
+    fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
+        self.layer.release(&*self.inner, partitions)
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+        self.layer.close(&*self.inner, deadline)
+    }
+
+    fn pause(&self, partitions: &[(Partition, u64)]) {
+        self.inner.pause(partitions);
+    }
+
+    fn resume(&self, partitions: &[(Partition, u64)]) {
+        self.inner.resume(partitions);
+    }
+
+    fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
+        self.inner.seek(partition, generation, offset)
+    }
+
+    fn holds_until(&self) -> Option<Instant> {
+        self.inner.holds_until()
+    }
+
+    fn trouble(&self) -> Option<Error> {
+        self.inner.trouble()
     }
 }

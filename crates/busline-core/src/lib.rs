@@ -40,7 +40,7 @@ pub use error::{Error, ErrorKind, Result, escaped};
 pub use gathered::Gathered;
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
-pub use layer::{Layer, Layered};
+pub use layer::{Layer, Layered, SourceLayer};
 pub use memory::MemoryDriver;
 pub use publisher::{
     BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,

@@ -47,7 +47,7 @@ pub use busline_core::{
 };
 pub use busline_core::{
     Batch, Blocked, BoxFuture, Commit, Layer, Layered, RecordRef, Sink, SinkOffer, SinkRequest, Source, SourceEvent,
-    SourceRequest, group_active, group_not_found, offset_beyond_end,
+    SourceLayer, SourceRequest, group_active, group_not_found, offset_beyond_end,
 };
 pub use busline_core::{
     Deletion, Diagnosis, Extent, Parked, ParkedCount, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope,

@@ -2,11 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use busline::{
-    BoxFuture, Bus, Commit, Driver, Error, MemoryDriver, Offset, Partition, Record, Result, Sink, Source, SourceEvent,
-};
+use busline::{BoxFuture, Bus, Driver, MemoryDriver, Record, Result, Source, SourceEvent, SourceLayer};
 use busline_bench::Connect;
-use tokio::time::Instant;
 
 use super::fault::{Breaker, Fault};
 use super::wrapped::Wrap;
@@ -62,12 +59,8 @@ struct Breaking {
 }
 
 impl Wrap for Breaking {
-    fn sink(&self, inner: Arc<dyn Sink>) -> Arc<dyn Sink> {
-        inner
-    }
-
     fn source(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
-        Arc::new(BrokenSource { inner, breaker: Arc::clone(&self.delivery) })
+        BrokenSource(Arc::clone(&self.delivery)).over(inner)
     }
 
     fn read(&self, records: &mut Vec<Record>) {
@@ -76,54 +69,19 @@ impl Wrap for Breaking {
 }
 
 #[derive(Debug)]
-struct BrokenSource {
-    inner: Arc<dyn Source>,
-    breaker: Arc<Spot>,
-}
+struct BrokenSource(Arc<Spot>);
 
-impl Source for BrokenSource {
-    fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
+impl SourceLayer for BrokenSource {
+    fn next<'a>(&'a self, inner: &'a dyn Source, records: usize, bytes: usize) -> BoxFuture<'a, Result<SourceEvent>> {
         Box::pin(async move {
             loop {
-                let mut event = self.inner.next(records_max, bytes_max).await?;
+                let mut event = inner.next(records, bytes).await?;
                 let SourceEvent::Records { records, .. } = &mut event else { return Ok(event) };
-                self.breaker.pass(records);
+                self.0.pass(records);
                 if !records.is_empty() {
                     return Ok(event);
                 }
             }
         })
-    }
-
-    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
-        self.inner.commit(commits)
-    }
-
-    fn pause(&self, partitions: &[(Partition, u64)]) {
-        self.inner.pause(partitions);
-    }
-
-    fn resume(&self, partitions: &[(Partition, u64)]) {
-        self.inner.resume(partitions);
-    }
-
-    fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
-        self.inner.seek(partition, generation, offset)
-    }
-
-    fn holds_until(&self) -> Option<Instant> {
-        self.inner.holds_until()
-    }
-
-    fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
-        self.inner.release(partitions)
-    }
-
-    fn trouble(&self) -> Option<Error> {
-        self.inner.trouble()
-    }
-
-    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-        self.inner.close(deadline)
     }
 }

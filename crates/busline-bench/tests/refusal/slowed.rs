@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline::{
-    Batch, BoxFuture, Bus, Driver, Error, Record, Result, Sink, SinkOffer, Source, SqliteConfig, SqliteDriver,
-};
+use busline::{Batch, BoxFuture, Bus, Driver, Error, Result, Sink, SinkOffer, SqliteConfig, SqliteDriver};
 use busline_bench::Connect;
 
 use super::wrapped::Wrap;
@@ -39,12 +37,6 @@ impl Wrap for Slowed {
     fn sink(&self, inner: Arc<dyn Sink>) -> Arc<dyn Sink> {
         Arc::new(SlowedSink { inner, slowed: *self })
     }
-
-    fn source(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
-        inner
-    }
-
-    fn read(&self, _records: &mut Vec<Record>) {}
 }
 
 #[derive(Debug)]

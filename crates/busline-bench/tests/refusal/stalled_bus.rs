@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use busline::{Batch, BoxFuture, Bus, Driver, Error, MemoryDriver, Record, Result, Sink, SinkOffer, Source};
+use busline::{Batch, BoxFuture, Bus, Driver, Error, MemoryDriver, Result, Sink, SinkOffer};
 use busline_bench::{Connect, OpenRequest, Quiet, Rates, open_load_on, write_open_load};
 use tokio::time::Instant;
 
@@ -32,12 +32,6 @@ impl Wrap for Stalls {
     fn sink(&self, inner: Arc<dyn Sink>) -> Arc<dyn Sink> {
         Arc::new(StallingSink { inner, stalled: AtomicBool::new(false) })
     }
-
-    fn source(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
-        inner
-    }
-
-    fn read(&self, _records: &mut Vec<Record>) {}
 }
 
 #[derive(Debug)]

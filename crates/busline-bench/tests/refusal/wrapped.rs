@@ -9,16 +9,20 @@ use busline::{
     TopicName,
 };
 
-/// What a wrapper does to what passes.
+/// What a wrapper does to what passes; nothing where it does not say.
 pub(crate) trait Wrap: Send + Sync + fmt::Debug + Sized + 'static {
     /// Puts something in front of a sink.
-    fn sink(&self, inner: Arc<dyn Sink>) -> Arc<dyn Sink>;
+    fn sink(&self, inner: Arc<dyn Sink>) -> Arc<dyn Sink> {
+        inner
+    }
 
     /// Puts something in front of a source.
-    fn source(&self, inner: Arc<dyn Source>) -> Arc<dyn Source>;
+    fn source(&self, inner: Arc<dyn Source>) -> Arc<dyn Source> {
+        inner
+    }
 
     /// Changes what was read without a group.
-    fn read(&self, records: &mut Vec<Record>);
+    fn read(&self, _records: &mut Vec<Record>) {}
 
     /// A bus over this driver, behind it.
     fn bus(self, inner: Arc<dyn Driver>) -> Bus {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use busline_core::{
-    BoxFuture, Driver, Layer, Layered, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest, TopicName,
+    BoxFuture, Driver, Layer, Layered, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceLayer,
+    SourceRequest, TopicName,
 };
 
 use super::control::{Control, Faults, Shape};
@@ -36,8 +37,7 @@ impl Layer for Faulty {
     fn source<'a>(&'a self, inner: &'a dyn Driver, request: SourceRequest) -> BoxFuture<'a, Result<Arc<dyn Source>>> {
         Box::pin(async {
             let inner = inner.source(request).await?;
-            let source: Arc<dyn Source> = Arc::new(FaultySource::new(inner, Arc::clone(&self.0)));
-            Ok(source)
+            Ok(FaultySource::new(&self.0).over(inner))
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use busline_core::{BoxFuture, Commit, Error, ErrorKind, Offset, Partition, Record, Result, Source, SourceEvent};
+use busline_core::{BoxFuture, Commit, Error, ErrorKind, Partition, Record, Result, Source, SourceEvent, SourceLayer};
 use tokio::time::Instant;
 
 use super::control::Control;
@@ -74,16 +74,15 @@ impl Commits {
 }
 
 pub(super) struct FaultySource {
-    inner: Arc<dyn Source>,
     commits: Arc<Commits>,
     life: Arc<Life>,
     held: Mutex<Vec<(Partition, u64)>>,
 }
 
 impl FaultySource {
-    pub(super) fn new(inner: Arc<dyn Source>, control: Arc<Control>) -> Self {
+    pub(super) fn new(control: &Control) -> Self {
         let (commits, life) = (Arc::clone(&control.commits), Arc::clone(&control.life));
-        Self { inner, commits, life, held: Mutex::default() }
+        Self { commits, life, held: Mutex::default() }
     }
 
     fn note(&self, event: &SourceEvent) {
@@ -115,10 +114,10 @@ impl FaultySource {
     }
 }
 
-impl Source for FaultySource {
-    fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
+impl SourceLayer for FaultySource {
+    fn next<'a>(&'a self, inner: &'a dyn Source, records: usize, bytes: usize) -> BoxFuture<'a, Result<SourceEvent>> {
         Box::pin(async move {
-            let mut event = self.inner.next(records_max, bytes_max).await?;
+            let mut event = inner.next(records, bytes).await?;
             self.life.pass("", Side::After).await;
             if let SourceEvent::Records { records, .. } = &mut event {
                 self.commits.spoil_read(records);
@@ -128,7 +127,7 @@ impl Source for FaultySource {
         })
     }
 
-    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Vec<Result<()>>> {
+    fn commit<'a>(&'a self, inner: &'a dyn Source, commits: Vec<Commit>) -> BoxFuture<'a, Vec<Result<()>>> {
         Box::pin(async move {
             self.life.pass("commit", Side::Before).await;
             let watch = self.commits.watcher();
@@ -137,10 +136,10 @@ impl Source for FaultySource {
             let outcomes = match fate {
                 Some(CommitFate::Refuse) => vec![Err(refused()); commits.len()],
                 Some(CommitFate::Lose) => {
-                    self.inner.commit(commits.clone()).await;
+                    inner.commit(commits.clone()).await;
                     vec![Err(refused()); commits.len()]
                 }
-                None => self.inner.commit(commits.clone()).await,
+                None => inner.commit(commits.clone()).await,
             };
             watch.iter().for_each(|watch| watch.committed(&commits, &outcomes));
             self.life.pass("commit", Side::After).await;
@@ -148,40 +147,20 @@ impl Source for FaultySource {
         })
     }
 
-    fn pause(&self, partitions: &[(Partition, u64)]) {
-        self.inner.pause(partitions);
-    }
-
-    fn resume(&self, partitions: &[(Partition, u64)]) {
-        self.inner.resume(partitions);
-    }
-
-    fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
-        self.inner.seek(partition, generation, offset)
-    }
-
-    fn holds_until(&self) -> Option<Instant> {
-        self.inner.holds_until()
-    }
-
-    fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
+    fn release<'a>(&'a self, inner: &'a dyn Source, partitions: Vec<(Partition, u64)>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.life.pass("release", Side::Before).await;
             self.note_revoked(partitions.iter().copied());
-            let released = self.inner.release(partitions).await;
+            let released = inner.release(partitions).await;
             self.life.pass("release", Side::After).await;
             released
         })
     }
 
-    fn trouble(&self) -> Option<Error> {
-        self.inner.trouble()
-    }
-
-    fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+    fn close<'a>(&'a self, inner: &'a dyn Source, deadline: Instant) -> BoxFuture<'a, Result<()>> {
         let held = self.held().clone();
         self.note_revoked(held.into_iter());
-        self.inner.close(deadline)
+        inner.close(deadline)
     }
 }
 
@@ -195,6 +174,6 @@ fn refused() -> Error {
 
 impl fmt::Debug for FaultySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultySource").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("FaultySource").finish_non_exhaustive()
     }
 }
