@@ -6,6 +6,7 @@ mod batch;
 mod bus;
 mod capabilities;
 mod clock;
+mod control;
 #[cfg(test)]
 mod counting;
 mod driver;
@@ -16,6 +17,8 @@ mod headers;
 mod health;
 mod layer;
 mod memory;
+mod occurred_at;
+mod payload;
 mod provision;
 mod publisher;
 mod record;
@@ -35,13 +38,15 @@ pub use driver::{
     Assignment, BoxFuture, Commit, Driver, Lag, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
     SourceEvent, SourceRequest, Start,
 };
-pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, JSON_CONTENT_TYPE, KEY_BYTES_MAX, OccurredAt, Payload, RawJson};
+pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, KEY_BYTES_MAX};
 pub use error::{Error, ErrorKind, Result, escaped};
 pub use gathered::Gathered;
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
 pub use layer::{Layer, Layered, SourceLayer};
 pub use memory::MemoryDriver;
+pub use occurred_at::OccurredAt;
+pub use payload::{JSON_CONTENT_TYPE, Payload, RawJson};
 pub use publisher::{
     BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
     Receipt, TryPublishError,

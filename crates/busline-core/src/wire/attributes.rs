@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::depth::check_depth;
 use super::json_text::{write_number, write_text};
 use super::members::{Members, duplicate, is_text, text_of};
-use crate::envelope::{Attribute, RawJson};
+use crate::envelope::Attribute;
 use crate::error::{Error, Result, escaped};
+use crate::payload::RawJson;
 
 /// Stands before the name of an attribute that has the name of a member of the form.
 const PREFIX: &str = "attribute_";

@@ -9,9 +9,10 @@ use super::fields::{take_time, version_of};
 use super::json_text::{write_member, write_optional, write_padded};
 use super::members::{Members, duplicate, is_text, no_envelope, text_of};
 use super::payload;
-use crate::envelope::{Envelope, Payload, check_id, check_key, check_type};
+use crate::envelope::{Envelope, check_id, check_key, check_type};
 use crate::error::{Error, ErrorKind, Result, escaped};
 use crate::headers::Headers;
+use crate::payload::Payload;
 
 /// The version we write and read.
 const SPEC_VERSION: &str = "1.0";

@@ -12,8 +12,10 @@ use super::fields::version_of;
 use super::json_scan::value_length;
 use super::json_text::plain_prefix;
 use super::payload;
-use crate::envelope::{Attribute, Envelope, OccurredAt, Payload, is_json_type};
+use crate::envelope::{Attribute, Envelope};
 use crate::headers::Headers;
+use crate::occurred_at::OccurredAt;
+use crate::payload::{Payload, is_json_type};
 
 /// The envelope, if the body has our layout, plain texts and JSON data or none.
 pub(super) fn read(body: &Bytes, text: &str) -> Option<Envelope> {

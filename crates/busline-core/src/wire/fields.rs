@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::members::Members;
-use crate::envelope::OccurredAt;
 use crate::error::Result;
+use crate::occurred_at::OccurredAt;
 
 /// The time of this member; the Unix epoch if there is none.
 ///

@@ -9,9 +9,10 @@ use super::fields::{take_time, version_of};
 use super::json_text::{write_member, write_number, write_optional};
 use super::members::{Members, duplicate, no_envelope, text_of};
 use super::payload;
-use crate::envelope::{Envelope, JSON_CONTENT_TYPE, Payload, check_id, check_key, check_type, is_json_type};
+use crate::envelope::{Envelope, check_id, check_key, check_type};
 use crate::error::{Error, Result};
 use crate::headers::Headers;
+use crate::payload::{JSON_CONTENT_TYPE, Payload, is_json_type};
 
 /// The further attribute that `trace_id` is.
 const TRACE_ATTRIBUTE: &str = "traceid";

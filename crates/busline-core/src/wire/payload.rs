@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::json_text::write_member;
 use super::members::{is_text, text_of};
-use crate::envelope::{Envelope, JSON_CONTENT_TYPE, Payload, RawJson, is_json_type};
+use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::payload::{JSON_CONTENT_TYPE, Payload, RawJson, is_json_type};
 
 /// The content type of bytes that name none.
 pub(super) const BINARY_CONTENT_TYPE: &str = "application/octet-stream";

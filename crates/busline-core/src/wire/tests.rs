@@ -8,8 +8,10 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{Format, Wire, decode, fast, is_own_attribute, key_of, members};
-use crate::envelope::{Attribute, Envelope, OccurredAt, Payload, RawJson};
+use crate::envelope::{Attribute, Envelope};
 use crate::error::{Error, Result};
+use crate::occurred_at::OccurredAt;
+use crate::payload::{Payload, RawJson};
 
 const DEFAULT_SOURCE: &str = "/busline/orders";
 
