@@ -7,6 +7,7 @@
 //!                                          └─→ Keeper: deadlines, failure handler
 //! ```
 
+mod batches;
 mod broken;
 mod builder;
 mod cell;
@@ -17,13 +18,15 @@ mod line;
 mod process;
 mod publish;
 mod receipt;
+mod room;
 mod settings;
+mod stats;
 
 pub(crate) use publish::Inner as PublisherCore;
 
 pub use builder::PublisherBuilder;
 pub use keeper::{Failure, FailureHandler};
-pub use line::PublisherStats;
 pub use publish::{BATCH_ITEMS_MAX, Closed, Publisher, TryPublishError};
 pub use receipt::Receipt;
 pub use settings::PublisherSettings;
+pub use stats::PublisherStats;

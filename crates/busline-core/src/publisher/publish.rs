@@ -15,8 +15,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::encoded::{Encoded, Encoder};
-use super::line::{Before, Caller, Line, PublisherStats, publisher_closed};
+use super::line::{Before, Caller, Line, publisher_closed};
 use super::receipt::Receipt;
+use super::stats::PublisherStats;
 use crate::ack::Ack;
 use crate::batch::behind_failed;
 use crate::driver::SinkOffer;
