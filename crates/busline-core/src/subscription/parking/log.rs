@@ -1,10 +1,11 @@
 //! The state of one parking partition: a fold over its entries in log order. Pure.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::cuts::Cuts;
 use super::entry::{Entry, Mark, ParkedScope, Token};
 use crate::record::Record;
 use crate::topic::Offset;
@@ -12,7 +13,7 @@ use crate::topic::Offset;
 /// What the entries of one partition come to.
 ///
 /// A key costs its bytes and the counts of [`KeyState`], however many records queue behind it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LogState {
     incarnation: Uuid,
     owner: Option<Token>,
@@ -21,8 +22,7 @@ pub(crate) struct LogState {
     records: BTreeMap<Offset, RecordState>,
     open_keys: usize,
     open_records: usize,
-    cuts: VecDeque<Cut>,
-    since_cut: u64,
+    cuts: Cuts,
 }
 
 /// A key that is or was parked.
@@ -46,18 +46,6 @@ struct RecordState {
     first: Offset,
     since_ms: i64,
 }
-
-/// An `owner` entry from which a fold may begin.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    at: Offset,
-    /// No `replayer` before it is needed to judge what follows: there was none, or it has resigned, or another one stands
-    /// behind.
-    is_complete: bool,
-}
-
-/// `owner` entries that are remembered as places to begin from.
-const CUTS_MAX: usize = 16;
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,17 +74,7 @@ pub(crate) enum Way {
 
 impl LogState {
     pub(crate) fn new(incarnation: Uuid) -> Self {
-        Self {
-            incarnation,
-            owner: None,
-            replayer: None,
-            keys: HashMap::new(),
-            records: BTreeMap::new(),
-            open_keys: 0,
-            open_records: 0,
-            cuts: VecDeque::new(),
-            since_cut: 0,
-        }
+        Self { incarnation, ..Self::default() }
     }
 
     /// Takes the next entry.
@@ -104,33 +82,33 @@ impl LogState {
         let Some(entry) = Entry::of(&record.headers).filter(|entry| entry.incarnation == self.incarnation) else {
             return Applied::Ignored;
         };
-        self.since_cut += 1;
+        self.cuts.count_entry();
         let (is_owner, is_replayer) = (self.owner == Some(entry.token), self.replayer == Some(entry.token));
         match entry.mark {
             Mark::Owner => {
                 self.owner = Some(entry.token);
-                self.cut(record.offset);
+                self.cuts.add(record.offset, self.replayer.is_none());
                 Applied::Owner(entry.token)
             }
             Mark::Replayer => {
                 self.replayer = Some(entry.token);
-                self.complete_cuts();
+                self.cuts.complete();
                 Applied::Replayer(entry.token)
             }
             Mark::Resigned => {
                 if is_replayer {
                     self.replayer = None;
-                    self.complete_cuts();
+                    self.cuts.complete();
                 }
                 Applied::Ignored
             }
             Mark::Parked(scope, offset) if is_owner => self.park(record, scope, offset),
             Mark::Failed(scope, offset) => {
-                self.cuts.retain(|cut| cut.is_complete);
+                self.cuts.drop_incomplete();
                 if is_replayer { Applied::Failed(scope, offset) } else { Applied::Ignored }
             }
             Mark::Done(scope, offset, _) => {
-                self.cuts.retain(|cut| cut.is_complete);
+                self.cuts.drop_incomplete();
                 if is_replayer { self.close(record, scope, offset) } else { Applied::Ignored }
             }
             Mark::Reset(offset) if is_owner => {
@@ -139,18 +117,6 @@ impl LogState {
             }
             Mark::Parked(..) | Mark::Reset(_) => Applied::Ignored,
         }
-    }
-
-    fn cut(&mut self, at: Offset) {
-        if self.cuts.len() == CUTS_MAX {
-            self.cuts.remove(1);
-        }
-        self.cuts.push_back(Cut { at, is_complete: self.replayer.is_none() });
-        self.since_cut = 0;
-    }
-
-    fn complete_cuts(&mut self) {
-        self.cuts.iter_mut().for_each(|cut| cut.is_complete = true);
     }
 
     fn park(&mut self, record: &Record, scope: ParkedScope, offset: Offset) -> Applied {
@@ -325,19 +291,19 @@ impl LogState {
         let keys = self.keys.values().filter(|key| key.open > 0 || key.highest >= committed).map(|key| key.first);
         let of_record =
             |(at, record): (&Offset, &RecordState)| (record.is_open || *at >= committed).then_some(record.first);
-        let needed = keys.chain(self.records.iter().filter_map(of_record)).min();
-        let complete = self.cuts.iter().rev().filter(|cut| cut.is_complete);
-        complete.map(|cut| cut.at).find(|at| needed.is_none_or(|needed| *at < needed))
+        self.cuts.newest_below(keys.chain(self.records.iter().filter_map(of_record)).min())
     }
 
     /// Entries since the last place from which a fold may begin.
     pub(crate) fn since_cut(&self) -> u64 {
-        self.since_cut
+        self.cuts.entries_since()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use bytes::Bytes;
     use proptest::prelude::*;
 

@@ -8,6 +8,7 @@
 //! ```
 //! The parking topic is the state: [`log::LogState`] is a fold over its entries, and nothing else is stored.
 
+mod cuts;
 mod entry;
 mod filter;
 mod follower;
