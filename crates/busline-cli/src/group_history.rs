@@ -6,11 +6,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use busline::{Commit, Delivery, Diagnosis, Envelope, ErrorKind, GroupName, Partition, Record, Result, TopicName};
+use busline::{Ack, Commit, Delivery, Diagnosis, Envelope, ErrorKind, GroupName, Partition, Record, Result, TopicName};
 use busline_history::{Action, Assignment, ContentHash, Delivered, Handler, Progress, Recorder, Settle, Settlement};
 
 use crate::history::{VARIABLE, incomplete};
-use crate::watched::{Step, StoredAt};
+use crate::watched::Step;
 
 /// The history of one member, if one is asked for.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl GroupHistory {
     }
 
     /// How that ended: acked at this place, or not known.
-    pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: Option<&StoredAt>) -> Result<()> {
+    pub(crate) fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: Option<(&TopicName, &Ack)>) -> Result<()> {
         self.record(|recording| {
             let settlement = recording.parking(record, diagnosis, at);
             recording.recorder.settle(if at.is_some() { Settle::Ok(settlement) } else { Settle::Info(settlement) })
@@ -185,7 +185,7 @@ impl Recording {
         }
     }
 
-    fn parking(&self, record: &Record, diagnosis: &Diagnosis, at: Option<&StoredAt>) -> Settlement {
+    fn parking(&self, record: &Record, diagnosis: &Diagnosis, at: Option<(&TopicName, &Ack)>) -> Settlement {
         Settlement {
             group: self.group.clone(),
             member: self.member(),
@@ -195,12 +195,9 @@ impl Recording {
             offset: record.offset.0,
             action: Action::Park,
             reason: diagnosis.error.clone(),
-            parked_at: at.and_then(|at| {
-                Some(busline_history::StoredAt {
-                    topic: at.topic.to_string(),
-                    partition: at.partition.0,
-                    offset: at.offset?.0,
-                })
+            parked_at: at.and_then(|(topic, ack)| {
+                let offset = ack.offset?.0;
+                Some(busline_history::StoredAt { topic: topic.to_string(), partition: ack.partition.0, offset })
             }),
         }
     }

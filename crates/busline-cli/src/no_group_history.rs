@@ -1,8 +1,8 @@
 //! Stands in for the history of a member where the feature is off.
 
-use busline::{Commit, Delivery, Diagnosis, GroupName, Partition, Record, Result, TopicName};
+use busline::{Ack, Commit, Delivery, Diagnosis, GroupName, Partition, Record, Result, TopicName};
 
-use crate::watched::{Step, StoredAt};
+use crate::watched::Step;
 
 /// No history.
 #[derive(Debug)]
@@ -23,7 +23,12 @@ impl GroupHistory {
         Ok(())
     }
 
-    pub(crate) fn parked(&self, _record: &Record, _diagnosis: &Diagnosis, _at: Option<&StoredAt>) -> Result<()> {
+    pub(crate) fn parked(
+        &self,
+        _record: &Record,
+        _diagnosis: &Diagnosis,
+        _at: Option<(&TopicName, &Ack)>,
+    ) -> Result<()> {
         Ok(())
     }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline::{
-    Batch, BoxFuture, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, Headers, Layer, Offset, Partition, Record,
-    RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceLayer, SourceRequest, TopicName,
-    parked_record,
+    Ack, Batch, BoxFuture, Commit, Delivery, Diagnosis, Driver, Error, ErrorKind, Headers, Layer, Offset, Partition,
+    Record, RecordRef, Result, Sink, SinkOffer, SinkRequest, Source, SourceEvent, SourceLayer, SourceRequest,
+    TopicName, parked_record,
 };
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -195,7 +195,7 @@ impl Watch {
     }
 
     /// A record is acked in the parking topic: no line comes for it.
-    fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: &StoredAt) -> Result<()> {
+    fn parked(&self, record: &Record, diagnosis: &Diagnosis, at: (&TopicName, &Ack)) -> Result<()> {
         self.history.parked(record, diagnosis, Some(at))?;
         let mut seen = self.seen();
         if let Some(held) = seen.held.get_mut(&record.partition) {
@@ -222,14 +222,6 @@ impl Watch {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Where a parked record went.
-#[derive(Debug)]
-pub(crate) struct StoredAt {
-    pub(crate) topic: TopicName,
-    pub(crate) partition: Partition,
-    pub(crate) offset: Option<Offset>,
 }
 
 /// The sink of a parking topic: the only one that a member has.
@@ -259,10 +251,7 @@ impl Sink for WatchedSink {
             for (parked, outcome) in parked.iter().zip(&outcomes) {
                 let Some((record, diagnosis)) = parked else { continue };
                 let told = match outcome {
-                    Ok(ack) => {
-                        let at = StoredAt { topic: topic.clone(), partition: ack.partition, offset: ack.offset };
-                        watch.parked(record, diagnosis, &at)
-                    }
+                    Ok(ack) => watch.parked(record, diagnosis, (&topic, ack)),
                     Err(_) => watch.history.parked(record, diagnosis, None),
                 };
                 if let Err(error) = told {
