@@ -40,6 +40,9 @@ impl SqliteDriver {
     /// `Invalid/NotARegularFile`, `Invalid/NotABuslineFile`; `Unsupported/SchemaNewer`; `Corrupt/Store`;
     /// `Unsupported/NetworkFileSystem` and `Unsupported/NoWal` for where it lies; `Unavailable/Locked` if another program keeps
     /// it locked; `Invalid/NoRuntime` outside a runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a new, empty file behind.
     pub async fn open(config: SqliteConfig) -> Result<Self> {
         Self::open_with_clock(config, Arc::new(SystemClock)).await
     }
@@ -47,6 +50,9 @@ impl SqliteDriver {
     /// Opens the file with this clock, which stamps the records.
     ///
     /// # Errors
+    /// As [`SqliteDriver::open`].
+    ///
+    /// # Cancel safety
     /// As [`SqliteDriver::open`].
     pub async fn open_with_clock(config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let shown = config.path.display().to_string();

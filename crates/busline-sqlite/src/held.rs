@@ -1,0 +1,263 @@
+//! What a member holds, what was read of it, and what it has to say of both. Pure: its thread and the subscription share it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use busline_core::{Assignment, Error, Offset, Partition, Record, Result, SourceEvent, Term, not_owner};
+use tokio::time::Instant;
+
+use crate::groups::Share;
+
+/// Pieces of records that are read ahead of the subscription.
+const PIECES_AHEAD: usize = 16;
+
+/// The partitions of a member, with the events that its subscription has not heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    events: VecDeque<SourceEvent>,
+    reading: BTreeMap<Partition, Reading>,
+    /// Pieces of records among the events.
+    pieces: usize,
+    /// When this member's share ends unless it beats again; `None` before the first beat.
+    ends: Option<Instant>,
+    /// The thread has read ahead as far as it may, and is to be woken once much of it was taken.
+    has_enough: bool,
+    /// Why nothing more comes.
+    ended: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    generation: u64,
+    next: Offset,
+    paused: bool,
+    revoking: bool,
+}
+
+impl Held {
+    /// What is held, and under which generations.
+    pub(crate) fn shares(&self) -> Vec<(Partition, u64)> {
+        self.reading.iter().map(|(partition, reading)| (*partition, reading.generation)).collect()
+    }
+
+    /// Turns a look into events. What is held ends at this instant, unless the member beats again.
+    pub(crate) fn take(&mut self, share: Share, ends: Instant) {
+        let lost: Vec<Partition> = self
+            .reading
+            .iter()
+            .filter(|(partition, reading)| !share.held.contains(&(**partition, reading.generation)))
+            .map(|(partition, _)| *partition)
+            .collect();
+        if !lost.is_empty() {
+            lost.iter().for_each(|partition| self.drop_partition(*partition));
+            self.events.push_back(SourceEvent::Lost(lost));
+        }
+        self.ends = Some(ends);
+        let mut give = share.to_give;
+        give.retain(|partition| {
+            let reading = self.reading.get_mut(partition);
+            reading.is_some_and(|reading| !std::mem::replace(&mut reading.revoking, true))
+        });
+        if !give.is_empty() {
+            self.events.push_back(SourceEvent::Revoking(give));
+        }
+        if !share.taken.is_empty() {
+            for Assignment { partition, generation, committed } in &share.taken {
+                let reading = Reading { generation: *generation, next: *committed, paused: false, revoking: false };
+                self.reading.insert(*partition, reading);
+            }
+            self.events.push_back(SourceEvent::Assigned(share.taken));
+        }
+    }
+
+    /// Until when what is held may be worked on.
+    pub(crate) fn term(&self) -> Term {
+        // A beat is good for what is taken from then on, not for what was held before a loss that was not told.
+        match self.ends {
+            None => Term::None,
+            Some(_) if self.has_untold_loss() => Term::Over,
+            Some(ends) => Term::At(ends),
+        }
+    }
+
+    /// Partitions to read, beginning behind the last one read; none while enough is read ahead.
+    pub(crate) fn next_reads(&mut self, last: Partition) -> Vec<(Partition, u64, Offset)> {
+        self.has_enough = self.pieces >= PIECES_AHEAD;
+        if self.has_enough {
+            return Vec::new();
+        }
+        let open = |(_, reading): &(&Partition, &Reading)| !reading.paused && !reading.revoking;
+        let mut to_read: Vec<_> = self
+            .reading
+            .iter()
+            .filter(open)
+            .map(|(partition, reading)| (*partition, reading.generation, reading.next))
+            .collect();
+        let after = to_read.partition_point(|(partition, ..)| *partition <= last);
+        to_read.rotate_left(after);
+        to_read
+    }
+
+    /// Goes on at `start`, and tells the gap, if nothing is left before; gives whether it has.
+    pub(crate) fn skip(&mut self, partition: Partition, generation: u64, from: Offset, start: Offset) -> bool {
+        let Some(reading) = self.reading_from(partition, generation, from).filter(|_| start > from) else {
+            return false;
+        };
+        reading.next = start;
+        self.events.push_back(SourceEvent::Gap { partition, from, to: start });
+        true
+    }
+
+    /// Queues a piece, unless the partition was lost or moved while it was read; gives whether it has.
+    pub(crate) fn add(&mut self, partition: Partition, generation: u64, from: Offset, records: Vec<Record>) -> bool {
+        let (Some(first), Some(newest)) = (records.first(), records.last()) else { return false };
+        let first = first.offset;
+        let Some(reading) = self.reading_from(partition, generation, from) else { return false };
+        reading.next = newest.offset.next();
+        if first > from {
+            // Offsets are dense and a missing record is damage, so these were trimmed before the group had read them.
+            self.events.push_back(SourceEvent::Gap { partition, from, to: first });
+        }
+        self.pieces += 1;
+        self.events.push_back(SourceEvent::Records { generation, records });
+        true
+    }
+
+    /// A partition that is still read from here under this generation.
+    fn reading_from(&mut self, partition: Partition, generation: u64, from: Offset) -> Option<&mut Reading> {
+        self.reading.get_mut(&partition).filter(|reading| reading.generation == generation && reading.next == from)
+    }
+
+    /// The next event, with as many of its records as fit.
+    pub(crate) fn next_event(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
+        match self.pop_event(records_max) {
+            Some(SourceEvent::Records { generation, records }) => {
+                let (first, rest) = split(records, records_max, bytes_max);
+                if rest.is_empty() {
+                    self.pieces -= 1;
+                } else {
+                    self.events.push_front(SourceEvent::Records { generation, records: rest });
+                }
+                Some(SourceEvent::Records { generation, records: first })
+            }
+            other => other,
+        }
+    }
+
+    /// The next event; without room for records the next one that is none.
+    fn pop_event(&mut self, records_max: usize) -> Option<SourceEvent> {
+        if records_max > 0 {
+            return self.events.pop_front();
+        }
+        let place = self.events.iter().position(|event| !matches!(event, SourceEvent::Records { .. }))?;
+        self.events.remove(place)
+    }
+
+    /// Whether the thread, which had enough, is to read on; says so once.
+    pub(crate) fn wants_more(&mut self) -> bool {
+        let wants_more = self.has_enough && self.pieces <= PIECES_AHEAD / 2;
+        self.has_enough &= !wants_more;
+        wants_more
+    }
+
+    pub(crate) fn set_paused(&mut self, partitions: &[(Partition, u64)], paused: bool) {
+        for (partition, generation) in partitions {
+            if let Some(reading) = self.reading.get_mut(partition).filter(|held| held.generation == *generation) {
+                reading.paused = paused;
+                if paused {
+                    self.take_back(*partition);
+                }
+            }
+        }
+    }
+
+    /// Reads on at this offset.
+    ///
+    /// # Errors
+    /// `Fenced/NotOwner`.
+    pub(crate) fn seek(&mut self, partition: Partition, generation: u64, offset: Offset) -> Result<()> {
+        match self.reading.get_mut(&partition) {
+            Some(reading) if reading.generation == generation && !reading.revoking => {
+                reading.next = offset;
+                self.drop_pieces(partition);
+                Ok(())
+            }
+            _ => Err(not_owner(partition)),
+        }
+    }
+
+    /// Forgets partitions that are given up.
+    pub(crate) fn forget(&mut self, partitions: &[(Partition, u64)]) {
+        for (partition, generation) in partitions {
+            // The member may hold it again already, under another generation.
+            if self.reading.get(partition).is_some_and(|reading| reading.generation == *generation) {
+                self.drop_partition(*partition);
+            }
+        }
+    }
+
+    /// Gives nothing more once what is there was taken.
+    pub(crate) fn end(&mut self, error: Error) {
+        self.ended = Some(error);
+    }
+
+    /// # Errors
+    /// Why nothing more comes.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.ended.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether a loss was found that the subscription has not heard of.
+    fn has_untold_loss(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
+    }
+
+    fn drop_partition(&mut self, partition: Partition) {
+        self.reading.remove(&partition);
+        self.drop_pieces(partition);
+    }
+
+    /// Drops what was read ahead of a partition; it is read again from there.
+    fn take_back(&mut self, partition: Partition) {
+        let first = self.events.iter().find_map(|event| read_of(event, partition));
+        self.drop_pieces(partition);
+        if let Some((first, reading)) = first.zip(self.reading.get_mut(&partition)) {
+            reading.next = first;
+        }
+    }
+
+    fn drop_pieces(&mut self, partition: Partition) {
+        let before = self.pieces();
+        self.events.retain(|event| read_of(event, partition).is_none());
+        self.pieces -= before - self.pieces();
+    }
+
+    fn pieces(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, SourceEvent::Records { .. })).count()
+    }
+}
+
+/// Where what this event says of a partition's records begins; `None` if it says nothing of them.
+fn read_of(event: &SourceEvent, partition: Partition) -> Option<Offset> {
+    match event {
+        SourceEvent::Records { records, .. } => {
+            records.first().filter(|record| record.partition == partition).map(|record| record.offset)
+        }
+        SourceEvent::Gap { partition: of, from, .. } => (*of == partition).then_some(*from),
+        _ => None,
+    }
+}
+
+/// The first records within the bounds, at least one, and the rest.
+fn split(mut records: Vec<Record>, records_max: usize, bytes_max: usize) -> (Vec<Record>, Vec<Record>) {
+    let mut room = bytes_max;
+    let mut count = 0;
+    for record in &records {
+        if count >= records_max.max(1) || (room == 0 && count > 0) {
+            break;
+        }
+        room = room.saturating_sub(record.key.len() + record.body.len());
+        count += 1;
+    }
+    let rest = records.split_off(count);
+    (records, rest)
+}
