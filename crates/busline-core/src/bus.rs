@@ -70,12 +70,12 @@ impl Bus {
         &self.0.driver
     }
 
-    /// Prepares a publisher on this topic.
+    /// Prepares a publisher on this topic; [`PublisherBuilder::open`] checks the name and opens it.
     pub fn publisher(&self, topic: &str) -> PublisherBuilder {
         PublisherBuilder::new(Arc::downgrade(&self.0), topic)
     }
 
-    /// Prepares a subscription of this group to this topic.
+    /// Prepares a subscription of this group to this topic; [`SubscriptionBuilder::handle`] checks the names and joins.
     pub fn subscribe(&self, topic: &str, group: &str) -> SubscriptionBuilder {
         SubscriptionBuilder::new(Arc::downgrade(&self.0), topic, group)
     }
@@ -84,6 +84,9 @@ impl Bus {
     ///
     /// # Errors
     /// `Invalid/…` for a bad name; `NotFound/Topic`; `NotFound/Parking` if the group has no parking topic; `Closed/Bus`.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
     pub async fn parked(&self, topic: &str, group: &str) -> Result<Parked> {
         let (topic, group) = (TopicName::new(topic)?, GroupName::new(group)?);
         let driver = self.0.driver()?;
@@ -93,11 +96,12 @@ impl Bus {
 
     /// Deletes a topic with its records, the offsets of its groups and their parking topics; gives what each had parked.
     ///
-    /// Calling it again finishes what was broken off.
-    ///
     /// # Errors
     /// `NotFound/Topic`; `Unavailable/ParkedRecords` while a group has records parked, unless they may go;
     /// `Unavailable/GroupActive` while a group with members reads it, or a replay runs; `Closed/Bus`.
+    ///
+    /// # Cancel safety
+    /// A part may be deleted; calling it again finishes what was broken off.
     pub async fn delete_topic(&self, topic: &str, deletion: Deletion) -> Result<Vec<ParkedCount>> {
         let (topic, driver) = (TopicName::new(topic)?, self.0.driver()?);
         delete_topic(&driver, &topic, deletion).await
@@ -106,11 +110,12 @@ impl Bus {
     /// Forgets a group on a topic: its offsets and its parking topic; gives what it had parked. A group of that name begins
     /// anew.
     ///
-    /// Calling it again finishes what was broken off.
-    ///
     /// # Errors
     /// `NotFound/Topic`, `NotFound/Group`; `Unavailable/ParkedRecords` while it has records parked, unless they may go;
     /// `Unavailable/GroupActive` with the names of its members, or of its replays; `Unsupported/Groups`; `Closed/Bus`.
+    ///
+    /// # Cancel safety
+    /// A part may be forgotten; calling it again finishes what was broken off.
     pub async fn delete_group(&self, group: &str, topic: &str, deletion: Deletion) -> Result<Vec<ParkedCount>> {
         let (group, topic, driver) = (GroupName::new(group)?, TopicName::new(topic)?, self.0.driver()?);
         delete_group(&driver, &topic, &group, deletion).await
@@ -143,7 +148,13 @@ impl Bus {
     ///
     /// # Errors
     /// What the driver could not end, `Timeout/CloseDeadline` among it; `Invalid/CloseInHandler` at once, if a handler of
-    /// one of its subscriptions calls it: it would wait for itself.
+    /// one of its subscriptions calls it: it would wait for itself. `Invalid/NoRuntime` outside a runtime.
+    ///
+    /// # Cancel safety
+    /// The bus stays closed to what is new; a further call ends the rest.
+    ///
+    /// # Source
+    /// Promises P9 and C13.
     pub async fn close(&self, deadline: Duration) -> Result<Vec<Closed>> {
         Handle::try_current().map_err(|_| no_runtime().at("close bus", self.0.driver.capabilities().backend))?;
         if self.0.lock().subscriptions.iter().any(|subscription| subscription.is_in_handler()) {

@@ -179,10 +179,10 @@ pub trait Sink: Send + Sync + fmt::Debug {
     /// - Order: per key in call order. After a record that is not acked none of its key behind it is acked, in this batch
     ///   and in those taken before its outcome was given: not handed to the backend = `Unavailable/BehindFailed`, else
     ///   indeterminate.
-    /// - Waiting: never waits, but may use the processor in proportion to the batch; may settle before it returns. At its deadline an unsettled record is
-    ///   reported as indeterminate, or as failed if it was certainly not stored; the sink goes on settling what it
-    ///   handed over and sends nothing newer of its key until then. Transient failures are resent here; callers never
-    ///   resend.
+    /// - Waiting: never waits, but may use the processor in proportion to the batch; may settle before it returns. At its
+    ///   deadline an unsettled record is reported as indeterminate, or as failed if it was certainly not stored; the sink
+    ///   goes on settling what it handed over and sends nothing newer of its key until then. Transient failures are resent
+    ///   here; callers never resend.
     /// - Concurrency: one call at a time, from any thread, also from inside `settle`; at most
     ///   [`SinkOffer::batches_in_flight_max`] batches are unsettled at once.
     /// - Success: the ack states the durability really obtained, and the offset where the backend gives one.

@@ -11,8 +11,8 @@ const SCHEMES: &str = "memory:, sqlite:PATH, nats://HOST, tls://HOST, kafka://HO
 ///
 /// `memory:` lives and dies with the process; `sqlite:PATH` is a durable log in one file, such as `sqlite:shop.db`;
 /// `nats://HOST[:PORT]` (or `tls://`) is a NATS JetStream server or cluster, with parameters as `NatsConfig::from_url` has
-/// them.
-/// `kafka://HOST:PORT,HOST:PORT?setting=value` is a cluster of Kafka brokers, in a build with the feature `kafka`.
+/// them, in a build with the feature `nats`; `kafka://HOST:PORT,HOST:PORT?setting=value` is a cluster of Kafka brokers, in a
+/// build with the feature `kafka`.
 ///
 /// # Errors
 /// `Invalid/UrlScheme` with the list of schemes; `Invalid/Url` for a control character or what the scheme does not take;

@@ -5,6 +5,24 @@
 //!
 //! It is not a broker, not a framework that owns `main`, and one file is one machine.
 //!
+//! # Where to begin
+//! - [`connect`] opens the backend that a URL names and gives a [`Bus`]. What needs settings of its own is opened by its
+//!   driver, such as `SqliteDriver`, and put into [`Bus::new`].
+//! - [`Bus::publisher`] leads to a [`Publisher`]: of one [`Envelope`], of many with an outcome each, or of many that are
+//!   stored together. An outcome is an [`Ack`] or an [`Error`], of which [`Error::is_definite`] tells whether it is certain
+//!   that nothing was stored.
+//! - [`Bus::subscribe`] leads to a [`Subscription`] of a group, which runs a handler for each [`Delivery`]. A failed attempt
+//!   is made again in place ([`Retry`]); what keeps failing is parked with its key ([`ParkingPolicy`]).
+//! - [`Bus::parked`] lists, replays and discards what a group has parked.
+//! - [`Bus::driver`] makes, changes and lists topics and groups, and reads without a group.
+//! - [`Bus::health`] says whether all of it moves, and [`Bus::close`] ends all of it in order.
+//!
+//! All of this runs inside a tokio runtime, and [`Publisher::publish_blocking`] on threads beside it.
+//!
+//! # Features
+//! `sqlite` (the default), `nats`, `kafka`, and `kafka-tls` for TLS and SCRAM. The bus in memory is always there. A URL whose
+//! driver is left out is `Unsupported/Feature`.
+//!
 //! # Examples
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -14,7 +32,7 @@
 //! # let url = format!("sqlite:{}", folder.join("shop.db").display());
 //! use std::time::Duration;
 //!
-//! use busline::Envelope;
+//! use busline::{Delivery, Envelope, Retry};
 //!
 //! let bus = busline::connect(&url).await?; // such as sqlite:shop.db or memory:
 //! let orders = bus.publisher("orders").open().await?;
@@ -24,6 +42,20 @@
 //! let ack = receipt.await?; // stored: partition, offset, durability
 //! assert_eq!(ack.durability.to_string(), "synced × 1");
 //!
+//! let billing = bus
+//!     .subscribe("orders", "billing") // its members share the partitions; it goes on where it ended
+//!     .retry(Retry::exponential(5)) // five attempts in all, then the event is parked
+//!     .handle(|event: Delivery| async move {
+//!         let items: Vec<String> = event.payload()?; // any error is a failed attempt
+//!         assert_eq!(items, ["book", "pen"]);
+//!         Ok(())
+//!     })
+//!     .await?;
+//! # while billing.stats().handled == 0 {
+//! #     tokio::task::yield_now().await;
+//! # }
+//!
+//! billing.close(Duration::from_secs(30)).await?; // handlers end, progress is committed, the group is left
 //! bus.close(Duration::from_secs(5)).await?; // every accepted envelope has its outcome
 //! # std::fs::remove_dir_all(&folder)?;
 //! # Ok(())

@@ -53,7 +53,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Most envelopes and bytes in flight. Default 8,192 and 8 MiB.
+    /// Most envelopes and bytes in flight; a full window makes `publish` wait. Default 8,192 and 8 MiB.
     #[must_use]
     pub fn window(mut self, envelopes_max: usize, bytes_max: usize) -> Self {
         self.settings.window_envelopes_max = envelopes_max;
@@ -82,7 +82,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Whether each ack must carry an offset.
+    /// Whether each ack must carry an offset. Default: whatever is fastest.
     #[must_use]
     pub fn positions(mut self, positions: Positions) -> Self {
         self.settings.positions = positions;
@@ -104,6 +104,9 @@ impl PublisherBuilder {
     /// `Invalid/…` for a bad name or setting; `Invalid/NoRuntime` outside a runtime; `NotFound/Topic` and
     /// `Invalid/TopicMismatch` as the provision says; `Unsupported/Durability`, `Unsupported/Positions` or
     /// `Unsupported/Deduplicate` for what this backend cannot give; `Closed/Bus`.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves nothing behind but the topic, if it had made it.
     pub async fn open(self) -> Result<Publisher> {
         let name = self.topic.clone();
         self.open_checked().await.map_err(|error| error.at("open publisher", name))

@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 ///
 /// Resolves to an [`Ack`], to a definite error (certainly not stored) or to an indeterminate one
 /// ([`Error::is_definite`](crate::Error::is_definite) is false: perhaps stored), no later than the publisher's deadline
-/// plus one second. In a child that was forked meanwhile it is `Closed/ForkedProcess`, indeterminate. May be awaited on any runtime. Making one allocates nothing: it is a share of its batch's cell.
+/// plus one second. In a child that was forked meanwhile it is `Closed/ForkedProcess`, indeterminate. May be awaited on any
+/// runtime. Making one allocates nothing: it is a share of its batch's cell.
 ///
 /// # Cancel safety
 /// Dropping a receipt changes nothing about the envelope: a failure still reaches the failure handler.

@@ -57,7 +57,7 @@ impl PublisherSettings {
     /// Checks every field.
     ///
     /// # Errors
-    /// `Invalid/Range` or `Invalid/Contradiction` with every field that is wrong.
+    /// `Invalid/Range` with every field that is wrong.
     pub fn validate(&self) -> Result<()> {
         let mut wrong = Vec::new();
         if !(1..=1_000_000).contains(&self.window_envelopes_max) {

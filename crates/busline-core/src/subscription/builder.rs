@@ -58,7 +58,7 @@ impl SubscriptionBuilder {
         self
     }
 
-    /// Handlers that run at once, each for another key. Default 16.
+    /// Handlers that run at once, each for another key: 1 to 4,096. Default 16.
     #[must_use]
     pub fn concurrency(mut self, handlers: usize) -> Self {
         self.settings.concurrency = handlers;
@@ -72,7 +72,7 @@ impl SubscriptionBuilder {
         self
     }
 
-    /// Longest run of a handler. Default 30 s.
+    /// Longest run of a handler; then its attempt has failed. 1 ms to 1 h, default 30 s.
     #[must_use]
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handler_timeout = timeout;
@@ -108,8 +108,11 @@ impl SubscriptionBuilder {
     /// # Errors
     /// `Invalid/…` for a bad name or setting; `Invalid/NoRuntime`; what the provision says; `Unsupported/Groups`;
     /// `NotFound/Partition` if the start names one that the topic does not have, `Invalid/Offset` if it names an offset
-    /// beyond the end of one;
-    /// `AlreadyExists/Subscription` if this bus has one of this group and topic; `Closed/Bus`.
+    /// beyond the end of one; `AlreadyExists/Subscription` if this bus has one of this group and topic; `Closed/Bus`.
+    ///
+    /// # Cancel safety
+    /// A dropped future runs no handler. The topic and the group's parking topic may have been made, and the group may count
+    /// the member until its lease has run out.
     pub async fn handle<H: Handler>(self, handler: H) -> Result<Subscription> {
         self.run(OneByOne(handler)).await
     }
@@ -118,6 +121,9 @@ impl SubscriptionBuilder {
     /// verdict for each.
     ///
     /// # Errors
+    /// As [`handle`](Self::handle), and `Invalid/Range` for the size.
+    ///
+    /// # Cancel safety
     /// As [`handle`](Self::handle).
     pub async fn handle_batch<H: BatchHandler>(self, size_max: usize, handler: H) -> Result<Subscription> {
         if !(1..=HANDLER_BATCH_MAX).contains(&size_max) {

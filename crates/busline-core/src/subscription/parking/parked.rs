@@ -66,6 +66,9 @@ impl Parked {
     ///
     /// # Errors
     /// What the backend says.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
     pub async fn queues(&self, filter: &ParkedFilter) -> Result<Vec<ParkedQueue>> {
         let mut queues = Vec::new();
         let collect = |queue| {
@@ -83,6 +86,9 @@ impl Parked {
     ///
     /// # Errors
     /// What the backend says.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
     pub async fn each_queue(&self, filter: &ParkedFilter, mut each: impl FnMut(ParkedQueue) -> bool) -> Result<()> {
         for partition in self.partitions() {
             let mut follower = self.follow(partition).await?;
@@ -99,6 +105,9 @@ impl Parked {
     ///
     /// # Errors
     /// What the backend says.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
     pub async fn count(&self) -> Result<u64> {
         let mut count = 0;
         for partition in self.partitions() {
@@ -112,6 +121,9 @@ impl Parked {
     ///
     /// # Errors
     /// What the backend says.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
     pub async fn records(&self, filter: &ParkedFilter, mut each: impl FnMut(ParkedRecord) -> bool) -> Result<()> {
         for partition in self.partitions() {
             let mut selection = Selection::new(filter.clone());
@@ -151,6 +163,9 @@ impl Parked {
     ///
     /// # Errors
     /// `Invalid/NoReason`; what the backend says.
+    ///
+    /// # Cancel safety
+    /// What was given up stays so; a further call gives up the rest.
     pub async fn discard(&self, filter: ParkedFilter, extent: Extent, reason: &str) -> Result<ReplayReport> {
         if reason.trim().is_empty() {
             let error = Error::invalid("NoReason").cause("a discarded record leaves a reason").next("give one");
@@ -167,6 +182,9 @@ impl Parked {
     ///
     /// # Errors
     /// `Fenced/NotOwner` if a member began meanwhile; what the backend says.
+    ///
+    /// # Cancel safety
+    /// Partitions that were not reached keep what they know; a further call does the rest.
     pub async fn forget_closed(&self, from: &[(Partition, Offset)]) -> Result<()> {
         let writer = Writer::open(&*self.driver, &self.parking, self.topic.incarnation).await?;
         let mut outcome = Ok(());
