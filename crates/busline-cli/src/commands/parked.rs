@@ -142,7 +142,11 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
         }
     }
     if shown == Some(0) {
-        output.say(&format!("nothing that is parked matches; 'busline parked list --group {group}' shows all of it"));
+        output.say(&if filter == ParkedFilter::default() {
+            format!("group {group} has nothing parked")
+        } else {
+            format!("nothing that is parked matches; 'busline parked list --group {group}' shows all of it")
+        });
     }
     Ok(ended)
 }

@@ -100,7 +100,8 @@ fn a_program_that_cannot_be_started_parks_nothing() {
     let ran = shop.run("sub orders --group other --exec ./missing --attempts 1 --until-end");
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("NotFound/Program"), "{}", ran.stderr);
-    assert!(done(shop.run("parked list --group other --json")).is_empty());
+    let ran = shop.run("parked list --group other --json");
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", "group other has nothing parked\n"));
 }
 
 #[test]
