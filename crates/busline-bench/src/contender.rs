@@ -58,7 +58,7 @@ pub(crate) fn in_all_ways(request: &BenchRequest, connect: &Arc<dyn Connect>) ->
 }
 
 /// Most buses and ways of one benchmark: each one more is that much longer between two runs of the same one.
-const CONTENDERS_MAX: usize = 32;
+pub(crate) const CONTENDERS_MAX: usize = 32;
 
 /// The URL by which the bus's own driver publishes in this way.
 fn with_strategy(url: &str, strategy: Strategy) -> String {

@@ -1,7 +1,7 @@
 //! The plots of bursts: speeds, latencies, memory and costs, each over all levels of a mode or for one load.
 
 use super::numbers::grouped;
-use super::page::{COLOURS, Figure, Key, Sign};
+use super::page::{Figure, Key, Sign};
 use super::percentile_curve::{percentile_axes, percentile_curve};
 use super::plot::{Axis, Curve, Group, bars, curves};
 use super::series::Series;
@@ -53,7 +53,7 @@ pub(super) fn over_levels(
     groups: &[Group],
 ) -> Option<Figure> {
     let plot = bars(title, unit, groups)?;
-    Some(Figure { title: title.into(), keys: series.keys(), note: note.into(), plot })
+    Some(Figure { title: title.into(), keys: series.keys(Sign::Bar), note: note.into(), plot })
 }
 
 /// The latencies of each load as curves.
@@ -68,7 +68,7 @@ const LATENCY: &str = "All runs together, from the start of the burst, at which 
 
 fn latencies_of(series: &Series<'_>, load: (Level, Mode)) -> Option<Figure> {
     let curve = |at: usize, is_dashed: bool, of: fn(&RunResult) -> &Buckets| Curve {
-        series: at % COLOURS,
+        series: Some(at),
         is_dashed,
         has_dots: false,
         points: percentile_curve(&Buckets::merged(series.runs(at, load).filter(|run| run.is_sound()).map(of))),
@@ -84,7 +84,7 @@ fn latencies_of(series: &Series<'_>, load: (Level, Mode)) -> Option<Figure> {
     let envelopes = (0..series.len()).flat_map(|at| series.runs(at, load)).map(|run| run.envelopes).max()?;
     let title = format!("{} {}: latency of {} envelopes", load.0, load.1, grouped(envelopes as f64));
     let plot = curves(&title, &x, y, &drawn)?;
-    let mut keys = series.keys();
+    let mut keys = series.keys(Sign::Curve);
     keys.push(Key { label: "to the ack".into(), sign: Sign::Line });
     keys.push(Key { label: "to the handler".into(), sign: Sign::Dashes });
     Some(Figure { title, keys, note: LATENCY.into(), plot })
@@ -116,7 +116,7 @@ fn over_time(series: &Series<'_>, mode: Mode) -> Option<Figure> {
     let level = Level::ALL.into_iter().rev().find(|level| (0..series.len()).any(|at| last(at, *level).is_some()))?;
     let curve = |at: usize| {
         let points = last(at, level)?.memory_series.0.iter().map(|(at_s, bytes)| (*at_s, *bytes as f64 / MEBIBYTE));
-        Some(Curve { series: at % COLOURS, is_dashed: false, has_dots: false, points: points.collect() })
+        Some(Curve { series: Some(at), is_dashed: false, has_dots: false, points: points.collect() })
     };
     let drawn: Vec<Curve> = (0..series.len()).filter_map(curve).collect();
     let points = || drawn.iter().flat_map(|curve| &curve.points);
@@ -124,5 +124,5 @@ fn over_time(series: &Series<'_>, mode: Mode) -> Option<Figure> {
     let y = Axis::linear("MiB", points().map(|(_, mebibytes)| *mebibytes));
     let title = format!("{level} {mode}: memory over the time of a run");
     let plot = curves(&title, &x, y, &drawn)?;
-    Some(Figure { title, keys: series.keys(), note: OVER_TIME.into(), plot })
+    Some(Figure { title, keys: series.keys(Sign::Curve), note: OVER_TIME.into(), plot })
 }

@@ -8,6 +8,7 @@ mod escaped;
 mod folded;
 pub(crate) mod html;
 pub(crate) mod json;
+mod look;
 pub(crate) mod markdown;
 mod numbers;
 mod open_load;

@@ -1,7 +1,7 @@
 //! The plots of an open load: over the rates, over the share of all latencies, and over time.
 
 use super::numbers::grouped;
-use super::page::{COLOURS, Figure, Key, Sign};
+use super::page::{Figure, Key, Sign};
 use super::percentile_curve::{percentile_axes, percentile_curve};
 use super::plot::{Axis, Curve, curves};
 use crate::open_load::{OpenReport, Point, RateResult};
@@ -26,11 +26,11 @@ pub(super) fn over_rates(report: &OpenReport) -> Vec<Figure> {
             let mut points: Vec<(f64, f64)> =
                 of_bus.filter_map(|result| Some((result.offered_per_s, of(result)?))).collect();
             points.sort_by(|one, other| one.0.total_cmp(&other.0));
-            Curve { series: series % COLOURS, is_dashed: false, has_dots: true, points }
+            Curve { series: Some(series), is_dashed: false, has_dots: true, points }
         };
         buses.iter().enumerate().map(line).collect()
     };
-    let keys: Vec<Key> = buses.iter().enumerate().map(|(series, bus)| colour(series, bus)).collect();
+    let keys: Vec<Key> = buses.iter().enumerate().map(|(series, bus)| line_key(series, bus)).collect();
     let delivered = against_rate("delivered at each rate", "envelopes in a second", lines(|it| it.delivered_per_s));
     let late = lines(|it| Some(it.due_to_handler_ms?.p99));
     let slo = report.slo_ms;
@@ -51,8 +51,8 @@ pub(super) fn over_rates(report: &OpenReport) -> Vec<Figure> {
     figures.into_iter().filter_map(figure).collect()
 }
 
-fn colour(series: usize, label: &str) -> Key {
-    Key { label: label.into(), sign: Sign::Colour(series % COLOURS) }
+fn line_key(series: usize, label: &str) -> Key {
+    Key { label: label.into(), sign: Sign::Curve(series) }
 }
 
 const RATE: &str = "offered, envelopes in a second";
@@ -73,12 +73,12 @@ fn with_level(title: &str, unit: &str, mut lines: Vec<Curve>, level: f64) -> Opt
     let x = Axis::logarithmic(RATE, [first, last]);
     let y = Axis::logarithmic(unit, points.iter().map(|point| point.1).chain([level]));
     let across = vec![(x.lowest(), level), (x.highest(), level)];
-    lines.push(Curve { series: COLOURS - 1, is_dashed: true, has_dots: false, points: across });
+    lines.push(Curve { series: None, is_dashed: true, has_dots: false, points: across });
     Some((title.into(), curves(title, &x, y, &lines)?))
 }
 
-/// Rates that one plot shows at most: as many as have a colour of their own, one kept for levels.
-const RATES_MAX: usize = COLOURS - 1;
+/// Rates that one plot shows at most: more would hide each other.
+const RATES_MAX: usize = 7;
 
 /// The sound results of a bus, rising: all of few, else evenly chosen with the lowest and the highest.
 fn chosen<'r>(report: &'r OpenReport, bus: &str) -> Vec<&'r RateResult> {
@@ -91,7 +91,7 @@ fn chosen<'r>(report: &'r OpenReport, bus: &str) -> Vec<&'r RateResult> {
 
 fn rate_keys(results: &[&RateResult]) -> Vec<Key> {
     let label = |result: &RateResult| format!("{}/s", grouped(result.offered_per_s));
-    results.iter().enumerate().map(|(series, result)| colour(series, &label(result))).collect()
+    results.iter().enumerate().map(|(series, result)| line_key(series, &label(result))).collect()
 }
 
 /// Latencies of a bus, a curve for each rate.
@@ -99,7 +99,7 @@ pub(super) fn percentiles(report: &OpenReport) -> Vec<Figure> {
     let figure = |bus: &str| {
         let results = chosen(report, bus);
         let curve = |(series, result): (usize, &&RateResult)| Curve {
-            series,
+            series: Some(series),
             is_dashed: false,
             has_dots: false,
             points: percentile_curve(&result.due_to_handler_ns),
@@ -134,7 +134,7 @@ pub(super) fn over_time(report: &OpenReport) -> Vec<Figure> {
     let figure = |bus: &str, (what, unit, note, of): (&str, &str, &str, Value)| {
         let results = chosen(report, bus);
         let line = |(series, result): (usize, &&RateResult)| Curve {
-            series,
+            series: Some(series),
             is_dashed: false,
             has_dots: false,
             points: result.series.iter().map(|point| (point.at_s, of(point))).collect(),
@@ -171,6 +171,6 @@ mod tests {
     fn the_service_level_lies_across_the_plot_of_p99() {
         let figures = over_rates(&sample::open_load());
         let late = figures.iter().find(|figure| figure.title == "p99 at each rate").expect("a plot");
-        assert!(late.plot.contains("line s7 dashed") && late.note.contains("50 ms"), "{late:?}");
+        assert!(late.plot.contains("line across dashed") && late.note.contains("50 ms"), "{late:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! A page that needs nothing else: its frame, and how lists, tables and plots stand in it.
 
 use super::escaped::escaped;
+use super::look::Look;
 use super::tables::Table;
 
 /// The whole page around this body.
@@ -65,7 +66,7 @@ pub(super) struct Figure {
     pub(super) plot: String,
 }
 
-/// What a colour, or a kind of line, stands for.
+/// What a look, or a kind of line, stands for.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     pub(super) label: String,
@@ -75,8 +76,10 @@ pub(super) struct Key {
 /// The mark in front of a label.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sign {
-    /// The colour of this series.
-    Colour(usize),
+    /// A bar of this series.
+    Bar(usize),
+    /// A line of it.
+    Curve(usize),
     /// A line in no colour.
     Line,
     /// A dashed one.
@@ -102,9 +105,10 @@ fn figure(figure: &Figure, setting: &str) -> String {
     )
 }
 
-fn key(key: &Key) -> String {
+pub(super) fn key(key: &Key) -> String {
     let sign = match key.sign {
-        Sign::Colour(series) => format!(r#"<rect class="s{series}" width="20" height="10"/>"#),
+        Sign::Bar(series) => bar_sign(Look::of(series)),
+        Sign::Curve(series) => curve_sign(Look::of(series)),
         Sign::Line => r#"<path class="line" d="M0 5H20"/>"#.into(),
         Sign::Dashes => r#"<path class="line dashed" d="M0 5H20"/>"#.into(),
     };
@@ -112,8 +116,16 @@ fn key(key: &Key) -> String {
     format!(r#"<span class="key"><svg viewBox="0 0 20 10" aria-hidden="true">{sign}</svg>{label}</span> "#)
 }
 
-/// Colours of a page; further series use them again.
-pub(super) const COLOURS: usize = 8;
+fn bar_sign(look: Look) -> String {
+    let class = look.class();
+    format!(r#"<rect class="{class}" width="20" height="10"/>"#) + &look.stripes(10.0, 10.0, 0.0, 20.0)
+}
+
+fn curve_sign(look: Look) -> String {
+    let class = look.class();
+    let shape = if look.has_shapes() { look.shape(10.0, 5.0) } else { String::new() };
+    format!(r#"<path class="line {class}" d="M0 5H20"/>"#) + &shape
+}
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -163,7 +175,7 @@ pub(super) mod tests {
         let bad = "<b> & \"";
         let one = Figure {
             title: bad.into(),
-            keys: vec![Key { label: bad.into(), sign: Sign::Colour(0) }, Key { label: bad.into(), sign: Sign::Dashes }],
+            keys: vec![Key { label: bad.into(), sign: Sign::Bar(0) }, Key { label: bad.into(), sign: Sign::Dashes }],
             note: bad.into(),
             plot: "<svg></svg>".into(),
         };

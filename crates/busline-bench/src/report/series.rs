@@ -1,6 +1,6 @@
-//! The runs of a page, by what has a colour of its own: a bus, or each strategy of one.
+//! The runs of a page, by what has a look of its own: a bus, or each strategy of one.
 
-use super::page::{COLOURS, Key, Sign};
+use super::page::{Key, Sign};
 use super::plot::{Bar, Group};
 use crate::compare::Figure;
 use crate::result::RunResult;
@@ -53,12 +53,10 @@ impl<'r> Series<'r> {
         &self.series[series].1
     }
 
-    /// What the colours stand for.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        let key = |(series, (_, label)): (usize, &(Identity<'_>, String))| Key {
-            label: label.clone(),
-            sign: Sign::Colour(series % COLOURS),
-        };
+    /// What the looks stand for, of bars or of curves.
+    pub(super) fn keys(&self, sign: fn(usize) -> Sign) -> Vec<Key> {
+        let key =
+            |(series, (_, label)): (usize, &(Identity<'_>, String))| Key { label: label.clone(), sign: sign(series) };
         self.series.iter().enumerate().map(key).collect()
     }
 
@@ -80,7 +78,7 @@ impl<'r> Series<'r> {
     fn bar(&self, series: usize, load: (Level, Mode), of: impl Fn(&RunResult) -> Option<f64>) -> Option<Bar> {
         let values: Vec<f64> = self.runs(series, load).filter_map(of).collect();
         Some(Bar {
-            series: series % COLOURS,
+            series,
             name: self.label(series).to_string(),
             value: Figure::of(values.iter().copied())?.median,
             low: values.iter().copied().fold(f64::INFINITY, f64::min),

@@ -4,14 +4,16 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use busline_bench::{BenchReport, BenchRequest, Level, Mode, OpenRequest, Quiet, Rates, open_load, run, write_page};
+use busline_bench::{
+    BenchReport, BenchRequest, Level, Mode, OpenRequest, Quiet, Rates, RunResult, open_load, run, write_page,
+};
 
 /// Two buses in memory: pages are tested here and no backends, so nothing may fail for a disk that is slow.
 fn buses() -> Vec<String> {
     vec!["memory:".into(); 2]
 }
 
-/// The page of a benchmark of bursts, with all levels and a second strategy of one bus.
+/// The page of a benchmark of bursts, with all levels and many ways of one bus.
 pub(crate) fn of_bursts(folder: &Path) -> PathBuf {
     let request = BenchRequest {
         buses: buses(),
@@ -23,7 +25,7 @@ pub(crate) fn of_bursts(folder: &Path) -> PathBuf {
     let mut report = run(&request, &mut Quiet).expect("it runs");
     assert!(report.is_sound(), "{:?}", report.warnings);
     add_levels(&mut report);
-    add_strategy(&mut report);
+    add_ways(&mut report);
     let page = folder.join("bursts.html");
     write_page(&report, &mut File::create(&page).expect("a file")).expect("written");
     page
@@ -40,15 +42,26 @@ fn add_levels(report: &mut BenchReport) {
     }
 }
 
-/// The same runs once more, as those of another strategy.
-fn add_strategy(report: &mut BenchReport) {
-    let runs = report.results.iter().filter(|run| run.bus == "memory-2");
-    let mut before: Vec<_> = runs.cloned().collect();
-    for run in &mut before {
-        run.bus = "memory-2/task-per-message".into();
-        run.strategy = "task-per-message".parse().expect("a strategy");
+/// Ways to publish to one bus, which with the buses are more than there are colours.
+const WAYS: [&str; 8] = [
+    "pipelined",
+    "task-per-message",
+    "capped-256",
+    "pipelined/headers",
+    "task-per-message/no-headers",
+    "capped-256/headers",
+    "pipelined/2-streams",
+    "task-per-message/2-streams",
+];
+
+/// The same runs once more, as those of other ways to publish.
+fn add_ways(report: &mut BenchReport) {
+    let runs: Vec<_> = report.results.iter().filter(|run| run.bus == "memory-2").cloned().collect();
+    for way in WAYS {
+        let strategy = way.split('/').next().and_then(|name| name.parse().ok()).expect("a strategy");
+        let bus = format!("memory-2/{way}");
+        report.results.extend(runs.iter().map(|run| RunResult { bus: bus.clone(), strategy, ..run.clone() }));
     }
-    report.results.extend(before);
 }
 
 /// The page of an open load, as the benchmark writes it.

@@ -3,11 +3,12 @@
 use super::axis::{Axis, short};
 use super::frame::{Frame, INNER_WIDTH, at_share};
 use crate::report::escaped::escaped;
+use crate::report::look::Look;
 
 /// A value with the range of the runs. Values are not negative.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Bar {
-    /// Which series it is of, for its colour.
+    /// Which series it is of, for its look.
     pub(in crate::report) series: usize,
     /// The name of that, which is shown with the numbers where a pointer rests on the bar.
     pub(in crate::report) name: String,
@@ -47,12 +48,14 @@ pub(in crate::report) fn bars(title: &str, unit: &str, groups: &[Group]) -> Opti
 
 fn draw(frame: &mut Frame, bar: &Bar, x: f64, width: f64) {
     let (top, low, high) = (frame.at_y(bar.value), frame.at_y(bar.low), frame.at_y(bar.high));
-    let (series, height) = (bar.series, frame.at_y(0.0) - top);
+    let (look, foot) = (Look::of(bar.series), frame.at_y(0.0));
+    let (class, height) = (look.class(), foot - top);
     let told = escaped(&format!("{}: {} ({} to {})", bar.name, short(bar.value), short(bar.low), short(bar.high)));
     frame.add(&format!(
-        r#"<rect class="mark s{series}" x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}"><title>{told}</title></rect>"#
+        r#"<rect class="mark {class}" x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}"><title>{told}</title></rect>"#
     ));
     let (middle, cap) = (x + width / 2.0, (width / 4.0).min(6.0));
+    frame.add(&look.stripes(middle, foot, top, width));
     let (from, to) = (middle - cap, middle + cap);
     frame.add(&format!(
         r#"<path class="error" d="M{middle:.1} {low:.1}V{high:.1}M{from:.1} {low:.1}H{to:.1}M{from:.1} {high:.1}H{to:.1}"/>"#
@@ -76,7 +79,17 @@ mod tests {
         let svg = bars("A", "ms", &groups).expect("bars");
         assert_eq!((svg.matches("<rect").count(), svg.matches("class=\"error\"").count()), (3, 3));
         assert_eq!(svg.matches("mark s1").count(), 2);
-        assert!(svg.contains("nats: 30 (15 to 60)") && svg.contains(">high</text>"), "{svg}");
+        assert!(
+            !svg.contains("stripes") && svg.contains("nats: 30 (15 to 60)") && svg.contains(">high</text>"),
+            "{svg}"
+        );
+    }
+
+    #[test]
+    fn a_bar_beyond_the_colours_has_stripes() {
+        let groups = [Group { label: "low".into(), bars: vec![bar(0, 10.0), bar(8, 20.0)] }];
+        let svg = bars("A", "ms", &groups).expect("bars");
+        assert_eq!((svg.matches("mark s0").count(), svg.matches("stripes t1").count()), (2, 1), "{svg}");
     }
 
     #[test]

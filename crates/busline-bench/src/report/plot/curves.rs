@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use super::axis::Axis;
 use super::frame::{Frame, at_share};
+use crate::report::look::Look;
 
 /// A line.
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Curve {
-    /// Which series it is of, for its colour.
-    pub(in crate::report) series: usize,
+    /// Which series it is of, for its look; none is a level across the plot.
+    pub(in crate::report) series: Option<usize>,
     /// Told from another one of its series by dashes.
     pub(in crate::report) is_dashed: bool,
     /// Whether each point has a dot: it was measured, and what lies between was not.
@@ -39,21 +40,26 @@ fn draw(frame: &mut Frame, x: &Axis, curve: &Curve) {
         let _ = write!(path, "{x:.1},{y:.1} ");
         path
     });
-    frame.add(&format!(r#"<polyline class="mark line s{series}{dashed}" points="{}"/>"#, path.trim_end()));
+    let look = series.map(Look::of);
+    let class = look.map_or("across".into(), Look::class);
+    frame.add(&format!(r#"<polyline class="mark line {class}{dashed}" points="{}"/>"#, path.trim_end()));
+    let Some(look) = look else { return };
     // A line of one point would be nothing to see.
-    if *has_dots || places.len() == 1 {
-        for (x, y) in places {
-            frame.add(&format!(r#"<circle class="mark s{series}" cx="{x:.1}" cy="{y:.1}" r="3.5"/>"#));
-        }
+    let step = if *has_dots || places.len() == 1 { 1 } else { SHAPE_EVERY };
+    if step == 1 || look.has_shapes() {
+        places.iter().step_by(step).for_each(|(x, y)| frame.add(&look.shape(*x, *y)));
     }
 }
+
+/// Points from one shape of a line to the next.
+const SHAPE_EVERY: usize = 12;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn curve(series: usize, points: &[(f64, f64)]) -> Curve {
-        Curve { series, is_dashed: series == 1, has_dots: false, points: points.to_vec() }
+        Curve { series: Some(series), is_dashed: series == 1, has_dots: false, points: points.to_vec() }
     }
 
     #[test]
@@ -62,6 +68,16 @@ mod tests {
         let svg = curves("A", &x, y, &[curve(0, &[(0.0, 1.0), (10.0, 10.0)]), curve(1, &[(5.0, 3.0)])]).expect("lines");
         assert!(svg.contains(r#"<polyline class="mark line s0" points="48.0,234.0 386.0,30.0"/>"#), "{svg}");
         assert!(svg.contains("line s1 dashed") && svg.matches("<circle").count() == 1, "{svg}");
+    }
+
+    #[test]
+    fn a_line_beyond_the_colours_has_shapes_and_a_level_has_no_look() {
+        let (x, y) = (Axis::linear("s", [30.0]), Axis::linear("ms", [9.0]));
+        let points: Vec<(f64, f64)> = (0..30).map(|at| (f64::from(at), 5.0)).collect();
+        let level = Curve { series: None, ..curve(1, &points) };
+        let svg = curves("A", &x, y, &[curve(8, &points), level]).expect("lines");
+        assert_eq!(svg.matches(r#"<path class="mark s0" d="M"#).count(), 3, "{svg}");
+        assert!(svg.contains(r#"class="mark line across dashed""#), "{svg}");
     }
 
     #[test]
