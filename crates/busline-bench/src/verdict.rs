@@ -12,7 +12,7 @@ pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
     if buses(summaries).len() < 2 {
         return Vec::new();
     }
-    let mut sentences: Vec<String> = summaries.iter().filter_map(left_out).collect();
+    let mut sentences = left_out(summaries);
     for mode in Mode::ALL {
         for speed in Speed::ALL {
             sentences.extend(sentence(report, mode, speed));
@@ -25,19 +25,34 @@ pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
 const LIMITS: &str = "Not shown: other payloads and machines, servers on machines of their own, several publishing \
                       processes, and what a steady rate costs: each figure is of bursts from one process.";
 
-/// A bus that was not sound, or that refused something, takes no part in what its speed would decide.
-fn left_out(summary: &Summary) -> Option<String> {
-    let Summary { bus, level, mode, unsound_runs, runs, success_percent, .. } = summary;
-    if *unsound_runs > 0 {
-        return Some(format!(
-            "{bus} lost, doubled, reordered or did not ack something at {level} {mode} (runs: {unsound_runs} of {runs}): \
-             it is compared with nothing there."
-        ));
-    }
-    (!summary.is_comparable()).then(|| {
+/// What takes no part in what its speed would decide: a sentence for each bus that was not sound somewhere, and one for
+/// each that refused something.
+fn left_out(summaries: &[Summary]) -> Vec<String> {
+    let all = buses(summaries).into_iter().flat_map(|bus| {
+        let own: Vec<&Summary> = summaries.iter().filter(|it| it.bus == bus).collect();
+        [unsound(bus, &own), refused(bus, &own)]
+    });
+    all.flatten().collect()
+}
+
+fn unsound(bus: &str, own: &[&Summary]) -> Option<String> {
+    let told = |it: &&Summary| format!("{} {} (runs: {} of {})", it.level, it.mode, it.unsound_runs, it.runs);
+    let loads: Vec<String> = own.iter().filter(|it| it.unsound_runs > 0).map(told).collect();
+    (!loads.is_empty()).then(|| {
+        let loads = loads.join(", ");
         format!(
-            "{bus} stored {success_percent:.1} % of {level} {mode} at worst and refused the rest, as its strategy does: it \
-             is compared with nothing there."
+            "{bus} lost, doubled, reordered or did not ack something at {loads}: it is compared with nothing there."
+        )
+    })
+}
+
+fn refused(bus: &str, own: &[&Summary]) -> Option<String> {
+    let told = |it: &&Summary| format!("{:.1} % of {} {}", it.success_percent, it.level, it.mode);
+    let loads: Vec<String> = own.iter().filter(|it| it.unsound_runs == 0 && !it.is_comparable()).map(told).collect();
+    (!loads.is_empty()).then(|| {
+        let loads = loads.join(", ");
+        format!(
+            "{bus} stored {loads} at worst and refused the rest, as its strategy does: it is compared with nothing there."
         )
     })
 }
@@ -92,6 +107,7 @@ fn clause(fastest: &str, other: &str, ratio: &Ratio) -> String {
 mod tests {
     use super::*;
     use crate::report::sample;
+    use crate::result::RunResult;
 
     fn told(ratios: &[f64]) -> Vec<String> {
         sentences(&sample::report_of(sample::duel(ratios)))
@@ -131,9 +147,27 @@ mod tests {
     }
 
     #[test]
+    fn a_bus_that_is_left_out_at_several_levels_is_told_once_with_all_of_them() {
+        let mut results = sample::duel(&[2.0; 5]);
+        let of = |level, change: fn(&mut RunResult)| {
+            let mut run = RunResult { level, ..results[1].clone() };
+            change(&mut run);
+            run
+        };
+        let refuse = |run: &mut RunResult| (run.rejected, run.success_percent) = (450, 10.0);
+        let more = [of(Level::Medium, refuse), of(Level::High, refuse), of(Level::Extreme, |run| run.lost = 2)];
+        results.extend(more);
+        let told = sentences(&sample::report_of(results));
+        let [lost, refused] = [&told[0], &told[1]];
+        assert!(lost.contains("something at extreme async (runs: 1 of 1): it is"), "{told:?}");
+        assert!(refused.contains("stored 10.0 % of medium async, 10.0 % of high async at worst"), "{told:?}");
+        assert_eq!(told.iter().filter(|sentence| sentence.contains("compared with nothing")).count(), 2, "{told:?}");
+    }
+
+    #[test]
     fn ways_to_publish_are_compared_with_their_own_bus_and_by_what_is_acked_alone() {
         let mut results = sample::duel(&[2.0; 5]);
-        let way = |run: &crate::result::RunResult| crate::result::RunResult {
+        let way = |run: &RunResult| RunResult {
             bus: "sqlite/headers".into(),
             acked_per_s: run.acked_per_s.map(|speed| speed * 4.0),
             ..run.clone()
