@@ -23,6 +23,18 @@ mod tests {
         insta::assert_snapshot!(serde_json::to_string_pretty(&sample::report()).expect("json"));
     }
 
+    #[test]
+    fn the_form_of_an_open_load_does_not_change() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&sample::open_load()).expect("json"));
+    }
+
+    #[test]
+    fn an_open_load_is_read_back_as_it_was() {
+        let report = sample::open_load();
+        let text = serde_json::to_string(&report).expect("json");
+        assert_eq!(serde_json::from_str::<crate::open_load::OpenReport>(&text).expect("read"), report);
+    }
+
     /// Every name of an object, however deep.
     fn names(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
         match value {
