@@ -32,6 +32,7 @@ mod consuming;
 mod contender;
 mod dump;
 mod durability;
+mod header;
 #[cfg(feature = "kafka")]
 mod kafka_flush;
 mod latency;
@@ -66,6 +67,7 @@ pub use baseline::{BaselineReport, Change, Trend, check_baseline};
 pub use buckets::Buckets;
 pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};
+pub use header::Header;
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};
 pub use memory_watch::MemorySeries;

@@ -5,33 +5,21 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::BaselineReport;
 use crate::buckets::Buckets;
 use crate::compare::Summary;
+use crate::header::Header;
 use crate::latency::Percentiles;
-use crate::measure::{Leaked, Machine};
+use crate::measure::Leaked;
 use crate::memory_watch::MemorySeries;
 use crate::overhead::Overhead;
 use crate::strategy::Strategy;
 use crate::targets::Target;
 use crate::workload::{Level, Mode};
 
-/// Version of the written form.
-pub(crate) const SCHEMA: u32 = 1;
-
 /// All results of one benchmark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BenchReport {
-    /// Version of this form.
-    pub schema: u32,
-    /// Version of the program.
-    #[serde(default)]
-    pub version: String,
-    /// The command that repeats it.
-    #[serde(default)]
-    pub command: String,
-    /// What the servers said of themselves, where the driver asks.
-    #[serde(default)]
-    pub servers: Vec<String>,
-    /// What it was measured on.
-    pub machine: Machine,
+    /// How and on what it was measured.
+    #[serde(flatten)]
+    pub header: Header,
     /// One for each measured run, in their order.
     pub results: Vec<RunResult>,
     /// One for each bus, level and mode: medians of the runs.

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::baseline::{self, BaselineReport, Earlier};
 use crate::burst_run::{Measured, ReadFirst, Reading, measure, runtime};
 use crate::compare::summarize;
 use crate::connect::{ByUrl, Connect};
 use crate::consuming::concurrency_of;
-use crate::contender::{Contender, backend_of, in_all_ways, turn};
+use crate::contender::{Contender, in_all_ways, turn};
 use crate::durability;
-use crate::measure::{Load, Machine};
+use crate::header::Header;
+use crate::measure::Load;
 use crate::overhead::Overhead;
 use crate::place::Place;
 #[cfg(any(feature = "nats", feature = "kafka"))]
@@ -20,7 +21,7 @@ use crate::place::Stage;
 use crate::report::{html, json, markdown, replace};
 use crate::request::BenchRequest;
 use crate::request_line::command;
-use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult, percent_of};
+use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult, percent_of};
 use crate::targets;
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 use crate::twin::{Bodies, TwinRun};
@@ -80,13 +81,8 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
     let buses = in_all_ways(request, connect)?;
     request.wanted().map_or(Ok(()), |wanted| durability::check(&buses, wanted))?;
     let load = Load::now()?;
-    let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = BenchReport {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: command(request),
-        servers: servers(&request.buses)?,
-        machine: Machine::of(&folder),
+        header: Header::of(command(request), &request.buses, &buses)?,
         results: Vec::new(),
         summaries: Vec::new(),
         targets: Vec::new(),
@@ -120,23 +116,6 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
     Ok(report)
 }
 
-/// What the servers of these buses say of themselves.
-pub(crate) fn servers(urls: &[String]) -> Result<Vec<String>> {
-    let mut servers = Vec::new();
-    for url in urls.iter().filter(|url| backend_of(url) == "nats") {
-        let facts = runtime()?.block_on(async {
-            let found = busline::connect_with_facts(url).await?;
-            found.bus.close(CLOSE_MAX).await?;
-            anyhow::Ok(found.facts)
-        })?;
-        servers.extend(facts.into_iter().map(|(name, text)| format!("nats: {name}: {text}")));
-    }
-    Ok(servers)
-}
-
-/// Longest wait for a bus to close.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
-
 /// One run of one bus, and its twins directly behind it.
 fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult> {
     let workload = &workload.clone().with_headers(bus.variant.headers);
@@ -163,14 +142,14 @@ fn warm_up(level: Level, mode: Mode, request: &BenchRequest) -> Result<Workload>
 fn conclude(report: &mut BenchReport, others: f64) {
     report.summaries = summarize(&report.results);
     report.targets = targets::judge(&report.summaries);
-    report.warnings = warnings::of(&report.machine, &report.summaries, others);
+    report.warnings = warnings::of(&report.header.machine, &report.summaries, others);
     report.overhead = report.overhead.take().map(|overhead| overhead.of(&report.summaries));
     report.warnings.extend(warnings::of_standstills(&report.results));
     report.warnings.extend(warnings::of_durability(&report.results));
 }
 
 fn beside(earlier: &Earlier, report: &BenchReport, request: &BenchRequest) -> BaselineReport {
-    baseline::compare(earlier, &report.machine, &report.results, request.tolerance_percent)
+    baseline::compare(earlier, &report.header.machine, &report.results, request.tolerance_percent)
 }
 
 /// The twins of one run.

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::header::SCHEMA;
 use crate::measure::Machine;
-use crate::result::SCHEMA;
 use crate::workload::{Level, Mode};
 
 /// An earlier benchmark, as far as it is compared.
@@ -102,7 +102,7 @@ mod tests {
         refused("level,mode", "is no result of");
         refused(r#"{"schema":99,"new":true}"#, "has schema 99, and this version reads 1");
         let mut report = sample::report();
-        report.machine.debug_build = !cfg!(debug_assertions);
+        report.header.machine.debug_build = !cfg!(debug_assertions);
         refused(&serde_json::to_string(&report).expect("json"), "compare builds of one kind");
         report.results.clear();
         refused(&serde_json::to_string(&report).expect("json"), "holds no run");
@@ -112,12 +112,12 @@ mod tests {
     #[test]
     fn what_this_version_writes_is_read() {
         let mut report = sample::report();
-        report.machine.debug_build = cfg!(debug_assertions);
+        report.header.machine.debug_build = cfg!(debug_assertions);
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("baseline.json");
         crate::report::json::write(&file, &report).expect("written");
         let read = Earlier::read(&file).expect("read");
-        assert_eq!(read.machine, report.machine);
+        assert_eq!(read.machine, report.header.machine);
         assert_eq!(read.results[0].twin.expect("a twin").ratio_cpu, Some(1.2));
     }
 }

@@ -4,26 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::series::{Point, Rises};
 use crate::buckets::Buckets;
+use crate::header::Header;
 use crate::latency::Percentiles;
-use crate::measure::{Leaked, Machine};
+use crate::measure::Leaked;
 use crate::overhead::Overhead;
 
 /// All rates of an open load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenReport {
-    /// Version of this form.
-    pub schema: u32,
-    /// Version of the program.
-    #[serde(default)]
-    pub version: String,
-    /// The command that repeats it.
-    #[serde(default)]
-    pub command: String,
-    /// What the servers said of themselves, where the driver asks.
-    #[serde(default)]
-    pub servers: Vec<String>,
-    /// What it was measured on.
-    pub machine: Machine,
+    /// How and on what it was measured.
+    #[serde(flatten)]
+    pub header: Header,
     /// Topics, each with a publisher and a group of its own.
     #[serde(default)]
     pub topics: usize,

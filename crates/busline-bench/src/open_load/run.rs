@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::command::command;
 use super::outcome::{BestRate, OpenReport, RateResult};
@@ -15,11 +15,11 @@ use super::sweep::Sweep;
 use crate::arrivals::Arrived;
 use crate::connect::{ByUrl, Connect};
 use crate::contender::{Contender, contenders};
-use crate::measure::{Load, Machine};
+use crate::header::Header;
+use crate::measure::Load;
 use crate::overhead::Overhead;
 use crate::report::{json, open_page, replace};
-use crate::result::SCHEMA;
-use crate::run::{Progress, servers};
+use crate::run::Progress;
 use crate::targets::OTHERS_MAX_PERCENT;
 use crate::warnings::{STANDSTILL, STANDSTILL_MAX};
 use crate::workload::Workload;
@@ -47,13 +47,8 @@ pub fn open_load_on(
     request.validate()?;
     let buses = contenders(&request.buses, connect)?;
     let load = Load::now()?;
-    let folder = buses[0].place.folder().canonicalize().context("find the temporary folder")?;
     let mut report = OpenReport {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: command(request),
-        servers: servers(&request.buses)?,
-        machine: Machine::of(&folder),
+        header: Header::of(command(request), &request.buses, &buses)?,
         topics: request.topics,
         window_envelopes: request.window_envelopes,
         overhead: Some(Overhead::measure()?),

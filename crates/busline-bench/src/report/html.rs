@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::before_after::before_and_after;
 use super::burst_plots::{costs, latencies, memory, throughput};
 use super::numbers::grouped;
-use super::page::{command, list, page, paragraph, section, table, wrong};
+use super::page::{self, list, paragraph, section, table, wrong};
 use super::series::Series;
 use super::wrong::{all_is_well, what_is_wrong};
 use super::{against, overhead, tables};
@@ -17,9 +17,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     let series = Series::by_bus(&report.results);
     let setting = setting(report);
     let mut body = soundness(report);
-    body += &paragraph(&format!("Version {} on {}", report.version, tables::machine(&report.machine)));
-    body += &command(&report.command);
-    body += &list("Servers", &report.servers);
+    body += &page::header(&report.header);
     body += &table(&tables::settings(report));
     body += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     body += &list("Verdict", &verdict::sentences(report));
@@ -32,7 +30,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     body += &list("Twins", &tables::twins(&report.summaries));
     body += &list("Overhead of measuring", &overhead::sentences(report));
     tables::figures(&report.summaries).iter().for_each(|figures| body += &table(figures));
-    page("Busline benchmark", &body)
+    page::page("Busline benchmark", &body)
 }
 
 /// Writes the page of a benchmark, which needs nothing else when it is opened.
@@ -57,7 +55,7 @@ fn setting(report: &BenchReport) -> String {
     }
     let topics = report.results.first().map_or(0, |run| run.topics);
     let runs = report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0);
-    let machine = tables::machine(&report.machine);
+    let machine = tables::machine(&report.header.machine);
     format!("{}; linger 0, {topics} topics of 4 partitions, runs: {runs}. {machine}.", buses.join("; "))
 }
 
@@ -126,7 +124,7 @@ mod tests {
     #[test]
     fn text_is_escaped_and_what_is_wrong_comes_first() {
         let mut report = duel();
-        report.machine.processor = "<b>A & B</b>".into();
+        report.header.machine.processor = "<b>A & B</b>".into();
         report.results[1].lost = 1;
         let page = render(&report);
         assert!(page.contains("&lt;b&gt;A &amp; B&lt;/b&gt;") && !page.contains("<b>"));

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::tables::{self, Table};
 use super::wrong::{all_is_well, what_is_wrong};
 use super::{against, overhead, predecessor};
+use crate::header::Header;
 use crate::result::BenchReport;
 use crate::verdict;
 
@@ -12,9 +13,7 @@ use crate::verdict;
 pub(crate) fn render(report: &BenchReport) -> String {
     let mut text = String::from("# Busline benchmark\n\n");
     text += &soundness(report);
-    let BenchReport { version, command, servers, machine, .. } = report;
-    let _ = writeln!(text, "\nMeasured by version {version} on {}:\n\n```sh\n{command}\n```", tables::machine(machine));
-    text += &list("Servers", servers);
+    text += &header(&report.header);
     let _ = write!(text, "\n## Method\n\n{}", include_str!("method.md"));
     text += &table(&tables::settings(report));
     text += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
@@ -24,6 +23,13 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &predecessor::rows(report).map_or_else(String::new, |rows| table(&rows) + predecessor::NOTE);
     text += &list("Overhead of measuring", &overhead::sentences(report));
     tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
+}
+
+/// How and on what it was measured.
+pub(super) fn header(header: &Header) -> String {
+    let Header { version, command, servers, machine, .. } = header;
+    let machine = tables::machine(machine);
+    format!("\nMeasured by version {version} on {machine}:\n\n```sh\n{command}\n```\n") + &list("Servers", servers)
 }
 
 fn soundness(report: &BenchReport) -> String {

@@ -15,7 +15,7 @@ use crate::open_load::{BestRate, OpenReport, RateResult, Rise};
 pub fn write_open_load(report: &OpenReport, out: &mut dyn Write) -> io::Result<()> {
     let wrong = report.results.iter().filter(|result| !result.is_sound());
     wrong.map(what_is_wrong).try_for_each(|line| writeln!(out, "{line}"))?;
-    let machine = &report.machine;
+    let machine = &report.header.machine;
     writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)?;
     writeln!(
         out,

@@ -5,18 +5,16 @@ use std::io::{self, Write};
 use super::numbers::grouped;
 use super::open_load::{Shown, best_of, changes_of, what_is_wrong};
 use super::open_plots::{over_rates, over_time, percentiles};
-use super::page::{command, list, page, paragraph, section, table, wrong};
+use super::overhead;
+use super::page::{self, list, paragraph, section, table, wrong};
 use super::tables::{self, Table};
-use super::{overhead, tables::machine};
 use crate::open_load::{OpenReport, RateResult};
 
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
     let setting = setting(report);
     let mut body = soundness(report);
-    body += &paragraph(&format!("Version {} on {}", report.version, machine(&report.machine)));
-    body += &command(&report.command);
-    body += &list("Servers", &report.servers);
+    body += &page::header(&report.header);
     body += &list("Verdict", &verdict(report));
     body += &list("Warnings", &report.warnings);
     body += &section("Over the rate", &over_rates(report), &setting);
@@ -24,7 +22,7 @@ pub(crate) fn render(report: &OpenReport) -> String {
     body += &section("Over time", &over_time(report), &setting);
     body += &list("Overhead of measuring", &overhead::sentences_of_rates(report));
     body += &table(&rates(report));
-    page("Busline open load", &body)
+    page::page("Busline open load", &body)
 }
 
 /// Writes the page of an open load, which needs nothing else when it is opened.
@@ -67,7 +65,7 @@ fn setting(report: &OpenReport) -> String {
          {}.",
         buses.join("; "),
         grouped(*window_envelopes as f64),
-        tables::machine(&report.machine)
+        tables::machine(&report.header.machine)
     )
 }
 

@@ -2,7 +2,8 @@
 
 use super::escaped::escaped;
 use super::look::Look;
-use super::tables::Table;
+use super::tables::{self, Table};
+use crate::header::Header;
 
 /// The whole page around this body.
 ///
@@ -27,8 +28,15 @@ pub(super) fn wrong(lines: &[String]) -> String {
     lines.iter().map(|line| format!("<p class=\"wrong\">{}</p>\n", escaped(line))).collect()
 }
 
+/// How and on what it was measured.
+pub(super) fn header(header: &Header) -> String {
+    let Header { version, command: line, servers, machine, .. } = header;
+    let measured = paragraph(&format!("Version {version} on {}", tables::machine(machine)));
+    measured + &command(line) + &list("Servers", servers)
+}
+
 /// The command that repeats what the page shows.
-pub(super) fn command(line: &str) -> String {
+fn command(line: &str) -> String {
     format!("<pre><code>{}</code></pre>\n", escaped(line))
 }
 

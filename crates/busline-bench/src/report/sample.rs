@@ -3,12 +3,13 @@
 use crate::baseline::{BaselineReport, Change, Trend};
 use crate::buckets::Buckets;
 use crate::compare::{Figure, summarize};
+use crate::header::{Header, SCHEMA};
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
 use crate::memory_watch::MemorySeries;
 use crate::open_load::{BestRate, OpenReport, Point, RateResult, Rise, Rises};
 use crate::overhead::Overhead;
-use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, SCHEMA, TwinResult};
+use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
 use crate::strategy::Strategy;
 use crate::targets;
 use crate::workload::{Level, Mode};
@@ -22,6 +23,11 @@ pub(crate) fn machine() -> Machine {
         file_system: "ext4".into(),
         debug_build: false,
     }
+}
+
+fn header(command: &str, servers: &[&str]) -> Header {
+    let servers = servers.iter().map(|server| (*server).to_string()).collect();
+    Header { schema: SCHEMA, version: "1.2.3".into(), command: command.into(), servers, machine: machine() }
 }
 
 pub(crate) fn overhead() -> Overhead {
@@ -166,11 +172,7 @@ pub(crate) fn open_load() -> OpenReport {
         ..held.clone()
     };
     OpenReport {
-        schema: SCHEMA,
-        version: "1.2.3".into(),
-        command: "busline bench --rate 1000,2000".into(),
-        servers: Vec::new(),
-        machine: machine(),
+        header: header("busline bench --rate 1000,2000", &[]),
         topics: 5,
         window_envelopes: 8_192,
         overhead: Some(overhead()),
@@ -188,12 +190,8 @@ pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     let targets = targets::judge(&summaries);
     let overhead = overhead().of(&summaries);
     BenchReport {
-        schema: SCHEMA,
+        header: header("busline bench --runs 5", &["nats: server: 2.15.1"]),
         overhead: Some(overhead),
-        version: "1.2.3".into(),
-        command: "busline bench --runs 5".into(),
-        servers: vec!["nats: server: 2.15.1".into()],
-        machine: machine(),
         results,
         summaries,
         targets,

@@ -119,7 +119,7 @@ fn against_baseline(report: &BenchReport, out: &mut dyn Write) -> io::Result<()>
 
 fn settings(report: &BenchReport, bus: &str, out: &mut dyn Write) -> io::Result<()> {
     let Some(first) = report.results.iter().find(|run| run.bus == bus) else { return Ok(()) };
-    let machine = &report.machine;
+    let machine = &report.header.machine;
     let text = format!(
         "{}, {}, window {} envelopes, linger 0, {} topics of 4 partitions, runs: {}, medians",
         first.bus,
