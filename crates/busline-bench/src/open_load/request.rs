@@ -58,6 +58,8 @@ pub struct OpenRequest {
     pub topics: usize,
     /// A file for the results, written anew after each rate.
     pub json: Option<PathBuf>,
+    /// A file for the report as Markdown, written anew after each rate.
+    pub markdown: Option<PathBuf>,
     /// A file for the report as one page with plots, written anew after each rate.
     pub html: Option<PathBuf>,
 }
@@ -74,6 +76,7 @@ impl Default for OpenRequest {
             window_envelopes: 8_192,
             topics: TOPICS,
             json: None,
+            markdown: None,
             html: None,
         }
     }

@@ -18,7 +18,7 @@ use crate::contender::{Contender, contenders};
 use crate::header::Header;
 use crate::measure::Load;
 use crate::overhead::Overhead;
-use crate::report::{json, open_page, replace};
+use crate::report::{json, open_markdown, open_page, replace};
 use crate::run::Progress;
 use crate::targets::OTHERS_MAX_PERCENT;
 use crate::warnings::{STANDSTILL, STANDSTILL_MAX};
@@ -85,6 +85,7 @@ fn standstill(result: &RateResult) -> Option<String> {
 
 fn write(request: &OpenRequest, report: &OpenReport) -> Result<()> {
     request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))?;
+    request.markdown.as_ref().map_or(Ok(()), |file| replace(file, open_markdown::render(report).as_bytes()))?;
     request.html.as_ref().map_or(Ok(()), |file| replace(file, open_page::render(report).as_bytes()))
 }
 

@@ -64,7 +64,7 @@ fn soundness(report: &BenchReport) -> String {
     let lines: Vec<String> = faulty
         .map(|run| {
             let RunResult { bus, level, mode, run: number, .. } = run;
-            format!("WRONG: {bus} {level} {mode} run {number}: {}", what_is_wrong(run))
+            format!("{bus} {level} {mode} run {number}: {}", what_is_wrong(run))
         })
         .collect();
     if !lines.is_empty() {

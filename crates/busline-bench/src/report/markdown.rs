@@ -51,7 +51,7 @@ fn soundness(report: &BenchReport) -> String {
     text
 }
 
-fn list(title: &str, sentences: &[String]) -> String {
+pub(super) fn list(title: &str, sentences: &[String]) -> String {
     if sentences.is_empty() {
         return String::new();
     }
@@ -59,7 +59,7 @@ fn list(title: &str, sentences: &[String]) -> String {
     format!("\n## {title}\n\n{lines}")
 }
 
-fn table(table: &Table) -> String {
+pub(super) fn table(table: &Table) -> String {
     let Table { title, heads, rows } = table;
     let rule = "---|".repeat(heads.len());
     let rows: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();

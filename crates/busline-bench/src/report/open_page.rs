@@ -3,19 +3,20 @@
 use std::io::{self, Write};
 
 use super::numbers::grouped;
-use super::open_load::{Shown, best_of, changes_of, what_is_wrong};
 use super::open_plots::{over_rates, over_time, percentiles};
-use super::overhead;
-use super::page::{self, list, paragraph, section, table, wrong};
-use super::tables::{self, Table};
-use crate::open_load::{OpenReport, RateResult};
+use super::open_tables::{flatness, rates};
+use super::open_words::{all_is_well, best, wrong};
+use super::page::{self, list, paragraph, section, table};
+use super::{overhead, tables};
+use crate::open_load::OpenReport;
 
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
     let setting = setting(report);
     let mut body = soundness(report);
     body += &page::header(&report.header);
-    body += &list("Verdict", &verdict(report));
+    body += &list("Verdict", &best(report));
+    body += &flatness(report).map_or_else(String::new, |flatness| table(&flatness));
     body += &list("Warnings", &report.warnings);
     body += &section("Over the rate", &over_rates(report), &setting);
     body += &section("Latency", &percentiles(report), &setting);
@@ -34,19 +35,8 @@ pub fn write_open_page(report: &OpenReport, out: &mut dyn Write) -> io::Result<(
 }
 
 fn soundness(report: &OpenReport) -> String {
-    let lines: Vec<String> = report.results.iter().filter(|result| !result.is_sound()).map(what_is_wrong).collect();
-    if !lines.is_empty() {
-        return wrong(&lines);
-    }
-    let envelopes: u64 = report.results.iter().map(|result| result.envelopes).sum();
-    let (rates, envelopes) = (report.results.len(), grouped(envelopes as f64));
-    paragraph(&format!("All {envelopes} envelopes (rates: {rates}) were stored and delivered once and in order."))
-}
-
-/// The highest rates that held; of a soak also what changed over time.
-fn verdict(report: &OpenReport) -> Vec<String> {
-    let sound = report.results.iter().filter(|result| report.soak && result.is_sound());
-    report.best.iter().map(|best| best_of(report, best)).chain(sound.map(changes_of)).collect()
+    let wrong = wrong(report);
+    if wrong.is_empty() { paragraph(&all_is_well(report)) } else { page::wrong(&wrong) }
 }
 
 /// The settings and the machine, as they stand beside each figure.
@@ -67,32 +57,6 @@ fn setting(report: &OpenReport) -> String {
         grouped(*window_envelopes as f64),
         tables::machine(&report.header.machine)
     )
-}
-
-fn rates(report: &OpenReport) -> Table {
-    let row = |result: &RateResult| {
-        let Shown { offered, delivered, call_p99, ack, handler, cpu, peak, held } = Shown::of(result);
-        let first = [format!("{offered}/s"), result.bus.clone(), delivered, call_p99];
-        first.into_iter().chain(ack).chain(handler).chain([cpu, peak, held.into()]).collect()
-    };
-    Table {
-        title: "Rates",
-        heads: vec![
-            "offered",
-            "bus",
-            "delivered/s",
-            "call p99 ms",
-            "ack p50 ms",
-            "ack p99 ms",
-            "handler p50 ms",
-            "handler p99 ms",
-            "handler p99.9 ms",
-            "CPU µs",
-            "peak MiB",
-            "held",
-        ],
-        rows: report.results.iter().map(row).collect(),
-    }
 }
 
 #[cfg(test)]
@@ -119,7 +83,7 @@ mod tests {
                 "sqlite: throughput over time",
             ]
         );
-        assert!(page.contains("memory held: flat, 0.48 MiB ± 1.91 MiB in an hour"), "{page}");
+        assert!(page.contains(r#"<td data-head="memory held">flat, 0.48 MiB ± 1.91 MiB in an hour"#), "{page}");
         assert!(page.contains("window 8,192") && page.contains("2 × A Processor"), "{page}");
         needs_nothing(&page);
         parsed(&page);

@@ -25,7 +25,7 @@ pub(super) fn paragraph(text: &str) -> String {
 
 /// What is wrong, before any speed.
 pub(super) fn wrong(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("<p class=\"wrong\">{}</p>\n", escaped(line))).collect()
+    lines.iter().map(|line| format!("<p class=\"wrong\">WRONG: {}</p>\n", escaped(line))).collect()
 }
 
 /// How and on what it was measured.

@@ -106,8 +106,7 @@ pub(crate) struct Bench {
         long,
         value_name = "RATE",
         conflicts_with_all = [
-            "level", "mode", "strategy", "headers", "streams", "durability", "runs", "senders", "workload", "markdown",
-            "baseline",
+            "level", "mode", "strategy", "headers", "streams", "durability", "runs", "senders", "workload", "baseline",
         ]
     )]
     pub(crate) rate: Option<String>,
@@ -146,7 +145,7 @@ Examples:
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
   busline bench --rate auto --slo 20ms --duration 5s
-  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html
+  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html --markdown soak.md
   busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
   busline bench --bus nats://localhost:4222 --bus kafka://localhost:9092 --strategy all --level extreme

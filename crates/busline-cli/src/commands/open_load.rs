@@ -27,6 +27,7 @@ impl Request {
             window_envelopes: args.window,
             topics: args.topics,
             json: args.file.map(free_file).transpose()?,
+            markdown: args.markdown.map(free_file).transpose()?,
             html: args.html.map(free_file).transpose()?,
         };
         request.validate().map_err(|error| wrong_value(&error))?;

@@ -50,7 +50,8 @@ fn what_got_worse_is_named_first_and_fails_and_other_forms_are_refused() {
 #[test]
 fn a_rate_is_held_for_a_time() {
     let shop = Shop::new();
-    let ran = shop.run("bench --rate 200,400 --duration 1s --slo 60s --json rates.json --html rates.html");
+    let ran = shop
+        .run("bench --rate 200,400 --duration 1s --slo 60s --json rates.json --html rates.html --markdown rates.md");
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     let text = std::fs::read(shop.path("rates.json")).expect("written");
     let report: Value = serde_json::from_slice(&text).expect("JSON");
@@ -65,6 +66,16 @@ fn a_rate_is_held_for_a_time() {
     assert!(report["overhead"]["publish_ns"]["median"].as_f64().expect("a figure") > 0.0, "{}", report["overhead"]);
     let page = std::fs::read_to_string(shop.path("rates.html")).expect("written");
     assert!(page.contains("delivered at each rate") && page.contains("--rate 200,400 --duration 1s"), "{page}");
+    let text = std::fs::read_to_string(shop.path("rates.md")).expect("written");
+    for part in [
+        "--rate 200,400 --duration 1s",
+        "- sqlite: 400/s is the highest rate that held",
+        "\n| 200/s | sqlite | ",
+        "| yes |",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(!text.contains("Whether it stays flat"), "that is for a soak: {text}");
     let ran = shop.run("bench --rate fast");
     assert!(ran.stderr.contains("Invalid/Range") && ran.stderr.contains("nor 'auto'"), "{}", ran.stderr);
     let ran = shop.run("bench --rate 5 --soak 1y");
