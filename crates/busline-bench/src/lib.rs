@@ -26,6 +26,7 @@ mod arrivals;
 mod baseline;
 mod buckets;
 mod burst_run;
+mod clearing;
 mod compare;
 mod connect;
 mod consuming;
