@@ -1,9 +1,21 @@
 //! The benchmark in every way that Kafka has.
 
-use crate::{bus, ways};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use crate::harness::Shop;
+use crate::{bus, done, run, ways};
+
+/// One benchmark at a time: topics of another one on this broker would look like leftovers.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[test]
 fn strategies_headers_and_durability_on_a_real_broker() {
+    let _turn = alone();
     ways::all_strategies_are_judged("kafka", &bus());
     ways::headers_are_stored_where_they_are_on("kafka", &bus());
     for medium in ["written", "synced"] {
@@ -14,4 +26,25 @@ fn strategies_headers_and_durability_on_a_real_broker() {
             assert!(run["success_percent"] == 100.0 && run["twin"].is_object(), "{run}");
         }
     }
+}
+
+#[test]
+fn bench_measures_both_twins_and_leaves_no_topic() {
+    let _turn = alone();
+    let shop = Shop::new();
+    let ran = run(&shop, "bench --level low --mode async,sync --runs 1 --json results.json");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let results: Value =
+        serde_json::from_slice(&std::fs::read(shop.path("results.json")).expect("written")).expect("JSON");
+    let runs = results["results"].as_array().expect("results");
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert!(run["bus"] == "kafka" && run["success_percent"] == 100.0, "{run}");
+        for ratio in ["ratio_acked", "ratio_cpu", "ratio_consumed", "ratio_consume_cpu"] {
+            assert!(run["twin"][ratio].as_f64().is_some_and(|ratio| ratio > 0.0), "{ratio}: {run}");
+        }
+    }
+    assert!(runs[1]["twin"]["ratio_p50"].is_number() && runs[0]["twin"]["ratio_p50"].is_null(), "mode sync alone");
+    let left = done(run(&shop, "topic list --json"));
+    assert!(!left.iter().any(|topic| topic.to_string().contains("bench-")), "its topics are gone: {left:?}");
 }

@@ -16,10 +16,17 @@ use serde_json::Value;
 
 fn bus() -> String {
     if let Ok(given) = std::env::var("BUSLINE_TEST_KAFKA") {
-        return format!("kafka://{}", given.trim_start_matches("kafka://"));
+        return patient(&format!("kafka://{}", given.trim_start_matches("kafka://")));
     }
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start(&Options::default()).expect("a broker starts")).url()
+    patient(&SERVER.get_or_init(|| Server::start(&Options::default()).expect("a broker starts")).url())
+}
+
+/// How long the driver waits for an answer: a broker of a machine that does much else took 25 s to delete topics.
+const PATIENCE_MS: u32 = 120_000;
+
+fn patient(url: &str) -> String {
+    format!("{url}{}patience.ms={PATIENCE_MS}", if url.contains('?') { '&' } else { '?' })
 }
 
 /// A topic that no other run has.
@@ -110,24 +117,4 @@ fn doctor_looks_at_the_broker() {
     said("transactions", "not used");
     assert_eq!(report["capabilities"]["backend"], "kafka", "{report}");
     assert_eq!(report["capabilities"]["atomic_batch_max"], 0, "{report}");
-}
-
-#[test]
-fn bench_measures_both_twins_and_leaves_no_topic() {
-    let shop = Shop::new();
-    let ran = run(&shop, "bench --level low --mode async,sync --runs 1 --json results.json");
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    let results: Value =
-        serde_json::from_slice(&std::fs::read(shop.path("results.json")).expect("written")).expect("JSON");
-    let runs = results["results"].as_array().expect("results");
-    assert_eq!(runs.len(), 2);
-    for run in runs {
-        assert!(run["bus"] == "kafka" && run["success_percent"] == 100.0, "{run}");
-        for ratio in ["ratio_acked", "ratio_cpu", "ratio_consumed", "ratio_consume_cpu"] {
-            assert!(run["twin"][ratio].as_f64().is_some_and(|ratio| ratio > 0.0), "{ratio}: {run}");
-        }
-    }
-    assert!(runs[1]["twin"]["ratio_p50"].is_number() && runs[0]["twin"]["ratio_p50"].is_null(), "mode sync alone");
-    let left = done(run(&shop, "topic list --json"));
-    assert!(!left.iter().any(|topic| topic.to_string().contains("bench-")), "its topics are gone: {left:?}");
 }
