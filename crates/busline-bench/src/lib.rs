@@ -10,7 +10,7 @@
 //!             │         ├──────→ measure         memory, processor time, what is left
 //!             │         └──────→ dump            what stands in the store
 //!             ├───────→ strategy                 the ways of before, by raw clients, in place of the bus's publishers
-//!             ├───────→ twin                     the raw client in one loop
+//!             ├ beside → twin                    the raw client in one loop
 //!             └─ result ─→ compare ─→ targets, warnings ─→ report
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
 //!                   └────→ baseline: what got worse ─────────┘
@@ -24,6 +24,7 @@
 mod allocations;
 mod arrivals;
 mod baseline;
+mod beside;
 mod buckets;
 mod burst_run;
 mod clearing;
@@ -43,15 +44,18 @@ mod one_line;
 mod open_load;
 mod overhead;
 mod place;
+mod progress;
 mod publishing;
 mod report;
 mod request;
 mod request_line;
 mod result;
 mod run;
+mod run_result;
 #[cfg(feature = "sqlite")]
 mod scenario;
 mod side_by_side;
+mod speed;
 mod statistics;
 mod strategy;
 mod targets;
@@ -76,12 +80,13 @@ pub use open_load::{
     BestRate, OpenReport, OpenRequest, Point, RateResult, Rates, Rise, Rises, open_load, open_load_on,
 };
 pub use overhead::{Overhead, OverheadShare};
+pub use progress::{Progress, Quiet};
 pub use report::{Bar, write_open_load, write_open_page, write_page, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;
 pub use result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
-pub use run::{Progress, Quiet, run, run_on};
+pub use run::{run, run_on};
 #[cfg(feature = "sqlite")]
 pub use scenario::{Measure, Scenario, ScenarioReport, ScenarioRequest, ScenarioResult, scenarios};
 pub use strategy::Strategy;

@@ -18,8 +18,9 @@ use crate::contender::{Contender, contenders};
 use crate::header::Header;
 use crate::measure::Load;
 use crate::overhead::Overhead;
+use crate::progress::Progress;
 use crate::report::{json, open_markdown, open_page, replace};
-use crate::run::Progress;
+use crate::speed::{micros_each, per_second};
 use crate::targets::OTHERS_MAX_PERCENT;
 use crate::warnings::{STANDSTILL, STANDSTILL_MAX};
 use crate::workload::Workload;
@@ -191,16 +192,15 @@ fn result_of(request: &OpenRequest, bus: &Contender, rate: f64, workload: &Workl
         return result;
     }
     let to_handler = paced.to_handler.percentiles();
-    let delivered_per_s = workload.envelopes as f64 / paced.took.as_secs_f64();
     let in_time = to_handler.is_some_and(|it| it.p99 <= request.slo.as_secs_f64() * 1e3);
     RateResult {
-        delivered_per_s: Some(delivered_per_s),
+        delivered_per_s: Some(per_second(workload.envelopes, paced.took)),
         held: in_time && kept_up(workload.envelopes, rate, paced.took, request.slo),
         due_to_call_ms: paced.to_call.percentiles(),
         due_to_ack_ms: paced.to_ack.percentiles(),
         due_to_handler_ms: to_handler,
         due_to_handler_ns: paced.to_handler.buckets(),
-        cpu_us: Some(paced.cpu.as_secs_f64() * 1e6 / workload.envelopes as f64),
+        cpu_us: Some(micros_each(paced.cpu, workload.envelopes)),
         ..result
     }
 }

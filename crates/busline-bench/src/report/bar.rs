@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::run::Progress;
+use crate::progress::Progress;
 
 /// Shows how far a benchmark is, on stderr, if that is a terminal.
 #[derive(Debug)]

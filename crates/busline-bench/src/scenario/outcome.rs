@@ -14,7 +14,7 @@ use crate::compare::Figure;
 use crate::connect::ByUrl;
 use crate::measure::Load;
 use crate::place::Place;
-use crate::run::Progress;
+use crate::progress::Progress;
 use crate::targets::Target;
 
 /// A condition to consume under.

@@ -1,6 +1,6 @@
 //! How far one scenario is.
 
-use crate::run::Progress;
+use crate::progress::Progress;
 
 /// The steps of one scenario, counted for whoever watches.
 pub(super) struct Steps<'a> {
