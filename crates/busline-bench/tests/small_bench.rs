@@ -37,5 +37,5 @@ fn small_benchmarks_are_sound_and_leave_nothing() {
     assert!(report.is_sound() && report.results.iter().all(|result| result.twin.is_none()));
     let mut table = Vec::new();
     write_table(&report, &mut table).expect("memory takes all");
-    assert!(String::from_utf8(table).expect("text").starts_with("all 4,000 envelopes"));
+    assert!(String::from_utf8(table).expect("text").starts_with("All 4,000 envelopes"));
 }

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use super::before_after::before_and_after;
 use super::burst_plots::{costs, latencies, memory, throughput};
 use super::numbers::grouped;
-use super::page::{self, list, paragraph, section, table, wrong};
+use super::page::{self, list, section, table};
 use super::series::Series;
-use super::wrong::{all_is_well, what_is_wrong};
+use super::soundness::{all_is_well, wrong};
 use super::{against, overhead, tables};
 use crate::result::{BenchReport, RunResult};
 use crate::verdict;
@@ -16,7 +16,7 @@ use crate::verdict;
 pub(crate) fn render(report: &BenchReport) -> String {
     let series = Series::by_bus(&report.results);
     let setting = setting(report);
-    let mut body = soundness(report);
+    let mut body = page::soundness(&wrong(report), &all_is_well(report));
     body += &page::header(&report.header);
     body += &table(&tables::settings(report));
     body += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
@@ -57,20 +57,6 @@ fn setting(report: &BenchReport) -> String {
     let runs = report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0);
     let machine = tables::machine(&report.header.machine);
     format!("{}; linger 0, {topics} topics of 4 partitions, runs: {runs}. {machine}.", buses.join("; "))
-}
-
-fn soundness(report: &BenchReport) -> String {
-    let faulty = report.results.iter().filter(|run| !run.is_sound());
-    let lines: Vec<String> = faulty
-        .map(|run| {
-            let RunResult { bus, level, mode, run: number, .. } = run;
-            format!("{bus} {level} {mode} run {number}: {}", what_is_wrong(run))
-        })
-        .collect();
-    if !lines.is_empty() {
-        return wrong(&lines);
-    }
-    paragraph(&format!("A{}.", &all_is_well(report)[1..]))
 }
 
 #[cfg(test)]

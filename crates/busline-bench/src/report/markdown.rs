@@ -1,9 +1,7 @@
 //! Results as Markdown: the tables of a report that people quote.
 
-use std::fmt::Write;
-
+use super::soundness::{all_is_well, wrong};
 use super::tables::{self, Table};
-use super::wrong::{all_is_well, what_is_wrong};
 use super::{against, overhead, predecessor};
 use crate::header::Header;
 use crate::result::BenchReport;
@@ -12,9 +10,9 @@ use crate::verdict;
 /// The whole report. What is wrong comes before any speed.
 pub(crate) fn render(report: &BenchReport) -> String {
     let mut text = String::from("# Busline benchmark\n\n");
-    text += &soundness(report);
+    text += &soundness(&wrong(report), &all_is_well(report));
     text += &header(&report.header);
-    let _ = write!(text, "\n## Method\n\n{}", include_str!("method.md"));
+    text += &format!("\n## Method\n\n{}", include_str!("method.md"));
     text += &table(&tables::settings(report));
     text += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     text += &list("Verdict", &verdict::sentences(report));
@@ -32,23 +30,12 @@ pub(super) fn header(header: &Header) -> String {
     format!("\nMeasured by version {version} on {machine}:\n\n```sh\n{command}\n```\n") + &list("Servers", servers)
 }
 
-fn soundness(report: &BenchReport) -> String {
-    let mut text = String::new();
-    for run in report.results.iter().filter(|run| !run.is_sound()) {
-        let _ = writeln!(
-            text,
-            "- **WRONG**: {} {} {} run {}: {}",
-            run.bus,
-            run.level,
-            run.mode,
-            run.run,
-            what_is_wrong(run)
-        );
+/// What is wrong, before any speed; of what is sound, that all is well.
+pub(super) fn soundness(wrong: &[String], all_is_well: &str) -> String {
+    match wrong {
+        [] => format!("{all_is_well}\n"),
+        wrong => wrong.iter().map(|line| format!("- **WRONG**: {line}\n")).collect(),
     }
-    if report.is_sound() {
-        let _ = writeln!(text, "A{}.", &all_is_well(report)[1..]);
-    }
-    text
 }
 
 pub(super) fn list(title: &str, sentences: &[String]) -> String {

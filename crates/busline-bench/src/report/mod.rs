@@ -4,6 +4,7 @@ mod against;
 mod bar;
 mod before_after;
 mod burst_plots;
+mod columns;
 mod escaped;
 mod folded;
 pub(crate) mod html;
@@ -25,16 +26,24 @@ mod predecessor;
 mod replace;
 #[cfg(test)]
 pub(crate) mod sample;
+#[cfg(feature = "sqlite")]
+mod scenario_lines;
 mod series;
+#[cfg(feature = "sqlite")]
+mod sharing_table;
+mod soundness;
 mod table;
 mod tables;
-mod wrong;
+mod target_lines;
+mod way_lines;
 
 pub use bar::Bar;
 pub use html::write_page;
 pub use open_load::write_open_load;
 pub use open_page::write_open_page;
 pub(crate) use replace::replace;
-pub use table::write_table;
 #[cfg(feature = "sqlite")]
-pub use table::{write_scenarios, write_sharing};
+pub use scenario_lines::write_scenarios;
+#[cfg(feature = "sqlite")]
+pub use sharing_table::write_sharing;
+pub use table::write_table;

@@ -1,6 +1,6 @@
 //! An open load as Markdown.
 
-use super::markdown::{header, list, table};
+use super::markdown::{header, list, soundness, table};
 use super::open_tables::{flatness, rates, settings};
 use super::open_words::{all_is_well, best, wrong};
 use super::overhead;
@@ -8,7 +8,9 @@ use crate::open_load::OpenReport;
 
 /// The whole report. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
-    let mut text = String::from("# Busline open load\n\n") + &soundness(report) + &header(&report.header);
+    let mut text = String::from("# Busline open load\n\n")
+        + &soundness(&wrong(report), &all_is_well(report))
+        + &header(&report.header);
     text += &format!("\n## Method\n\n{}", include_str!("open_method.md"));
     text += &table(&settings(report));
     text += &list("Verdict", &best(report));
@@ -16,11 +18,6 @@ pub(crate) fn render(report: &OpenReport) -> String {
     text += &list("Warnings", &report.warnings);
     text += &table(&rates(report));
     text + &list("Overhead of measuring", &overhead::sentences_of_rates(report))
-}
-
-fn soundness(report: &OpenReport) -> String {
-    let wrong: String = wrong(report).iter().map(|line| format!("- **WRONG**: {line}\n")).collect();
-    if wrong.is_empty() { all_is_well(report) + "\n" } else { wrong }
 }
 
 #[cfg(test)]

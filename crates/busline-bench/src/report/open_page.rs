@@ -6,14 +6,14 @@ use super::numbers::grouped;
 use super::open_plots::{over_rates, over_time, percentiles};
 use super::open_tables::{flatness, rates};
 use super::open_words::{all_is_well, best, wrong};
-use super::page::{self, list, paragraph, section, table};
+use super::page::{self, list, section, table};
 use super::{overhead, tables};
 use crate::open_load::OpenReport;
 
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
     let setting = setting(report);
-    let mut body = soundness(report);
+    let mut body = page::soundness(&wrong(report), &all_is_well(report));
     body += &page::header(&report.header);
     body += &list("Verdict", &best(report));
     body += &flatness(report).map_or_else(String::new, |flatness| table(&flatness));
@@ -32,11 +32,6 @@ pub(crate) fn render(report: &OpenReport) -> String {
 /// Those of `out`.
 pub fn write_open_page(report: &OpenReport, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(render(report).as_bytes())
-}
-
-fn soundness(report: &OpenReport) -> String {
-    let wrong = wrong(report);
-    if wrong.is_empty() { paragraph(&all_is_well(report)) } else { page::wrong(&wrong) }
 }
 
 /// The settings and the machine, as they stand beside each figure.

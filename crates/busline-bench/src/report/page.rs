@@ -19,12 +19,16 @@ pub(super) fn page(title: &str, body: &str) -> String {
     )
 }
 
-pub(super) fn paragraph(text: &str) -> String {
+fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escaped(text))
 }
 
-/// What is wrong, before any speed.
-pub(super) fn wrong(lines: &[String]) -> String {
+/// What is wrong, before any speed; of what is sound, that all is well.
+pub(super) fn soundness(wrong: &[String], all_is_well: &str) -> String {
+    if wrong.is_empty() { paragraph(all_is_well) } else { faults(wrong) }
+}
+
+fn faults(lines: &[String]) -> String {
     lines.iter().map(|line| format!("<p class=\"wrong\">WRONG: {}</p>\n", escaped(line))).collect()
 }
 
@@ -190,7 +194,7 @@ pub(super) mod tests {
         let all = Table { title: "T", heads: vec!["a & b", "c"], rows: vec![vec![bad.into(), "1".into()]] };
         let body = [
             paragraph(bad),
-            wrong(&[bad.into()]),
+            soundness(&[bad.into()], bad),
             command(bad),
             list("L", &[bad.into()]),
             table(&all),

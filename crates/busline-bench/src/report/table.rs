@@ -2,15 +2,18 @@
 
 use std::io::{self, Write};
 
+use super::columns::Column::{self, Left, Right};
+use super::columns::{heads, row};
 use super::folded::folded;
 use super::numbers::{self, grouped, hundredths, mebibytes, median, percent};
-use super::tables::{STRATEGIES_NOTE, in_several_ways, twin_note};
-use super::wrong::{all_is_well, what_is_wrong};
+use super::soundness::{all_is_well, wrong};
+use super::tables::twin_note;
+use super::target_lines::targets;
+use super::way_lines::strategies;
 use super::{against, overhead};
-use crate::compare::{Summary, buses};
+use crate::compare::{Figure, Summary, buses};
 use crate::contender::backend_of_label;
 use crate::result::BenchReport;
-use crate::targets::{Bound, Target, Verdict};
 use crate::verdict;
 
 /// Writes the report. What was lost, doubled or reordered comes before any speed.
@@ -44,71 +47,9 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
     report.warnings.iter().try_for_each(|warning| folded(out, "warning: ", warning))
 }
 
-/// Writes how two processes share a file.
-///
-/// # Errors
-/// Those of `out`.
-#[cfg(feature = "sqlite")]
-pub fn write_sharing(report: &crate::two_processes::TwoProcessesReport, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:>7}{:>14}{:>14}{:>8}{:>8}{:>15}{:>17}{:>14}",
-        "window", "alone/s", "together/s", "ratio", "share", "longest wait", "alone, ms", "-wal MiB"
-    )?;
-    for sharing in &report.sharing {
-        writeln!(
-            out,
-            "{:>7}{:>14}{:>14}{:>8.2}{:>8.2}{:>15.1}{:>17.1}{:>14}",
-            grouped(sharing.window_envelopes as f64),
-            grouped(sharing.alone_per_s.median),
-            grouped(sharing.together_per_s.median),
-            sharing.ratio.median,
-            sharing.smaller_share.median,
-            sharing.longest_wait_ms,
-            sharing.longest_wait_alone_ms,
-            mebibytes(sharing.wal_bytes_max as i64),
-        )?;
-    }
-    folded(
-        out,
-        "",
-        "Two processes publish to one file; every acked envelope was found. Share: of the one that got fewer. Wait: \
-         longest time without an ack, in milliseconds, of two and of one alone.",
-    )?;
-    targets(&report.targets, out)
-}
-
-/// Writes what the scenarios came to. What is wrong comes before any figure.
-///
-/// # Errors
-/// Those of `out`.
-#[cfg(feature = "sqlite")]
-pub fn write_scenarios(report: &crate::scenario::ScenarioReport, out: &mut dyn Write) -> io::Result<()> {
-    for result in &report.scenarios {
-        result.wrong.iter().try_for_each(|wrong| writeln!(out, "WRONG: {}: {wrong}", result.scenario))?;
-    }
-    for result in &report.scenarios {
-        folded(out, "", &format!("{}: {}", result.scenario, result.settings))?;
-        for measure in &result.measures {
-            let figure = measure.figure;
-            let value = if figure.median >= 1_000.0 { grouped(figure.median) } else { format!("{:.3}", figure.median) };
-            writeln!(out, "  {:<60}{value:>12}  ± {:.0} %", measure.what, figure.spread_percent)?;
-        }
-        targets(&result.targets, out)?;
-        writeln!(out, "  others used {:.0} % of the processors meanwhile", result.others_cpu_percent)?;
-    }
-    Ok(())
-}
-
 fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
-    let unsound = report.results.iter().filter(|run| !run.is_sound());
-    for run in unsound {
-        writeln!(out, "WRONG: {} {} {} run {}: {}", run.bus, run.level, run.mode, run.run, what_is_wrong(run))?;
-    }
-    if report.is_sound() {
-        folded(out, "", &all_is_well(report))?;
-    }
-    Ok(())
+    wrong(report).iter().try_for_each(|line| writeln!(out, "WRONG: {line}"))?;
+    if report.is_sound() { folded(out, "", &all_is_well(report)) } else { Ok(()) }
 }
 
 /// What got worse, in front of all figures.
@@ -138,40 +79,39 @@ fn is_first_of_backend(report: &BenchReport, bus: &str) -> bool {
     buses(&report.summaries).into_iter().find(|other| backend_of_label(other) == backend) == Some(bus)
 }
 
+const SPEEDS: [Column; 11] = [
+    Left("level", 8),
+    Left("mode", 8),
+    Right("envelopes", 9),
+    Right("payload", 9),
+    Right("accepted/s", 13),
+    Right("acked/s", 12),
+    Right("±", 7),
+    Right("× twin", 9),
+    Right("× premade", 10),
+    Right("CPU µs", 8),
+    Right("× twin", 7),
+];
+
 fn speeds(summaries: &[&Summary], with_note: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    writeln!(
-        out,
-        "{:8}{:8}{:>9}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
-        "level",
-        "mode",
-        "envelopes",
-        "payload",
-        "accepted/s",
-        "acked/s",
-        "±",
-        "× twin",
-        "× premade",
-        "CPU µs",
-        "× twin"
-    )?;
-    for summary in summaries {
-        writeln!(
-            out,
-            "{:8}{:8}{:>9}{:>9}{:>13}{:>12}{:>7}{:>9}{:>10}{:>8}{:>7}",
-            summary.level,
-            summary.mode,
-            grouped(summary.envelopes as f64),
-            format!("{} B", summary.payload_bytes),
-            median(summary.accepted_per_s, grouped),
-            median(summary.acked_per_s, grouped),
-            summary.acked_per_s.map_or("-".into(), |figure| format!("{:.0} %", figure.spread_percent)),
-            median(summary.ratio_acked, hundredths),
-            median(summary.ratio_premade, hundredths),
-            median(summary.client_cpu_us, hundredths),
-            median(summary.ratio_cpu, hundredths),
-        )?;
-    }
+    heads(&SPEEDS, out)?;
+    let cells = |it: &Summary| {
+        [
+            it.level.to_string(),
+            it.mode.to_string(),
+            grouped(it.envelopes as f64),
+            format!("{} B", it.payload_bytes),
+            median(it.accepted_per_s, grouped),
+            median(it.acked_per_s, grouped),
+            spread(it.acked_per_s),
+            median(it.ratio_acked, hundredths),
+            median(it.ratio_premade, hundredths),
+            median(it.client_cpu_us, hundredths),
+            median(it.ratio_cpu, hundredths),
+        ]
+    };
+    summaries.iter().try_for_each(|it| row(&SPEEDS, cells(it), out))?;
     if !with_note {
         return Ok(());
     }
@@ -202,111 +142,82 @@ fn latencies(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     folded(out, "", "× twin: p50 from the call ÷ that of the native client alone, in mode sync.")
 }
 
+const CONSUMING: [Column; 9] = [
+    Left("level", 8),
+    Left("mode", 8),
+    Right("consumed/s", 10),
+    Right("±", 7),
+    Right("× twin", 7),
+    Right("CPU µs", 8),
+    Right("× twin", 7),
+    Right("both/s", 9),
+    Right("start, ms: p50, p99, p99.9, max", 36),
+];
+
 fn consuming(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out)?;
-    writeln!(out, "{:64}{:>36}", "consuming", "to the handler from the burst's")?;
-    writeln!(
-        out,
-        "{:8}{:8}{:>10}{:>7}{:>7}{:>8}{:>7}{:>9}{:>36}",
-        "level", "mode", "consumed/s", "±", "× twin", "CPU µs", "× twin", "both/s", "start, ms: p50, p99, p99.9, max"
-    )?;
-    for summary in summaries {
-        writeln!(
-            out,
-            "{:8}{:8}{:>10}{:>7}{:>7}{:>8}{:>7}{:>9}{}",
-            summary.level,
-            summary.mode,
-            median(summary.consumed_per_s, grouped),
-            summary.consumed_per_s.map_or("-".into(), |figure| format!("{:.0} %", figure.spread_percent)),
-            median(summary.ratio_consumed, hundredths),
-            median(summary.consume_cpu_us, hundredths),
-            median(summary.ratio_consume_cpu, hundredths),
-            median(summary.followed_per_s, grouped),
-            millis(summary.publish_to_handler_ms),
-        )?;
-    }
+    writeln!(out, "\n{:64}{:>36}", "consuming", "to the handler from the burst's")?;
+    heads(&CONSUMING, out)?;
+    let cells = |it: &Summary| {
+        [
+            it.level.to_string(),
+            it.mode.to_string(),
+            median(it.consumed_per_s, grouped),
+            spread(it.consumed_per_s),
+            median(it.ratio_consumed, hundredths),
+            median(it.consume_cpu_us, hundredths),
+            median(it.ratio_consume_cpu, hundredths),
+            median(it.followed_per_s, grouped),
+            millis(it.publish_to_handler_ms),
+        ]
+    };
+    summaries.iter().try_for_each(|it| row(&CONSUMING, cells(it), out))?;
     let (handlers, topics) = summaries.first().map_or((0, 0), |it| (it.handler_concurrency, it.topics));
-    folded(
-        out,
-        "",
-        &format!(
-            "A group for each of {topics} topics, {handlers} handlers at once on each, which do nothing but check the \
-             order. consumed/s: all stored beforehand, from the first at a handler to the last; × twin: one loop that \
-             selects, checks and decodes the same rows. both/s: published and consumed at once, in a second burst, \
-             whose way to the handler is the one given."
-        ),
-    )?;
+    let note = format!(
+        "A group for each of {topics} topics, {handlers} handlers at once on each, which do nothing but check the order. \
+         consumed/s: all stored beforehand, from the first at a handler to the last; × twin: one loop that selects, \
+         checks and decodes the same rows. both/s: published and consumed at once, in a second burst, whose way to the \
+         handler is the one given."
+    );
+    folded(out, "", &note)?;
     let joined = summaries.iter().map(|it| it.joined_in_ms).fold(0.0, f64::max);
     writeln!(out, "Joining a group took at most {joined:.0} ms, which is in no figure.")
 }
 
+const RESOURCES: [Column; 10] = [
+    Left("level", 8),
+    Left("mode", 8),
+    Right("success", 8),
+    Right("peak MiB", 11),
+    Right("held MiB", 11),
+    Right("peak tasks", 12),
+    Right("tasks", 7),
+    Right("threads", 9),
+    Right("descriptors", 13),
+    Right("rec./commit", 13),
+];
+
+const RESOURCES_NOTE: &str = "Peak: the worst run, the benchmark's senders among the tasks; held after close: the median; \
+                              tasks, threads, descriptors: left after close.";
+
 fn resources(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
-    writeln!(
-        out,
-        "{:8}{:8}{:>8}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
-        "level",
-        "mode",
-        "success",
-        "peak MiB",
-        "held MiB",
-        "peak tasks",
-        "tasks",
-        "threads",
-        "descriptors",
-        "rec./commit"
-    )?;
-    for summary in summaries {
-        writeln!(
-            out,
-            "{:8}{:8}{:>8}{:>11}{:>11}{:>12}{:>7}{:>9}{:>13}{:>13}",
-            summary.level,
-            summary.mode,
-            percent(summary.success_percent),
-            mebibytes(summary.memory_peak_delta_bytes),
-            mebibytes(summary.memory_retained_bytes),
-            grouped(summary.peak_tasks as f64),
-            summary.leaked.tasks,
-            summary.leaked.threads,
-            summary.leaked.descriptors,
-            summary.transaction_records.map_or("-".into(), |records| format!("{records:.1}")),
-        )?;
-    }
-    let note = "Peak: the worst run, the benchmark's senders among the tasks; held after close: the median; tasks, threads, \
-                descriptors: left after close.";
-    folded(out, "", note)
-}
-
-/// What each way to publish costs and stores, one below the other; nothing where all were published to in one way.
-fn strategies(summaries: &[Summary], out: &mut dyn Write) -> io::Result<()> {
-    let several = in_several_ways(summaries);
-    if several.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "\n{:15}{:28}{:>9}{:>10}{:>8}{:>8}{:>7}{:>7}{:>8}",
-        "before, after", "", "success", "acked/s", "p50 ms", "p99 ms", "tasks", "MiB", "CPU µs"
-    )?;
-    for it in several {
-        // A name that is too long has a line of its own.
-        let bus = if it.bus.len() > 28 { format!("{}\n{:43}", it.bus, "") } else { it.bus.clone() };
-        let [p50, p99] = it.call_to_ack_ms.map_or(["-".into(), "-".into()], |four| [0, 1].map(|at| short(four[at])));
-        writeln!(
-            out,
-            "{:8}{:7}{bus:28}{:>9}{:>10}{:>8}{:>8}{:>7}{:>7}{:>8}",
-            it.level,
-            it.mode,
+    heads(&RESOURCES, out)?;
+    let cells = |it: &Summary| {
+        [
+            it.level.to_string(),
+            it.mode.to_string(),
             percent(it.success_percent),
-            median(it.acked_per_s, grouped),
-            p50,
-            p99,
-            grouped(it.peak_tasks as f64),
             mebibytes(it.memory_peak_delta_bytes),
-            median(it.client_cpu_us, |value| format!("{value:.1}")),
-        )?;
-    }
-    folded(out, "", STRATEGIES_NOTE)
+            mebibytes(it.memory_retained_bytes),
+            grouped(it.peak_tasks as f64),
+            it.leaked.tasks.to_string(),
+            it.leaked.threads.to_string(),
+            it.leaked.descriptors.to_string(),
+            it.transaction_records.map_or("-".into(), |records| format!("{records:.1}")),
+        ]
+    };
+    summaries.iter().try_for_each(|it| row(&RESOURCES, cells(it), out))?;
+    folded(out, "", RESOURCES_NOTE)
 }
 
 fn verdicts(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
@@ -326,28 +237,8 @@ fn overheads(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn targets(targets: &[Target], out: &mut dyn Write) -> io::Result<()> {
-    if !targets.is_empty() {
-        writeln!(out)?;
-    }
-    for target in targets {
-        let (sign, bound) = match target.bound {
-            Bound::AtLeast(bound) => ("≥", bound),
-            Bound::AtMost(bound) => ("≤", bound),
-        };
-        let spread = target.spread_percent.map_or_else(String::new, |spread| format!(" (± {spread:.0} %)"));
-        let verdict = match target.verdict {
-            Verdict::Met => "met",
-            Verdict::Missed => "MISSED",
-            Verdict::Undecided => "unsure",
-        };
-        writeln!(out, "{verdict:7}{}: {:.2}{spread}, wanted {sign} {bound}", target.what, target.measured)?;
-    }
-    Ok(())
-}
-
-fn short(millis: f64) -> String {
-    if millis < 100.0 { format!("{millis:.2}") } else { format!("{millis:.0}") }
+fn spread(figure: Option<Figure>) -> String {
+    figure.map_or("-".into(), |figure| format!("{:.0} %", figure.spread_percent))
 }
 
 fn millis(four: Option<[f64; 4]>) -> String {
@@ -410,7 +301,7 @@ mod tests {
     #[test]
     fn ways_to_publish_stand_below_each_other_and_a_refusal_is_no_fault() {
         let text = text(&sample::report_of(sample::strategies()));
-        assert!(text.starts_with("all 1,150 envelopes that were accepted (runs: 3)"), "{text}");
+        assert!(text.starts_with("All 1,150 envelopes that were accepted (runs: 3)"), "{text}");
         assert!(text.contains("low     async  nats/capped-256                  30 %"), "{text}");
         assert!(text.contains("nats/capped-256 stored 30.0 % of low async at worst and refused the rest"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");

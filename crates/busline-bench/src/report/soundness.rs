@@ -1,7 +1,16 @@
-//! What is wrong with a run, in words.
+//! Whether a benchmark was sound, in words.
 
 use super::numbers::grouped;
 use crate::result::{BenchReport, RunResult};
+
+/// What is wrong with each run that is not sound; nothing of a sound benchmark.
+pub(super) fn wrong(report: &BenchReport) -> Vec<String> {
+    let told = |run: &RunResult| {
+        let RunResult { bus, level, mode, run: number, .. } = run;
+        format!("{bus} {level} {mode} run {number}: {}", what_is_wrong(run))
+    };
+    report.results.iter().filter(|run| !run.is_sound()).map(told).collect()
+}
 
 /// That nothing is wrong, and what strategies refused; for a report of which that is true.
 pub(super) fn all_is_well(report: &BenchReport) -> String {
@@ -13,17 +22,17 @@ pub(super) fn all_is_well(report: &BenchReport) -> String {
     let runs = report.results.len();
     let accepted = grouped((planned - refused) as f64);
     match refused {
-        0 => format!("all {accepted} envelopes (runs: {runs}) were stored and delivered once and in order"),
+        0 => format!("All {accepted} envelopes (runs: {runs}) were stored and delivered once and in order."),
         _ => format!(
-            "all {accepted} envelopes that were accepted (runs: {runs}) were stored and delivered once and in order; \
-             strategies that bound what is in flight refused {}",
+            "All {accepted} envelopes that were accepted (runs: {runs}) were stored and delivered once and in order; \
+             strategies that bound what is in flight refused {}.",
             grouped(refused as f64)
         ),
     }
 }
 
 /// Names each kind of fault with its count.
-pub(super) fn what_is_wrong(run: &RunResult) -> String {
+fn what_is_wrong(run: &RunResult) -> String {
     let counts = [
         ("lost", run.lost),
         ("doubled", run.duplicates),
