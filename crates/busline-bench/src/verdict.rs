@@ -66,20 +66,28 @@ fn sentence(report: &BenchReport, mode: Mode, speed: Speed) -> Option<String> {
 
 /// The fastest bus under one load against each other one, and each against the other ways to publish to it.
 fn at_level(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
-    let sound = report.summaries.iter().filter(|it| (it.level, it.mode) == load && it.is_comparable());
-    let mut buses: Vec<(&str, f64)> = sound.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
-    buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let (ways, plain): (Vec<&str>, Vec<&str>) = buses.iter().map(|(bus, _)| *bus).partition(|bus| bus.contains('/'));
-    let against = |faster, other| Some(clause(faster, other, &ratio(&report.results, load, speed, (faster, other))?));
-    let fastest = *plain.first().unwrap_or(&buses.first()?.0);
-    let mut clauses: Vec<String> = plain.iter().skip(1).filter_map(|other| against(fastest, other)).collect();
-    for way in ways.iter().filter(|_| speed == Speed::Acked) {
-        // Whichever is in front in the order by speed.
-        let own = plain.iter().find(|bus| way.strip_prefix(**bus).is_some_and(|rest| rest.starts_with('/')));
-        let place = |bus: &str| buses.iter().position(|(other, _)| *other == bus);
-        clauses.extend(own.and_then(|bus| if place(bus) < place(way) { against(bus, way) } else { against(way, bus) }));
-    }
+    let ranked = ranked(&report.summaries, load, speed);
+    let (ways, plain): (Vec<&str>, Vec<&str>) = ranked.iter().partition(|bus| bus.contains('/'));
+    let buses = plain.iter().skip(1).map(|other| (plain[0], *other));
+    let ways = ways.iter().filter(|_| speed == Speed::Acked).filter_map(|way| with_its_bus(&ranked, way));
+    let told = |(faster, other)| Some(clause(faster, other, &ratio(&report.results, load, speed, (faster, other))?));
+    let clauses: Vec<String> = buses.chain(ways).filter_map(told).collect();
     (!clauses.is_empty()).then(|| format!("at {} {}", load.0, clauses.join(", ")))
+}
+
+/// The buses that can be compared under one load, the fastest first.
+fn ranked(summaries: &[Summary], load: (Level, Mode), speed: Speed) -> Vec<&str> {
+    let comparable = summaries.iter().filter(|it| (it.level, it.mode) == load && it.is_comparable());
+    let mut buses: Vec<(&str, f64)> = comparable.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
+    buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    buses.into_iter().map(|(bus, _)| bus).collect()
+}
+
+/// A way to publish and the bus it is of, the faster one in front.
+fn with_its_bus<'b>(ranked: &[&'b str], way: &str) -> Option<(&'b str, &'b str)> {
+    let own = way.split('/').next()?;
+    let mut both = ranked.iter().copied().filter(|bus| *bus == own || *bus == way);
+    both.next().zip(both.next())
 }
 
 fn median(summary: &Summary, speed: Speed) -> Option<f64> {
