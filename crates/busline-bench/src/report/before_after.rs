@@ -1,8 +1,9 @@
 //! Before and after: the strategies of one bus beside each other.
 
 use super::burst_plots::over_levels;
+use super::figure::{Figure, section};
 use super::numbers::{grouped, hundredths, mebibytes, median, millis};
-use super::page::{Figure, section, table};
+use super::page::table;
 use super::series::Series;
 use super::tables::Table;
 use crate::compare::Figure as Median;

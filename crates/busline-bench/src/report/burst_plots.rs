@@ -1,7 +1,7 @@
 //! The plots of bursts: speeds, latencies, memory and costs, each over all levels of a mode or for one load.
 
+use super::figure::{Figure, Key, Sign};
 use super::numbers::grouped;
-use super::page::{Figure, Key, Sign};
 use super::percentile_curve::{percentile_axes, percentile_curve};
 use super::plot::{Axis, Curve, Group, bars, curves};
 use super::series::Series;

@@ -4,9 +4,11 @@ use std::io::{self, Write};
 
 use super::before_after::before_and_after;
 use super::burst_plots::{costs, latencies, memory, throughput};
+use super::figure::section;
 use super::numbers::grouped;
-use super::page::{self, list, section, table};
+use super::page::{self, list, table};
 use super::series::Series;
+use super::settings::by_bus;
 use super::soundness::{all_is_well, wrong};
 use super::{against, overhead, tables};
 use crate::result::{BenchReport, RunResult};
@@ -43,20 +45,12 @@ pub fn write_page(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
 
 /// The settings and the machine, as they stand beside each figure.
 fn setting(report: &BenchReport) -> String {
-    let bus = |run: &RunResult| {
-        let window = grouped(run.window_envelopes as f64);
-        format!("{}: {}, window {window}", run.bus, run.durability)
-    };
-    let mut buses: Vec<String> = Vec::new();
-    for told in report.results.iter().map(bus) {
-        if !buses.contains(&told) {
-            buses.push(told);
-        }
-    }
+    let of = |run: &RunResult| format!("{}, window {}", run.durability, grouped(run.window_envelopes as f64));
+    let buses = by_bus(report.results.iter().map(|run| (run.bus.as_str(), of(run))));
     let topics = report.results.first().map_or(0, |run| run.topics);
     let runs = report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0);
     let machine = tables::machine(&report.header.machine);
-    format!("{}; linger 0, {topics} topics of 4 partitions, runs: {runs}. {machine}.", buses.join("; "))
+    format!("{buses}; linger 0, {topics} topics of 4 partitions, runs: {runs}. {machine}.")
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
     use crate::contender::CONTENDERS_MAX;
-    use crate::report::page::{Key, Sign, key};
+    use crate::report::figure::{Key, Sign, key};
 
     #[test]
     fn as_many_series_look_different_as_a_legal_run_has() {

@@ -6,6 +6,7 @@ mod before_after;
 mod burst_plots;
 mod columns;
 mod escaped;
+mod figure;
 mod folded;
 pub(crate) mod html;
 pub(crate) mod json;
@@ -29,6 +30,7 @@ pub(crate) mod sample;
 #[cfg(feature = "sqlite")]
 mod scenario_lines;
 mod series;
+mod settings;
 #[cfg(feature = "sqlite")]
 mod sharing_table;
 mod soundness;

@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
+use super::figure::section;
 use super::numbers::grouped;
 use super::open_plots::{over_rates, over_time, percentiles};
 use super::open_tables::{flatness, rates};
 use super::open_words::{all_is_well, best, wrong};
-use super::page::{self, list, section, table};
+use super::page::{self, list, table};
+use super::settings::by_bus;
 use super::{overhead, tables};
-use crate::open_load::OpenReport;
+use crate::open_load::{OpenReport, RateResult};
 
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
@@ -36,19 +38,13 @@ pub fn write_open_page(report: &OpenReport, out: &mut dyn Write) -> io::Result<(
 
 /// The settings and the machine, as they stand beside each figure.
 fn setting(report: &OpenReport) -> String {
-    let mut buses: Vec<String> = Vec::new();
-    for result in &report.results {
-        let told = format!("{}: {}", result.bus, result.durability);
-        if !buses.contains(&told) {
-            buses.push(told);
-        }
-    }
+    let of = |result: &RateResult| result.durability.clone();
+    let buses = by_bus(report.results.iter().map(|result| (result.bus.as_str(), of(result))));
     let bytes = report.results.first().map_or(0, |result| result.payload_bytes);
     let OpenReport { duration_s, topics, window_envelopes, .. } = report;
     format!(
-        "{}; payloads of {bytes} B, {topics} topics of 4 partitions, window {}, linger 0, each rate for {duration_s} s. \
+        "{buses}; payloads of {bytes} B, {topics} topics of 4 partitions, window {}, linger 0, each rate for {duration_s} s. \
          {}.",
-        buses.join("; "),
         grouped(*window_envelopes as f64),
         tables::machine(&report.header.machine)
     )

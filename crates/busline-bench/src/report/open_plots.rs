@@ -1,7 +1,7 @@
 //! The plots of an open load: over the rates, over the share of all latencies, and over time.
 
+use super::figure::{Figure, Key, Sign};
 use super::numbers::grouped;
-use super::page::{Figure, Key, Sign};
 use super::percentile_curve::{percentile_axes, percentile_curve};
 use super::plot::{Axis, Curve, curves};
 use crate::open_load::{OpenReport, Point, RateResult};

@@ -1,6 +1,6 @@
 //! The runs of a page, by what has a look of its own: a bus, or each strategy of one.
 
-use super::page::{Key, Sign};
+use super::figure::{Key, Sign};
 use super::plot::{Bar, Group};
 use crate::compare::Figure;
 use crate::result::RunResult;
