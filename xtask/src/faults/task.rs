@@ -17,8 +17,8 @@ const FACTOR: &str = "4";
 /// Longest time of a round. Unit: seconds.
 const ROUND_MAX: Duration = Duration::from_secs(3_600);
 
-/// Lines of a failed round's output that are shown.
-const SHOWN: usize = 60;
+/// Lines behind a panic that are shown: its message, not the whole way to it.
+const SHOWN: usize = 4;
 
 /// Runs rounds until enough was acked. `false`: the tests of a round failed.
 ///
@@ -36,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace, request: &Request) -> Result<bool> {
         let acked = report.sum("acked");
         println!("round {round}: {acked} of {} acked after {}", request.acked, Shown(begin.elapsed()));
         if !ended.succeeded() {
-            broken = Some(last_lines(&ended.output));
+            broken = Some(told_of_failures(&ended.output));
         } else if acked == before {
             bail!("the tests of round {round} told of no run");
         }
@@ -71,10 +71,42 @@ fn tests(workspace: &Workspace, request: &Request, flag: &str, told: &Path) -> s
     command
 }
 
-/// The seed of the test that ran last, and the last lines.
-fn last_lines(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
-    let tail = lines.len().saturating_sub(SHOWN);
-    let seed = lines[..tail].iter().rfind(|line| line.contains("BUSLINE_SEED"));
-    seed.into_iter().chain(&lines[tail..]).copied().collect::<Vec<_>>().join("\n")
+/// Each panic with the last seed before it, and how the tests ended. All of it when nothing panicked.
+fn told_of_failures(output: &str) -> String {
+    let (mut told, mut seed, mut shown) = (Vec::new(), None, 0);
+    for line in output.lines() {
+        if line.contains("BUSLINE_SEED") {
+            seed = Some(line);
+        } else if line.contains("panicked at") {
+            told.extend(seed.take());
+            shown = SHOWN;
+        }
+        if shown > 0 || line.starts_with("test result: FAILED") {
+            told.push(line);
+            shown = shown.saturating_sub(1);
+        }
+    }
+    if told.is_empty() { output.to_owned() } else { told.join("\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_with_its_seed_and_without_its_way() {
+        let way = "   3: core::ops::function\n".repeat(80);
+        let output = format!(
+            "test a ... seed 1 (set BUSLINE_SEED to run it again)\nok\ntest b ... seed 2 (set BUSLINE_SEED to run it again)\n\
+             thread 'b' panicked at b.rs:1:1:\nlost\nstack backtrace:\n{way}ok\ntest result: FAILED. 1 passed; 1 failed\n"
+        );
+        let told = told_of_failures(&output);
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["test b ... seed 2 (set BUSLINE_SEED to run it again)", "thread 'b' panicked at b.rs:1:1:", "lost"]
+        );
+        assert_eq!((lines.len(), lines[5]), (6, "test result: FAILED. 1 passed; 1 failed"));
+        assert_eq!(told_of_failures("error: no test target\n"), "error: no test target\n");
+    }
 }

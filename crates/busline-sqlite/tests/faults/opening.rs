@@ -18,7 +18,8 @@ fn whoever_opens_a_file_that_is_being_made_waits_for_it() {
         std::thread::scope(|scope| {
             for _ in 0..AT_ONCE {
                 scope.spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
                     all.wait();
                     let opened = runtime.block_on(SqliteDriver::open(stage.config.clone()));
                     let driver = opened.unwrap_or_else(|error| panic!("round {round}: {error}"));
