@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::time::Duration;
 
-use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent};
+use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent, Term};
 use tokio::time::Instant;
 
 use crate::leases::Lease;
@@ -117,6 +118,18 @@ impl Held {
         }
     }
 
+    /// Another member may hold this partition by now, unless it is held under another generation.
+    pub(crate) fn lose_under(&mut self, partition: Partition, generation: u64) {
+        if self.part(partition, generation).is_some() {
+            self.lose(vec![partition]);
+        }
+    }
+
+    /// Lengthens a lease; gives whether it is held under this generation.
+    pub(crate) fn renew(&mut self, partition: Partition, generation: u64, lease: Lease) -> bool {
+        self.part(partition, generation).map(|part| part.lease = lease).is_some()
+    }
+
     /// Forgets a partition and what was read of it.
     pub(crate) fn forget(&mut self, partition: Partition) -> Option<Part> {
         let part = self.partitions.remove(&partition)?;
@@ -136,9 +149,13 @@ impl Held {
         self.partitions.values().map(|part| part.lease.until).min()
     }
 
-    /// Whether a loss was found that the subscription has not heard of.
-    pub(crate) fn has_untold_loss(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
+    /// Until when handlers may start: so long before the first lease runs out.
+    pub(crate) fn term(&self, margin: Duration) -> Term {
+        // What was taken after a loss is good for itself, not for what was held before.
+        if self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_))) {
+            return Term::Over;
+        }
+        self.first_end().map_or(Term::None, |end| Term::At(end - margin))
     }
 
     /// Whether more may be read ahead.
@@ -296,8 +313,6 @@ fn read_of(event: &SourceEvent, partition: Partition) -> Option<Offset> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use jiff::Timestamp;
     use uuid::Uuid;
@@ -409,9 +424,26 @@ mod tests {
         assert_eq!(held.run_out(now), [P]);
         held.lose(vec![P]);
         held.lose(vec![P]);
-        assert!(held.has_untold_loss());
         assert_eq!(held.take_event(9, 99), Some(SourceEvent::Lost(vec![P])));
-        assert!(held.take_event(9, 99).is_none() && !held.has_untold_loss());
+        assert!(held.take_event(9, 99).is_none());
+    }
+
+    #[test]
+    fn the_term_ends_before_the_first_lease_and_with_a_loss_until_that_is_told() {
+        const MARGIN: Duration = Duration::from_millis(200);
+        let (mut held, now) = (held(1), Instant::now());
+        let (soon, later) = (now + Duration::from_secs(2), now + Duration::from_secs(3));
+        held.assign(vec![(Partition(1), part(later, 1))]);
+        assert!(held.renew(P, 1, Lease { revision: 2, until: soon }));
+        assert_eq!(held.term(MARGIN), Term::At(soon - MARGIN));
+        held.lose_under(P, 7);
+        assert_eq!(held.term(MARGIN), Term::At(soon - MARGIN), "of another generation");
+        held.lose_under(P, 1);
+        assert_eq!(held.term(MARGIN), Term::Over);
+        while held.take_event(0, 0).is_some() {}
+        assert_eq!(held.term(MARGIN), Term::At(later - MARGIN));
+        held.forget(Partition(1));
+        assert_eq!(held.term(MARGIN), Term::None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use busline_core::{
-    Commit, Error, ErrorKind, Offset, Partition, Result, SourceRequest, Start, assign, not_owner, topic_not_found,
+    Commit, Error, ErrorKind, Offset, Partition, Result, SourceRequest, Start, Until, assign, not_owner,
+    topic_not_found,
 };
 use futures_util::StreamExt;
 use futures_util::stream::iter;
@@ -48,6 +49,8 @@ pub(crate) struct Member {
     /// Random, of this life of the member.
     pub(crate) owner: Uuid,
     held: Mutex<Held>,
+    /// Until when what is held may be worked on, as `held` has it: asked before each attempt, by every worker.
+    pub(crate) until: Until,
     stillness: Mutex<Stillness>,
     releases: Mutex<Vec<Release>>,
     /// There is something to say to the subscription.
@@ -98,6 +101,7 @@ impl Member {
             request,
             owner: Uuid::from_bytes(rand::random()),
             held: Mutex::default(),
+            until: Until::default(),
             stillness: Mutex::default(),
             releases: Mutex::default(),
             ready: Notify::new(),
@@ -119,6 +123,23 @@ impl Member {
 
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes which partitions are held or until when, and wakes whoever waits for that.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+        let mut held = self.held();
+        let changed = change(&mut held);
+        self.note_until(&held);
+        drop(held);
+        self.ready.notify_one();
+        self.read.notify_one();
+        changed
+    }
+
+    /// Has to follow each change of a lease and each loss that is told.
+    pub(crate) fn note_until(&self, held: &Held) {
+        // Handlers stop starting well before the lease runs out.
+        self.until.set(held.term(self.request.lease / 10));
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -165,20 +186,16 @@ impl Member {
         let known = self.held().part(partition, generation).map(|part| part.known.clone());
         let known = known.ok_or_else(|| not_owner(partition))?;
         let stored = self.offset_key(partition).commit(&known, offset).await;
-        let mut held = self.held();
         match stored {
             Ok(known) => {
-                if let Some(part) = held.part(partition, generation) {
+                if let Some(part) = self.held().part(partition, generation) {
                     part.known = known;
                 }
                 Ok(())
             }
             Err(error) => {
-                if error.kind() == ErrorKind::Fenced && held.part(partition, generation).is_some() {
-                    held.lose(vec![partition]);
-                    drop(held);
-                    self.ready.notify_one();
-                    self.read.notify_one();
+                if error.kind() == ErrorKind::Fenced {
+                    self.change(|held| held.lose_under(partition, generation));
                     self.tend.notify_one();
                 }
                 Err(error)
@@ -259,14 +276,7 @@ pub(crate) async fn watch(member: Arc<Member>) {
             Some(end) => drop(timeout_at(end, member.watched.notified()).await),
             None => member.watched.notified().await,
         }
-        let mut held = member.held();
-        let lost = held.run_out(Instant::now());
-        if !lost.is_empty() {
-            held.lose(lost);
-            drop(held);
-            member.ready.notify_one();
-            member.read.notify_one();
-        }
+        member.change(|held| held.lose(held.run_out(Instant::now())));
     }
 }
 
@@ -295,25 +305,14 @@ impl Member {
     }
 
     fn note_renewal(&self, partition: Partition, generation: u64, renewed: Result<Renewed>) -> Result<()> {
-        let renewed = renewed?;
-        let mut held = self.held();
-        match renewed {
-            Renewed::Held(lease) => match held.part(partition, generation) {
-                Some(part) => part.lease = lease,
-                // It was released or lost while it was renewed.
-                None => {
-                    drop(held);
+        match renewed? {
+            Renewed::Held(lease) => {
+                if !self.change(|held| held.renew(partition, generation, lease)) {
+                    // It was released or lost while it was renewed.
                     drop(self.release(vec![lease]));
                 }
-            },
-            Renewed::Lost => {
-                if held.part(partition, generation).is_some() {
-                    held.lose(vec![partition]);
-                    drop(held);
-                    self.ready.notify_one();
-                    self.read.notify_one();
-                }
             }
+            Renewed::Lost => self.change(|held| held.lose_under(partition, generation)),
         }
         Ok(())
     }
@@ -367,9 +366,7 @@ impl Member {
             }
         }
         parts.sort_by_key(|(partition, _)| *partition);
-        self.held().assign(parts);
-        self.ready.notify_one();
-        self.read.notify_one();
+        self.change(|held| held.assign(parts));
         self.watched.notify_one();
         failed
     }
@@ -490,11 +487,10 @@ impl Member {
 
     /// Gives everything back and ends the member.
     async fn leave(&self, revision: u64) {
-        let leases: Vec<Lease> = {
-            let mut held = self.held();
+        let leases = self.change(|held| {
             let partitions: Vec<Partition> = held.partitions.keys().copied().collect();
             partitions.into_iter().filter_map(|partition| held.forget(partition)).map(|part| part.lease).collect()
-        };
+        });
         drop(self.release(leases));
         self.give_back().await;
         if let Err(error) = self.bucket.delete(revision).await {

@@ -65,6 +65,9 @@ impl NatsSource {
                 return Err(source_closed());
             }
         }
+        if matches!(event, Some(SourceEvent::Lost(_))) {
+            self.member.note_until(&held);
+        }
         let has_room = held.has_room();
         drop(held);
         if has_room && !had_room {
@@ -74,12 +77,7 @@ impl NatsSource {
     }
 
     fn change(&self, partitions: &[(Partition, u64)], change: impl Fn(&mut crate::held::Held, Partition, u64)) {
-        let mut held = self.member.held();
-        for (partition, generation) in partitions {
-            change(&mut held, *partition, *generation);
-        }
-        drop(held);
-        self.member.read.notify_one();
+        self.member.change(|held| partitions.iter().for_each(|(of, generation)| change(held, *of, *generation)));
     }
 }
 
@@ -134,31 +132,23 @@ impl Source for NatsSource {
     }
 
     fn seek(&self, partition: Partition, generation: u64, offset: Offset) -> BoxFuture<'_, Result<()>> {
-        let moved = self.member.held().seek(partition, generation, offset);
-        self.member.read.notify_one();
+        let moved = self.member.change(|held| held.seek(partition, generation, offset));
         Box::pin(async move { if moved { Ok(()) } else { Err(not_owner(partition)) } })
     }
 
     fn holds_until(&self) -> Option<Instant> {
-        let held = self.member.held();
-        if held.has_untold_loss() {
-            return Some(Instant::now());
-        }
-        // Handlers stop starting well before the lease runs out.
-        Some(held.first_end()? - self.member.request.lease / 10)
+        self.member.until.holds_until()
     }
 
     fn release(&self, partitions: Vec<(Partition, u64)>) -> BoxFuture<'_, Result<()>> {
-        let mut held = self.member.held();
-        let mut leases: Vec<Lease> = Vec::new();
-        for (partition, generation) in partitions {
+        let leases: Vec<Lease> = self.member.change(|held| {
             // The member may hold it again already, under another generation.
-            if held.part(partition, generation).is_some() {
-                leases.extend(held.forget(partition).map(|part| part.lease));
-            }
-        }
-        drop(held);
-        self.member.read.notify_one();
+            let released = |(partition, generation)| {
+                held.part(partition, generation)?;
+                held.forget(partition).map(|part| part.lease)
+            };
+            partitions.into_iter().filter_map(released).collect()
+        });
         let answers = self.member.release(leases);
         Box::pin(async move {
             for answer in answers {

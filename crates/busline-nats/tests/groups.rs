@@ -394,6 +394,7 @@ async fn a_server_that_was_frozen_beyond_the_lease_is_joined_anew() {
     member.until_read(5).await;
     member.commit().await;
     let before = member.held[&Partition(0)];
+    let first_term = member.source.holds_until().expect("a lease runs out");
     stage.server.pause().expect("it runs");
     member.until("the loss", |member| member.held.is_empty()).await;
     assert!(member.source.holds_until().is_none_or(|until| until <= Instant::now()), "nothing may be worked on");
@@ -403,6 +404,7 @@ async fn a_server_that_was_frozen_beyond_the_lease_is_joined_anew() {
     let after = member.held[&Partition(0)];
     assert!(after.generation != before.generation && after.committed == before.committed, "{before:?} {after:?}");
     stage.publish(0, 6..=7).await;
+    assert!(member.source.holds_until().is_some_and(|until| until > first_term), "what was taken may be worked on");
     member.until_read(7).await;
     assert_eq!(member.of(0), versions(1..=7));
     until("the end of the trouble", || async { member.source.trouble().is_none() }).await;
