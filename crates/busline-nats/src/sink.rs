@@ -25,6 +25,7 @@ mod heads;
 mod key_hash;
 mod line;
 mod log;
+mod mend;
 mod pending;
 mod pipelined;
 mod rec;

@@ -48,11 +48,11 @@ impl Fast {
         for one in settled.drain(..) {
             match one {
                 Settled::Stored { rec, seq } => line.stored(&rec, seq),
-                Settled::Refused { run, rec, error } => {
+                Settled::Refused { proven, rec, error } => {
                     let error = error.at("publish", &line.ground.topic.name);
                     line.break_key(&rec, &error);
                     line.note(rec.batch, rec.index, Err(error));
-                    self.fail_behind(line, Some(run));
+                    self.fail_behind(line, proven);
                 }
             }
         }

@@ -1,8 +1,5 @@
-//! One stream's share of a fast sink: its records, its batch at the server, and its recovery.
-//!
-//! # Source
-//! docs/decisions/0003: each step of the recovery is there because without it old messages were stored behind new ones
-//! on real servers.
+//! One stream's share of a fast sink: its records and its batch at the server. A batch that breaks is recovered by
+//! [`Mend`].
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,68 +9,38 @@ use busline_core::{BoxFuture, Error, Partition, Result};
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::course::{Course, FLOW, Guard, Op, Phase, Place, Scratch, Wire, stored_hash};
+use super::course::{Course, FLOW, Guard, Op, Phase, Place, Scratch, Wire};
 use super::ground::Ground;
 use super::key_hash::KeyHash;
 use super::log::Log;
+use super::mend::Mend;
 use super::rec::Rec;
 use super::session::{is_long, poll_in};
-use super::tail::{self, Tail};
+use super::tail::Tail;
 use crate::error::{ApiError, Refusal, code, refusal, refused};
 use crate::topics::stream_info;
 
 /// Silence after which the last ack is asked for again.
 const PING: Duration = Duration::from_secs(2);
 
-/// Time after which a question to an old batch is asked again, and after which nobody can answer it any more: the
-/// server forgets a batch that has been silent for 10 s.
-const FENCE_AGAIN: Duration = Duration::from_secs(1);
-const FENCE_MAX: Duration = Duration::from_secs(11);
-
-/// A sequence that no message of a batch ever had.
-const BEYOND: u64 = 1 << 40;
+/// Rest after which an open batch is ended.
+const IDLE: Duration = Duration::from_millis(20);
 
 /// One stream's share of a sink.
 pub(crate) struct Run {
-    number: usize,
-    replicas: u8,
+    pub(super) number: usize,
+    pub(super) replicas: u8,
     pub(crate) log: Log,
     course: Option<Course>,
-    mend: Mend,
-    question: Option<BoxFuture<'static, Result<Said>>>,
+    pub(super) mend: Option<Mend>,
+    pub(super) question: Option<BoxFuture<'static, Result<Said>>>,
     courses: u64,
     /// A record that the server refused inside a batch.
-    blamed: Option<(u64, ApiError)>,
+    pub(super) blamed: Option<(u64, ApiError)>,
     /// The batch is to be ended, because nothing happens any more.
     end: bool,
     ping: bool,
-    scratch: Scratch,
-}
-
-/// How far the recovery of a broken batch has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mend {
-    /// Nothing is broken.
-    No,
-    /// The old batch is ended, so that nothing more of it is stored where it is known.
-    Fence { id: u64, began: Instant, asked: Option<Instant> },
-    /// The stream's end is read.
-    Read { id: u64, rested: bool },
-    /// The last sequence of the next record's subject is asked for.
-    Ask { id: u64, last: u64 },
-    /// The next record is sent as the commit of the old batch: its answer is replicated, and ends the old batch for all.
-    Prove { id: u64, expected: Ends, asked: Option<Instant> },
-    /// The server's memory of the old batch is waited out.
-    Rest { id: u64, until: Instant },
-}
-
-/// Last sequences that were read before a record was sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ends {
-    /// Of the record's subject: it must still be this.
-    subject: u64,
-    /// Of the stream: the record is stored behind it.
-    stream: u64,
+    pub(super) scratch: Scratch,
 }
 
 /// What the administration said to a question.
@@ -89,9 +56,10 @@ pub(crate) enum Settled {
         rec: Rec,
         seq: Option<u64>,
     },
-    /// Certainly not stored, and nothing else of the run is under way.
+    /// Certainly not stored.
     Refused {
-        run: usize,
+        /// The run, if nothing else of it is stored that was sent.
+        proven: Option<usize>,
         rec: Rec,
         error: Error,
     },
@@ -112,7 +80,7 @@ impl Run {
             replicas,
             log: Log::new(last),
             course: None,
-            mend: Mend::No,
+            mend: None,
             question: None,
             courses: 0,
             blamed: None,
@@ -123,7 +91,7 @@ impl Run {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.course.is_none() && self.mend == Mend::No && self.log.is_empty()
+        self.course.is_none() && self.mend.is_none() && self.log.is_empty()
     }
 
     /// Whether a batch is open at the server.
@@ -133,17 +101,11 @@ impl Run {
 
     /// Whether an answer to this batch concerns the run.
     pub(crate) fn is_about(&self, id: u64) -> bool {
-        match self.mend {
-            Mend::No => self.course.as_ref().is_some_and(|course| course.id == id),
-            Mend::Fence { id: old, .. }
-            | Mend::Read { id: old, .. }
-            | Mend::Ask { id: old, .. }
-            | Mend::Prove { id: old, .. }
-            | Mend::Rest { id: old, .. } => old == id,
+        match (&self.mend, &self.course) {
+            (Some(mend), _) => mend.id == id,
+            (None, course) => course.as_ref().is_some_and(|course| course.id == id),
         }
     }
-
-    // ---- out
 
     /// Sends what may go; gives whether something went.
     pub(crate) fn send(
@@ -154,18 +116,8 @@ impl Run {
         settled: &mut Vec<Settled>,
     ) -> bool {
         match self.mend {
-            Mend::No => self.send_records(wire, more_to_come, now, settled),
-            Mend::Fence { id, began, asked: None } => {
-                let place = Place { id, seq: BEYOND, op: Op::End };
-                wire.word(&mut self.scratch, Partition(self.number as u32), place);
-                self.mend = Mend::Fence { id, began, asked: Some(now) };
-                true
-            }
-            Mend::Prove { id, expected, asked: None } => self.send_proof(wire, id, expected, now, settled),
-            _ => {
-                self.ask(wire.ground);
-                false
-            }
+            None => self.send_records(wire, more_to_come, now, settled),
+            Some(mend) => self.send_mend(mend, wire, now, settled),
         }
     }
 
@@ -237,7 +189,7 @@ impl Run {
     /// Nothing of the next record was sent.
     fn refuse_next(&mut self, error: Error, settled: &mut Vec<Settled>) -> bool {
         if let Some(rec) = self.log.skip_next() {
-            settled.push(Settled::Refused { run: usize::MAX, rec, error });
+            settled.push(Settled::Refused { proven: None, rec, error });
         }
         // What stands behind it is failed before more is sent.
         false
@@ -265,60 +217,6 @@ impl Run {
         false
     }
 
-    fn send_proof(
-        &mut self,
-        wire: &mut Wire<'_>,
-        id: u64,
-        expected: Ends,
-        now: Instant,
-        settled: &mut Vec<Settled>,
-    ) -> bool {
-        let number = self.log.base();
-        let Some(rec) = self.log.sent(number) else {
-            self.mend = Mend::No;
-            return false;
-        };
-        let place = Place { id, seq: 1, op: Op::Commit };
-        match wire.record(&mut self.scratch, rec, place, Guard::IdAndSequence(number, expected.subject)) {
-            Ok(_) => {
-                self.mend = Mend::Prove { id, expected, asked: Some(now) };
-                true
-            }
-            Err(error) => {
-                if let Some(rec) = self.log.give_up_first() {
-                    settled.push(Settled::Refused { run: usize::MAX, rec, error });
-                }
-                self.mend = Mend::Read { id, rested: false };
-                false
-            }
-        }
-    }
-
-    /// Asks the administration what this state needs to know.
-    fn ask(&mut self, ground: &Ground) {
-        if self.question.is_some() {
-            return;
-        }
-        let (admin, stream) = (ground.admin.clone(), ground.streams[self.number].clone());
-        match self.mend {
-            Mend::Read { .. } => {
-                let floor = self.log.floor();
-                self.question = Some(Box::pin(async move { tail::read(&admin, &stream, floor).await.map(Said::Tail) }));
-            }
-            Mend::Ask { .. } => {
-                let Some(rec) = self.log.sent(self.log.base()) else { return };
-                let subject = String::from_utf8_lossy(&ground.subjects[rec.partition.0 as usize]).into_owned();
-                self.question = Some(Box::pin(async move {
-                    let last = admin.last(&stream, &subject).await?;
-                    Ok(Said::Last(last.map_or(0, |last| last.seq)))
-                }));
-            }
-            _ => {}
-        }
-    }
-
-    // ---- in
-
     /// Takes an answer to the run's batch.
     pub(crate) fn answered(&mut self, answer: Answer, now: Instant, settled: &mut Vec<Settled>) -> Asked {
         if let Answer::Blame { seq, error } = &answer {
@@ -328,28 +226,9 @@ impl Run {
             return Asked::Nothing;
         }
         match self.mend {
-            Mend::No => self.course_answered(answer, now, settled),
-            Mend::Fence { id, began, .. } => match answer {
-                Answer::Stored { .. } => self.fenced(id),
-                Answer::Refused(error) if error.err_code == code::FAST_UNKNOWN => self.fenced(id),
-                Answer::Refused(_) => {
-                    self.mend = Mend::Fence { id, began, asked: None };
-                    Asked::Hold
-                }
-                Answer::NoResponders => {
-                    self.mend = Mend::Fence { id, began, asked: None };
-                    Asked::HoldAndCheck
-                }
-                _ => Asked::Nothing,
-            },
-            Mend::Prove { id, expected, asked: Some(_) } => self.proof_answered(answer, id, expected, now, settled),
-            _ => Asked::Nothing,
+            None => self.course_answered(answer, now, settled),
+            Some(mend) => self.mend_answered(mend, answer, now, settled),
         }
-    }
-
-    fn fenced(&mut self, id: u64) -> Asked {
-        self.mend = Mend::Read { id, rested: false };
-        Asked::Nothing
     }
 
     fn course_answered(&mut self, answer: Answer, now: Instant, settled: &mut Vec<Settled>) -> Asked {
@@ -363,7 +242,7 @@ impl Run {
                     course.phase = Phase::Running;
                 }
                 let below = course.first + course.acked;
-                settled.extend(self.log.stored_below(below).into_iter().map(|rec| Settled::Stored { rec, seq: None }));
+                self.stored_below(below, |_| None, settled);
                 Asked::Nothing
             }
             Answer::Stored { seq, count, .. } => self.ended(seq, count.unwrap_or(1), settled),
@@ -376,19 +255,34 @@ impl Run {
     /// The batch has ended: its first `count` records are stored, the last of them at `seq`.
     fn ended(&mut self, seq: u64, count: u64, settled: &mut Vec<Settled>) -> Asked {
         let Some(course) = self.course.take() else { return Asked::Nothing };
-        let first = self.log.base();
-        let stored = self.log.stored_below(course.first + count);
-        settled.extend(stored.into_iter().zip(first..).map(|(rec, number)| {
-            let seq = course.sequence(number, seq, course.records).filter(|_| count == course.records);
-            Settled::Stored { rec, seq }
-        }));
+        let sequence = |number| course.sequence(number, seq, course.records).filter(|_| count == course.records);
+        self.stored_below(course.first + count, sequence, settled);
         if count >= course.records {
             self.blamed = None;
             self.log.anchor(seq);
         } else {
-            self.mend = Mend::Read { id: course.id, rested: false };
+            self.mend = Some(Mend::read(course.id));
         }
         Asked::Nothing
+    }
+
+    /// Settles the records before this one; `sequence` gives where each of them is stored, as far as that is known.
+    pub(super) fn stored_below(
+        &mut self,
+        below: u64,
+        sequence: impl Fn(u64) -> Option<u64>,
+        settled: &mut Vec<Settled>,
+    ) {
+        let first = self.log.base();
+        let stored = self.log.stored_below(below).into_iter().zip(first..);
+        settled.extend(stored.map(|(rec, number)| Settled::Stored { rec, seq: sequence(number) }));
+    }
+
+    /// Settles the first record: it is not stored, and neither is anything that was sent behind it.
+    pub(super) fn refuse_first(&mut self, error: Error, settled: &mut Vec<Settled>) {
+        if let Some(rec) = self.log.give_up_first() {
+            settled.push(Settled::Refused { proven: Some(self.number), rec, error });
+        }
     }
 
     /// A message of the batch was refused.
@@ -403,69 +297,18 @@ impl Run {
                 if error.is_none() { Asked::HoldAndCheck } else { Asked::Hold }
             }
             (Some(error), Refusal::Final) if alone => {
-                if let Some(rec) = self.log.give_up_first() {
-                    settled.push(Settled::Refused { run: self.number, rec, error: refused(&error) });
-                }
+                self.refuse_first(refused(&error), settled);
                 Asked::Nothing
             }
             // The server has forgotten the batch: that is the answer to a fence.
             (Some(error), _) if error.err_code == code::FAST_UNKNOWN => self.fenced(course.id),
             (error, _) => {
-                self.mend = Mend::Fence { id: course.id, began: now, asked: None };
+                self.mend = Some(Mend::fence(course.id, now));
                 match error {
                     Some(error) => Asked::Trouble(crate::error::from_api(&error)),
                     None => Asked::HoldAndCheck,
                 }
             }
-        }
-    }
-
-    fn proof_answered(
-        &mut self,
-        answer: Answer,
-        id: u64,
-        expected: Ends,
-        now: Instant,
-        settled: &mut Vec<Settled>,
-    ) -> Asked {
-        match answer {
-            // A leader that still has the old batch ends it with this message, stores nothing of it and answers with the
-            // batch's own end; and an old leader's answer to a fence may come late. Neither is about this record.
-            Answer::Stored { seq, count, .. } if seq <= expected.stream || count.is_some_and(|count| count != 1) => {
-                self.fenced(id)
-            }
-            Answer::Stored { seq, .. } => {
-                let stored = self.log.stored_below(self.log.base() + 1);
-                settled.extend(stored.into_iter().map(|rec| Settled::Stored { rec, seq: Some(seq) }));
-                // Nothing old can arrive any more.
-                self.log.unsend();
-                self.mend = Mend::No;
-                Asked::Nothing
-            }
-            Answer::Refused(error) if code::STREAM_WRONG_SEQUENCE.contains(&error.err_code) => {
-                self.mend = Mend::Read { id, rested: false };
-                Asked::Nothing
-            }
-            Answer::NoResponders => {
-                self.mend = Mend::Prove { id, expected, asked: None };
-                Asked::HoldAndCheck
-            }
-            Answer::Refused(error) => match refusal(&error) {
-                Refusal::Transient => {
-                    self.mend = Mend::Prove { id, expected, asked: None };
-                    Asked::Hold
-                }
-                Refusal::Final => {
-                    self.blamed = Some((self.log.base(), error));
-                    self.mend = Mend::Read { id, rested: false };
-                    Asked::Nothing
-                }
-                Refusal::Unknown => {
-                    self.mend = Mend::Fence { id, began: now, asked: None };
-                    Asked::Trouble(crate::error::from_api(&error))
-                }
-            },
-            _ => Asked::Nothing,
         }
     }
 
@@ -482,47 +325,11 @@ impl Run {
     ) -> Result<()> {
         self.question = None;
         match (said?, self.mend) {
-            (Said::Anchor(last), Mend::No) => self.log.anchor(last),
-            (Said::Tail(tail), Mend::Read { id, rested }) => self.read(&tail, id, rested, now, hash, settled),
-            (Said::Last(subject), Mend::Ask { id, last }) => {
-                // Something was stored since the stream's end was read: it may be ours.
-                self.mend = if subject > last {
-                    Mend::Read { id, rested: false }
-                } else {
-                    Mend::Prove { id, expected: Ends { subject, stream: last }, asked: None }
-                };
-            }
+            (Said::Anchor(last), None) => self.log.anchor(last),
+            (said, Some(mend)) => self.mend_said(mend, said, now, hash, settled),
             _ => {}
         }
         Ok(())
-    }
-
-    fn read(&mut self, tail: &Tail, id: u64, rested: bool, now: Instant, hash: KeyHash, settled: &mut Vec<Settled>) {
-        let found = self.log.find(tail, |message| stored_hash(hash, message));
-        let first = self.log.base();
-        let stored = self.log.stored_below(found.end);
-        settled.extend(stored.into_iter().zip(first..).map(|(rec, number)| {
-            let seq = found.sequences.get(&number).copied();
-            Settled::Stored { rec, seq }
-        }));
-        self.log.anchor(tail.last);
-        let blamed = self.blamed.take_if(|(number, _)| *number <= self.log.base());
-        self.mend = match blamed.filter(|(number, _)| *number == self.log.base()) {
-            _ if !self.log.has_sent() => Mend::No,
-            None => Mend::Ask { id, last: tail.last },
-            // Copies of those behind it may be on their way between the nodes, and no commit will end their batch.
-            Some(blamed) if self.replicas > 1 && !rested => {
-                self.blamed = Some(blamed);
-                Mend::Rest { id, until: now + FENCE_MAX }
-            }
-            Some((_, error)) => {
-                if let Some(rec) = self.log.give_up_first() {
-                    settled.push(Settled::Refused { run: self.number, rec, error: refused(&error) });
-                }
-                self.log.unsend();
-                Mend::No
-            }
-        };
     }
 
     /// Polls the question under way.
@@ -530,19 +337,13 @@ impl Run {
         poll_in(&mut self.question, cx)
     }
 
-    // ---- trouble and clocks
-
     /// The connection is gone: what was sent of the batch may be stored or not.
     pub(crate) fn broken(&mut self, now: Instant) {
         if let Some(course) = self.course.take() {
             self.question = None;
-            self.mend = Mend::Fence { id: course.id, began: now, asked: None };
-            return;
-        }
-        match self.mend {
-            Mend::Fence { id, began, asked: Some(_) } => self.mend = Mend::Fence { id, began, asked: None },
-            Mend::Prove { id, asked: Some(_), .. } => self.mend = Mend::Fence { id, began: now, asked: None },
-            _ => {}
+            self.mend = Some(Mend::fence(course.id, now));
+        } else if let Some(mend) = &mut self.mend {
+            mend.broken(now);
         }
     }
 
@@ -550,44 +351,33 @@ impl Run {
     pub(crate) fn denied(&mut self, error: &Error, settled: &mut Vec<Settled>) {
         if self.course.as_ref().is_some_and(|course| course.records == 1 && course.acked == 0) {
             self.course = None;
-            if let Some(rec) = self.log.give_up_first() {
-                settled.push(Settled::Refused { run: self.number, rec, error: error.clone() });
-            }
+            self.refuse_first(error.clone(), settled);
         }
     }
 
     /// Whether an answer is missing for so long that the connection is of no use.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        match self.mend {
-            Mend::No => self.course.as_ref().is_some_and(|course| {
+        match (&self.mend, &self.course) {
+            (Some(mend), _) => mend.is_stuck(now),
+            (None, Some(course)) => {
                 let waits = course.phase != Phase::Running || course.records > course.acked;
                 waits && is_long(course.moved, now)
-            }),
-            Mend::Prove { asked: Some(asked), .. } => is_long(asked, now),
-            _ => false,
+            }
+            (None, None) => false,
         }
     }
 
     pub(crate) fn look_at_clock(&mut self, now: Instant, ground: &Arc<Ground>) {
-        match self.mend {
-            Mend::No => {
-                if let Some(course) = &self.course {
-                    let quiet = now.saturating_duration_since(course.moved);
-                    self.end = self.log.is_empty() && quiet > IDLE;
-                    self.ping = course.records > course.acked && quiet > PING;
-                }
+        match (&mut self.mend, &self.course) {
+            (Some(mend), _) => mend.look_at_clock(now),
+            (None, Some(course)) => {
+                let quiet = now.saturating_duration_since(course.moved);
+                self.end = self.log.is_empty() && quiet > IDLE;
+                self.ping = course.records > course.acked && quiet > PING;
             }
-            Mend::Fence { id, began, asked } => {
-                if now.saturating_duration_since(began) > FENCE_MAX {
-                    self.mend = Mend::Read { id, rested: false };
-                } else if asked.is_some_and(|asked| now.saturating_duration_since(asked) > FENCE_AGAIN) {
-                    self.mend = Mend::Fence { id, began, asked: None };
-                }
-            }
-            Mend::Rest { id, until } if until <= now => self.mend = Mend::Read { id, rested: true },
-            _ => {}
+            (None, None) => {}
         }
-        if self.mend == Mend::No && self.question.is_none() && self.log.wants_anchor() {
+        if self.mend.is_none() && self.question.is_none() && self.log.wants_anchor() {
             let ground = Arc::clone(ground);
             let number = self.number;
             self.question = Some(Box::pin(async move {
@@ -600,40 +390,5 @@ impl Run {
     /// Everything is over.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.number, 0, self.replicas);
-    }
-}
-
-/// Rest after which an open batch is ended.
-const IDLE: Duration = Duration::from_millis(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A run whose only record was sent again as the commit of the old batch 7, when the stream ended at 120.
-    fn proving() -> Run {
-        let mut run = Run::new(0, 100, 3);
-        run.log.push(Rec { batch: 0, index: 0, partition: Partition(0), key: 1, copy: None });
-        run.log.went(10);
-        let expected = Ends { subject: 90, stream: 120 };
-        run.mend = Mend::Prove { id: 7, expected, asked: Some(Instant::now()) };
-        run
-    }
-
-    fn answered(seq: u64, count: Option<u64>) -> (Mend, usize) {
-        let (mut run, mut settled) = (proving(), Vec::new());
-        run.answered(Answer::Stored { seq, count, duplicate: false }, Instant::now(), &mut settled);
-        (run.mend, settled.len())
-    }
-
-    #[test]
-    fn the_end_of_the_old_batch_is_no_ack_of_the_record_that_ended_it() {
-        // What a new leader says that still has the old batch, and what an old one says late to a fence.
-        for (seq, count) in [(120, Some(21)), (120, Some(1)), (120, None), (125, Some(26))] {
-            assert_eq!(answered(seq, count), (Mend::Read { id: 7, rested: false }, 0), "{seq} {count:?}");
-        }
-        for (seq, count) in [(121, None), (121, Some(1)), (130, Some(1))] {
-            assert_eq!(answered(seq, count), (Mend::No, 1), "{seq} {count:?}");
-        }
     }
 }
