@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::deleted::Deleted;
-use crate::link::Message;
+use crate::protocol::Message;
 use crate::records::header;
 use crate::topics::Place;
 

@@ -30,6 +30,7 @@ mod member;
 mod monitoring;
 mod names;
 mod offsets;
+mod protocol;
 mod reader;
 mod records;
 mod secret;

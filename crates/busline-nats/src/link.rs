@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::error::protocol;
+use crate::protocol::{self, Message, Op};
 
 /// A byte stream: TCP, or TLS over it.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -38,10 +38,6 @@ pub(crate) const OUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
-
-/// Longest line and largest message taken from a server.
-const LINE_BYTES_MAX: usize = 1 << 20;
-const MESSAGE_BYTES_MAX: usize = 80 << 20;
 
 /// Silence after which the server is asked for a sign of life, and after which it counts as gone.
 const QUIET: Duration = Duration::from_secs(3);
@@ -68,25 +64,6 @@ pub(crate) enum Heard<'a> {
     Message(Message<'a>),
     /// A complaint that did not end the connection, such as a permission that is missing.
     Complaint(&'a str),
-}
-
-/// A message as it lies in the link's buffer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Message<'a> {
-    pub(crate) subject: &'a [u8],
-    /// Where an answer would go; of a record that a consumer delivers: which one it is.
-    pub(crate) reply: &'a [u8],
-    /// The whole header block with its first line, or nothing.
-    pub(crate) headers: &'a [u8],
-    pub(crate) body: &'a [u8],
-}
-
-impl Message<'_> {
-    /// The status in the first line of the headers.
-    pub(crate) fn status(&self) -> Option<u16> {
-        let line = self.headers.strip_prefix(b"NATS/1.0 ")?;
-        std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
-    }
 }
 
 impl std::fmt::Debug for Link {
@@ -129,24 +106,7 @@ impl Link {
 
     /// Adds a message: its subject, the subject for the answer, its header block (empty without headers) and its body.
     pub(crate) fn publish(&mut self, subject: &[u8], reply: &[u8], headers: &[u8], body: &[u8]) {
-        let out = &mut self.out;
-        out.reserve(subject.len() + reply.len() + headers.len() + body.len() + 40);
-        out.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
-        out.extend_from_slice(subject);
-        if !reply.is_empty() {
-            out.push(b' ');
-            out.extend_from_slice(reply);
-        }
-        if !headers.is_empty() {
-            out.push(b' ');
-            push_number(out, headers.len() as u64);
-        }
-        out.push(b' ');
-        push_number(out, (headers.len() + body.len()) as u64);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(headers);
-        out.extend_from_slice(body);
-        out.extend_from_slice(b"\r\n");
+        protocol::push_message(&mut self.out, &Message { subject, reply, headers, body });
     }
 
     /// Whether more may be added before what is there has been sent.
@@ -255,32 +215,30 @@ impl Link {
     /// The next thing that was read whole, or `None`.
     ///
     /// # Errors
-    /// `Corrupt/Protocol`; the connection is to be dropped. `Denied/Credentials` if the server ends it for that.
+    /// `Corrupt/Protocol`; the connection is to be dropped.
     pub(crate) fn next(&mut self) -> Result<Option<Heard<'_>>> {
         loop {
-            let Some(found) = parse(&self.input[self.at..self.end])? else { return Ok(None) };
-            let start = self.at;
+            let Some(found) = protocol::parse(&self.input[self.at..self.end])? else { return Ok(None) };
+            let input = &self.input[self.at..];
             self.at += found.length;
             match found.op {
                 Op::Ping => self.out.extend_from_slice(b"PONG\r\n"),
                 Op::Pong => self.pongs += 1,
                 Op::Ok => {}
-                Op::Info { from, to } => {
-                    if let Ok(info) = serde_json::from_slice(&self.input[start + from..start + to]) {
+                Op::Info(text) => {
+                    if let Ok(info) = serde_json::from_slice(&input[text]) {
                         self.info = info;
                     }
                 }
-                Op::Complaint { from, to } => {
-                    let text = std::str::from_utf8(&self.input[start + from..start + to]).unwrap_or("");
-                    return Ok(Some(Heard::Complaint(text)));
+                Op::Complaint(text) => {
+                    return Ok(Some(Heard::Complaint(std::str::from_utf8(&input[text]).unwrap_or(""))));
                 }
                 Op::Message { subject, reply, headers, body } => {
-                    let input = &self.input[start..];
                     return Ok(Some(Heard::Message(Message {
-                        subject: &input[subject.0..subject.1],
-                        reply: &input[reply.0..reply.1],
-                        headers: &input[headers.0..headers.1],
-                        body: &input[body.0..body.1],
+                        subject: &input[subject],
+                        reply: &input[reply],
+                        headers: &input[headers],
+                        body: &input[body],
                     })));
                 }
             }
@@ -296,104 +254,6 @@ impl Link {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
-}
-
-/// A number in decimal, without an allocation.
-pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-type Range = (usize, usize);
-
-struct Found {
-    op: Op,
-    length: usize,
-}
-
-enum Op {
-    Ping,
-    Pong,
-    Ok,
-    Info { from: usize, to: usize },
-    Complaint { from: usize, to: usize },
-    Message { subject: Range, reply: Range, headers: Range, body: Range },
-}
-
-/// The operation at the start of the bytes, if they hold all of it.
-fn parse(bytes: &[u8]) -> Result<Option<Found>> {
-    let Some(end) = memchr::memchr(b'\n', bytes) else {
-        if bytes.len() > LINE_BYTES_MAX {
-            return Err(protocol("a line without an end"));
-        }
-        return Ok(None);
-    };
-    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
-    let after = end + 1;
-    let op = match line {
-        [b'M', b'S', b'G', b' ', ..] => return message(bytes, line, 4, after, false),
-        [b'H', b'M', b'S', b'G', b' ', ..] => return message(bytes, line, 5, after, true),
-        b"PING" => Op::Ping,
-        b"PONG" => Op::Pong,
-        b"+OK" => Op::Ok,
-        [b'I', b'N', b'F', b'O', b' ', ..] => Op::Info { from: 5, to: line.len() },
-        [b'-', b'E', b'R', b'R', ..] => Op::Complaint { from: 4, to: line.len() },
-        _ => return Err(protocol("an operation that is none")),
-    };
-    Ok(Some(Found { op, length: after }))
-}
-
-/// `MSG subject sid [reply] bytes`, or `HMSG subject sid [reply] header-bytes bytes`, and what follows the line.
-fn message(bytes: &[u8], line: &[u8], from: usize, after: usize, with_headers: bool) -> Result<Option<Found>> {
-    let numbers = if with_headers { 2 } else { 1 };
-    let mut words: [Range; 5] = [(0, 0); 5];
-    let mut count = 0;
-    let mut at = from;
-    while at < line.len() {
-        let end = memchr::memchr(b' ', &line[at..]).map_or(line.len(), |space| at + space);
-        if end > at {
-            *words.get_mut(count).ok_or_else(|| protocol("a message line with too many words"))? = (at, end);
-            count += 1;
-        }
-        at = end + 1;
-    }
-    if !(2 + numbers..=3 + numbers).contains(&count) {
-        return Err(protocol("a message line of a wrong form"));
-    }
-    let number = |word: Range| parse_number(&line[word.0..word.1]).ok_or_else(|| protocol("a length that is none"));
-    let total = number(words[count - 1])?;
-    let header_bytes = if with_headers { number(words[count - 2])? } else { 0 };
-    if total > MESSAGE_BYTES_MAX as u64 || header_bytes > total {
-        return Err(protocol("a message length out of range"));
-    }
-    let (total, header_bytes) = (total as usize, header_bytes as usize);
-    if bytes.len() < after + total + 2 {
-        return Ok(None);
-    }
-    if &bytes[after + total..after + total + 2] != b"\r\n" {
-        return Err(protocol("a message without its end"));
-    }
-    let headers = (after, after + header_bytes);
-    let reply = if count > 2 + numbers { words[2] } else { (0, 0) };
-    let op = Op::Message { subject: words[0], reply, headers, body: (headers.1, after + total) };
-    Ok(Some(Found { op, length: after + total + 2 }))
-}
-
-/// A decimal number of at most 19 digits.
-pub(crate) fn parse_number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 19 {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -451,38 +311,5 @@ mod tests {
             }
         }
         assert_eq!((link.at, link.out.as_slice()), (link.end, &b"PONG\r\n"[..]));
-    }
-
-    #[test]
-    fn what_no_server_says_is_refused() {
-        for input in [
-            &b"NONSENSE\r\n"[..],
-            b"MSG a 1\r\n",
-            b"MSG a 1 x\r\n",
-            b"MSG a 1 -1\r\n",
-            b"MSG a 1 99999999999\r\n",
-            b"MSG a 1 b c 3\r\n",
-            b"HMSG a 1 9 3\r\nabc\r\n",
-            b"MSG a 1 1\r\nabc\r\n",
-        ] {
-            let mut link = link(input);
-            assert_eq!(link.next().expect_err("refused").code(), "Corrupt/Protocol");
-        }
-    }
-
-    #[test]
-    fn a_message_is_written_as_the_protocol_has_it() {
-        let mut link = link(b"");
-        link.publish(b"t.0", b"_INBOX.a.1", b"", b"body");
-        link.publish(b"t.1", b"", b"NATS/1.0\r\n\r\n", b"");
-        let wanted = "PUB t.0 _INBOX.a.1 4\r\nbody\r\nHPUB t.1 12 12\r\nNATS/1.0\r\n\r\n\r\n";
-        assert_eq!(String::from_utf8_lossy(&link.out), wanted);
-    }
-
-    #[test]
-    fn a_status_stands_in_the_first_header_line() {
-        let message = Message { subject: b"a", reply: b"", headers: b"NATS/1.0 503\r\n\r\n", body: b"" };
-        assert_eq!(message.status(), Some(503));
-        assert_eq!(Message { headers: b"NATS/1.0\r\n\r\n", ..message }.status(), None);
     }
 }

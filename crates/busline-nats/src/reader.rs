@@ -16,8 +16,9 @@ use crate::cursor::{Cursor, Delivered, Passed, Reply, SILENCE_MAX};
 use crate::dialer::complaint;
 use crate::error::{ApiError, unreachable};
 use crate::held::Piece;
-use crate::link::{Heard, Link, Message};
+use crate::link::{Heard, Link};
 use crate::member::Member;
+use crate::protocol::Message;
 use crate::records::record;
 use crate::topics::{INCARNATION, Place, StreamConfig, StreamState};
 

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{Admin, StoredMessage};
 use crate::error::{protocol, unreachable};
-use crate::link::{Heard, Link, Message};
+use crate::link::{Heard, Link};
+use crate::protocol::Message;
 use crate::topics::Place;
 
 /// Most records asked for at once.

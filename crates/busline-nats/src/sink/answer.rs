@@ -4,7 +4,7 @@ use busline_core::Result;
 use serde::Deserialize;
 
 use crate::error::{ApiError, protocol};
-use crate::link::{Message, parse_number};
+use crate::protocol::{Message, parse_number};
 
 /// The answer to one message, or to the end of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use super::ground::Ground;
 use super::heads::Heads;
 use super::rec::Copied;
 use crate::error::{Refusal, code, refusal, refused};
-use crate::link::{Link, push_number};
+use crate::link::Link;
+use crate::protocol::push_number;
 use crate::records::KeyIn;
 use crate::topics::DUPLICATE_WINDOW;
 

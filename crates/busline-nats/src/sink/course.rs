@@ -8,7 +8,8 @@ use super::key_hash::KeyHash;
 use super::pending::{Pending, forgotten};
 use super::rec::Rec;
 use crate::admin::StoredMessage;
-use crate::link::{Link, push_number};
+use crate::link::Link;
+use crate::protocol::push_number;
 use busline_core::{Partition, Result};
 
 /// Messages from one flow ack to the next that are asked for; the server gives no more.

@@ -6,7 +6,8 @@ use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result,
 
 use crate::admin::Admin;
 use crate::dialer::Dialer;
-use crate::link::{Link, parse_number};
+use crate::link::Link;
+use crate::protocol::parse_number;
 use crate::records::KeyIn;
 use crate::{names, topics};
 

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::link::push_number;
+use crate::protocol::push_number;
 use crate::records::KEY;
 
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";

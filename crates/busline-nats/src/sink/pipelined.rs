@@ -22,7 +22,7 @@ use super::session::{is_long, poll_in};
 use super::tail;
 use super::work::Way;
 use crate::error::{Refusal, refusal, refused};
-use crate::link::{parse_number, push_number};
+use crate::protocol::{parse_number, push_number};
 use crate::records::KeyIn;
 
 /// The records of a pipelined sink. Answers come to their numbers.
