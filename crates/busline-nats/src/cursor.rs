@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use busline_core::{Offset, Partition, TopicSpec};
+use busline_core::{Offset, TopicSpec};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::deleted::Deleted;
 use crate::protocol::Message;
 use crate::records::header;
+use crate::reply::{Reply, consumer};
 use crate::topics::Place;
 
 /// The server gives a sign of life this often while a pull waits, and is taken for gone after that much silence.
@@ -322,45 +323,6 @@ pub(crate) struct Passed {
     pub(crate) next: Offset,
 }
 
-/// What the reply subject of a delivered message says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reply {
-    pub(crate) partition: Partition,
-    pub(crate) serial: u64,
-    offset: Offset,
-    /// Which delivery of the consumer it is, from 1.
-    delivered: u64,
-    time: Timestamp,
-    /// Records of the partition that are there behind it.
-    pending: u64,
-}
-
-impl Reply {
-    /// Reads `$JS.ACK.<stream>.<consumer>.…`, or the longer form with domain and account; `None` for messages of others.
-    pub(crate) fn parse(reply: &[u8], reader: &str) -> Option<Self> {
-        let text = std::str::from_utf8(reply.strip_prefix(b"$JS.ACK.")?).ok()?;
-        let count = text.bytes().filter(|byte| *byte == b'.').count() + 1;
-        // stream, consumer, times delivered, stream sequence, consumer sequence, time, pending
-        let mut tokens = text.split('.').skip(if count > 7 { 2 } else { 0 });
-        let consumer = tokens.nth(1)?;
-        let (offset, delivered, time, pending) = (tokens.nth(1)?, tokens.next()?, tokens.next()?, tokens.next()?);
-        let (partition, serial) = consumer.strip_prefix(reader)?.strip_prefix('-')?.split_once('-')?;
-        Some(Self {
-            partition: Partition(partition.parse().ok()?),
-            serial: serial.parse().ok()?,
-            offset: Offset(offset.parse().ok()?),
-            delivered: delivered.parse().ok()?,
-            time: Timestamp::from_nanosecond(time.parse().ok()?).ok()?,
-            pending: pending.parse().ok()?,
-        })
-    }
-}
-
-/// A consumer's name: of which reader, which partition, which try.
-fn consumer(reader: &str, partition: Partition, serial: u64) -> String {
-    format!("{reader}-{partition}-{serial}")
-}
-
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -371,6 +333,8 @@ fn number(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use busline_core::Partition;
+
     use super::*;
     use crate::records::KeyIn;
 
@@ -400,18 +364,6 @@ mod tests {
 
     fn status(headers: &str) -> Message<'_> {
         Message { subject: b"i", reply: b"", headers: headers.as_bytes(), body: b"" }
-    }
-
-    #[test]
-    fn both_forms_of_the_reply_are_read() {
-        let long = b"$JS.ACK._.hash.s.busline-r-3-7.1.12.2.1700000000000000000.5";
-        let expected = Reply { pending: 5, ..reply(12, 2) };
-        assert_eq!(Reply::parse(long, "busline-r"), Some(expected));
-        let longer = b"$JS.ACK._.hash.s.busline-r-3-7.1.12.2.1700000000000000000.5.random";
-        assert_eq!(Reply::parse(longer, "busline-r"), Some(expected));
-        for other in ["", "$JS.ACK.s.other-3-7.1.12.2.17.0", "$JS.ACK.s.busline-r-3.1.12.2.17.0"] {
-            assert_eq!(Reply::parse(other.as_bytes(), "busline-r"), None, "{other}");
-        }
     }
 
     #[test]

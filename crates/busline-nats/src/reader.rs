@@ -9,10 +9,11 @@ use busline_core::{Offset, Partition, Result};
 use bytes::Bytes;
 use futures_util::future::select;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cursor::{Cursor, Delivered, Passed, Reply, SILENCE_MAX};
+use crate::cursor::{Cursor, Delivered, Passed, SILENCE_MAX};
+use crate::deletions::Deletions;
 use crate::dialer::complaint;
 use crate::error::{ApiError, unreachable};
 use crate::held::Piece;
@@ -20,19 +21,11 @@ use crate::link::{Heard, Link};
 use crate::member::Member;
 use crate::protocol::Message;
 use crate::records::record;
+use crate::reply::Reply;
 use crate::topics::{INCARNATION, Place, StreamConfig, StreamState};
 
 /// Longest wait of the reader before it looks whether everything still moves.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How often a stream is asked what it has deleted; while not all of it was read, each tick.
-const DELETIONS: Duration = Duration::from_secs(1);
-
-/// Most single deletions of a stream that are looked through one by one.
-const DELETED_LISTED_MAX: u64 = 20_000;
-
-/// Longest time that reading waits for the list of what is missing.
-const LIST_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Subscriptions of the link.
 const ANSWERS: u32 = 1;
@@ -46,32 +39,7 @@ struct Reader {
     cursors: BTreeMap<Partition, Cursor>,
     pieces: BTreeMap<Partition, Piece>,
     serial: u64,
-    /// What is known of the streams that several partitions share.
-    streams: BTreeMap<String, Looked>,
-}
-
-/// A stream as it was looked at.
-#[derive(Debug, Default)]
-struct Looked {
-    asked: Option<Instant>,
-    /// How many of its positions are gone between others, of which every reader here was told that may miss them.
-    deleted: u64,
-    /// Since when the reader wants to know which ones.
-    lists: Option<Instant>,
-    /// Not everything in it was read.
-    lags: bool,
-}
-
-impl Looked {
-    fn is_due(&self, now: Instant) -> bool {
-        let pause = if self.lags { TICK } else { DELETIONS };
-        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= pause)
-    }
-
-    /// Whether nothing more is to be read before it is known what is missing; what does not come is not waited for.
-    fn holds(&self, now: Instant) -> bool {
-        self.lists.is_some_and(|since| now.saturating_duration_since(since) < LIST_WAIT_MAX)
-    }
+    deletions: Deletions,
 }
 
 /// An answer to a question about a consumer or a stream.
@@ -91,7 +59,7 @@ pub(crate) async fn read(member: Arc<Member>) {
         cursors: BTreeMap::new(),
         pieces: BTreeMap::new(),
         serial: 0,
-        streams: BTreeMap::new(),
+        deletions: Deletions::default(),
         member: Arc::clone(&member),
     };
     while !member.is_closing() {
@@ -239,7 +207,7 @@ impl Reader {
                     cursor.proven();
                     cursor.ends_at(state.last_seq, now);
                     // A cursor that has just begun was told of nothing.
-                    self.streams.remove(&cursor.place().stream);
+                    self.deletions.begin_anew(&cursor.place().stream);
                     self.look_at_deletions(partition, &state);
                 } else {
                     cursor.reopen_later(now);
@@ -286,20 +254,10 @@ impl Reader {
             lags |= next.0 <= state.last_seq;
         }
         drop(held);
-        let looked = self.streams.entry(stream).or_default();
-        let is_new = lags && looked.deleted != state.num_deleted && state.deleted.is_none();
         // With a limit by number the server deletes single records all the time, and each cursor tells by itself.
-        let lists = is_new && member.request.topic.spec.retention.records_max.is_none();
-        looked.lags = lags;
-        if lists && state.num_deleted <= DELETED_LISTED_MAX {
-            looked.lists.get_or_insert_with(Instant::now);
-            looked.asked = None;
-            return;
-        }
-        looked.lists = None;
-        looked.deleted = state.num_deleted;
-        if lists {
-            let (topic, group, count) = (&member.request.topic.name, &member.request.group, state.num_deleted);
+        let lists = member.request.topic.spec.retention.records_max.is_none();
+        if let Some(count) = self.deletions.learn(stream, state, lags, lists) {
+            let (topic, group) = (&member.request.topic.name, &member.request.group);
             tracing::warn!("{topic}: {count} single records were deleted, too many to see what group {group} misses");
         }
     }
@@ -331,7 +289,7 @@ impl Reader {
             } else if let Some(subject) = cursor.prove() {
                 questions.push((subject, Value::Null, answer_to(&self.inbox, 'i', *partition, cursor.serial())));
             } else if has_room
-                && !self.streams.get(&cursor.place().stream).is_some_and(|looked| looked.holds(now))
+                && !self.deletions.holds(&cursor.place().stream, now)
                 && let Some((subject, body)) = cursor.pull(&self.name)
             {
                 questions.push((subject, body, answer_to(&self.inbox, 'p', *partition, cursor.serial())));
@@ -350,12 +308,7 @@ impl Reader {
     fn ask_for_deletions(&mut self, now: Instant, questions: &mut Vec<(String, Value, String)>) {
         for (partition, cursor) in self.cursors.iter().filter(|(_, cursor)| cursor.is_open()) {
             let stream = &cursor.place().stream;
-            if self.streams.get(stream).is_some_and(|looked| !looked.is_due(now)) {
-                continue;
-            }
-            let looked = self.streams.entry(stream.clone()).or_default();
-            looked.asked = Some(now);
-            let body = if looked.lists.is_some() { json!({ "deleted_details": true }) } else { Value::Null };
+            let Some(body) = self.deletions.ask(stream, now) else { continue };
             let answer = answer_to(&self.inbox, 's', *partition, cursor.serial());
             questions.push((format!("$JS.API.STREAM.INFO.{stream}"), body, answer));
         }

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::home::Home;
+use crate::keeper::{keep, watch};
 use crate::leases::Lease;
-use crate::member::{Member, keep, watch};
+use crate::member::Member;
 use crate::reader::read;
 use crate::shadow::mirror;
 

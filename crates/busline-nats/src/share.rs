@@ -1,0 +1,166 @@
+//! Which partitions are a member's: a look at the group, what the rule makes of it, and the taking of what is free.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use busline_core::{Error, Offset, Partition, Result, Start, assign};
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use tokio::time::Instant;
+
+use crate::held::Part;
+use crate::keys::{Key, parse};
+use crate::leases::{Holder, Lease};
+use crate::member::{AT_ONCE, Member};
+use crate::offsets::OffsetKey;
+use crate::records;
+use crate::topics::Place;
+
+/// The group as a look found it.
+#[derive(Debug, Default)]
+struct Look {
+    members: Vec<String>,
+    leases: BTreeMap<Partition, Found>,
+}
+
+/// A lease as a look found it.
+#[derive(Debug)]
+struct Found {
+    revision: u64,
+    member: String,
+    /// Free although it is there: it has not been renewed for too long, or it is in this member's name from a write whose
+    /// answer was lost.
+    is_left: bool,
+}
+
+impl Member {
+    /// Looks at the others, begins to give up what is theirs, and takes what is this member's and free.
+    pub(crate) async fn look_around(&self) -> Result<()> {
+        if self.is_closing() {
+            return Ok(());
+        }
+        let look = self.look().await?;
+        let free = self.share(&look);
+        let takes = free.into_iter().map(|(partition, revision)| async move {
+            Ok::<_, Error>(self.take(partition, revision).await?.map(|part| (partition, part)))
+        });
+        let taken: Vec<Result<Option<(Partition, Part)>>> = iter(takes).buffer_unordered(AT_ONCE).collect().await;
+        let (mut parts, mut failed) = (Vec::new(), Ok(()));
+        for outcome in taken {
+            match outcome {
+                Ok(part) => parts.extend(part),
+                Err(error) => failed = Err(error),
+            }
+        }
+        parts.sort_by_key(|(partition, _)| *partition);
+        self.change(|held| held.assign(parts));
+        self.watched.notify_one();
+        failed
+    }
+
+    async fn look(&self) -> Result<Look> {
+        let entries = self.bucket.list(&[self.keys.members(), self.keys.leases()]).await?;
+        let (now, lifetime) = (Instant::now(), self.request.lease);
+        let mut stillness = self.stillness.lock().unwrap_or_else(PoisonError::into_inner);
+        stillness.look(entries.iter().map(|entry| (entry.key.as_str(), entry.revision)), now, lifetime);
+        let mut look = Look::default();
+        for entry in &entries {
+            let is_still = stillness.is_still(&entry.key, now, lifetime);
+            match parse(&entry.key) {
+                Some((Key::Member(name), ..)) if !is_still => look.members.push(name),
+                Some((Key::Lease(partition), ..)) => {
+                    let holder = Holder::of(entry);
+                    let is_left = is_still || holder.as_ref().is_some_and(|holder| holder.owner == self.owner);
+                    // A value that cannot be read is held by nobody who is a member.
+                    let member = holder.map_or_else(String::new, |holder| holder.member);
+                    look.leases.insert(partition, Found { revision: entry.revision, member, is_left });
+                }
+                _ => {}
+            }
+        }
+        // A copy of the bucket may not know this member yet.
+        look.members.push(self.request.member.clone());
+        look.members.sort_unstable();
+        look.members.dedup();
+        Ok(look)
+    }
+
+    /// Begins to give up what the rule gives to others, and says what to take, with the revision of its lease.
+    fn share(&self, look: &Look) -> Vec<(Partition, u64)> {
+        let me = self.request.member.as_str();
+        let mut held = self.held();
+        let partitions: Vec<Partition> = (0..self.request.topic.spec.partitions).map(Partition).collect();
+        // At which revision a lease can be taken.
+        let revision = |partition: &Partition| match look.leases.get(partition) {
+            None => Some(0),
+            Some(found) => found.is_left.then_some(found.revision),
+        };
+        let owner = |partition: &Partition| {
+            if held.partitions.contains_key(partition) {
+                return Some(me);
+            }
+            look.leases.get(partition).filter(|found| !found.is_left).map(|found| found.member.as_str())
+        };
+        let owners: Vec<Option<&str>> = partitions.iter().map(owner).collect();
+        let members: Vec<&str> = look.members.iter().map(String::as_str).collect();
+        let wanted = assign(&members, &owners);
+        let (mut free, mut others, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for (partition, wanted) in partitions.iter().zip(wanted) {
+            match (held.partitions.contains_key(partition), wanted == Some(me)) {
+                (true, false) => others.push(*partition),
+                (false, true) => free.extend(revision(partition).map(|revision| (*partition, revision))),
+                (false, false) => left.extend(revision(partition).filter(|revision| *revision > 0)),
+                (true, true) => {}
+            }
+        }
+        held.revoke(others.into_iter());
+        drop(held);
+        let until = Instant::now();
+        drop(self.release(left.into_iter().map(|revision| Lease { revision, until }).collect()));
+        free
+    }
+
+    /// Takes a partition: its lease, and then its offset under a new epoch, which fences whoever held it before.
+    async fn take(&self, partition: Partition, revision: u64) -> Result<Option<Part>> {
+        let (lease_key, offset_key) = (self.lease_key(partition), self.offset_key(partition));
+        let Some(lease) = lease_key.take(&self.holder(0), revision).await? else { return Ok(None) };
+        let topic = self.request.topic.incarnation;
+        let fenced = match self.start(&offset_key).await {
+            Ok(start) => offset_key.fence(self.owner, topic, start).await,
+            Err(error) => Err(error),
+        };
+        match fenced {
+            Ok(known) if lease.until > Instant::now() => Ok(Some(Part::new(lease, known))),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                drop(self.bucket.delete(lease.revision).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where a group begins that has no offset in this partition.
+    async fn start(&self, offset_key: &OffsetKey) -> Result<Offset> {
+        let topic = &self.request.topic;
+        let found = offset_key.read().await?;
+        if let Some(known) = found.filter(|known| known.progress.topic == topic.incarnation) {
+            return Ok(known.progress.offset);
+        }
+        let partition = offset_key.partition;
+        // The key is gone, and this member knew it: somebody deleted the bucket.
+        if let Some(offset) = self.held().remembered.get(&partition) {
+            return Ok(*offset);
+        }
+        let place = Place::of(topic, partition);
+        let bounds = place.bounds(&self.admin).await?;
+        match &self.request.start {
+            Start::Earliest => Ok(bounds.start),
+            Start::Latest => Ok(bounds.end),
+            Start::Offsets(offsets) => {
+                let named = offsets.iter().find(|(named, _)| *named == partition);
+                Ok(named.map_or(bounds.start, |(_, offset)| *offset))
+            }
+            Start::Time(time) => records::offset_at(&self.admin, &place, *time).await,
+        }
+    }
+}
