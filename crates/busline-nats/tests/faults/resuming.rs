@@ -4,6 +4,7 @@
 //! stored behind the fault. The bound is 2 s and what the machine itself took away meanwhile: a thread that only sleeps
 //! says how much that was.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -139,39 +140,62 @@ async fn accepts(port: u16) -> Instant {
     Instant::now()
 }
 
-/// Killed and gone for up to longer than a lease, in turn with short absences.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_goes_on_within_two_seconds_of_a_killed_servers_return() {
-    let server = Server::start(&Options::default()).expect("a server");
-    let mut dice = StdRng::seed_from_u64(seed());
-    let mut stage = Stage::open(server.port(), server.port()).await;
-    for round in 0..rounds() {
-        server.kill().expect("it ran");
-        let absence = if round % 3 == 2 { 7_000 } else { dice.random_range(0..2_500) };
-        sleep(Duration::from_millis(absence)).await;
-        server.begin_again().expect("it starts");
-        let back = accepts(server.port()).await;
-        stage.goes_on(&format!("back after {absence} ms"), back).await;
-        server.wait_until_ready().expect("it is ready");
+/// Lets something befall the group of `port` again and again. It says what it was, and since when the group could go on.
+async fn goes_on_after(server: &Server, port: u16, rounds: u64, mut befall: impl AsyncFnMut(u64) -> (String, Instant)) {
+    let mut stage = Stage::open(server.port(), port).await;
+    for round in 0..rounds {
+        let (what, since) = befall(round).await;
+        stage.goes_on(&what, since).await;
     }
     stage.close().await;
 }
 
-/// Frozen for 1 to 8 s: above 5 s the lease has run out.
+/// How long a fault lasts: by chance within these milliseconds, and in each third round longer than a lease, which is 5 s.
+struct Lengths {
+    dice: StdRng,
+    short: Range<u64>,
+    long: u64,
+}
+
+impl Lengths {
+    fn new(short: Range<u64>, long: u64) -> Self {
+        Self { dice: StdRng::seed_from_u64(seed()), short, long }
+    }
+
+    async fn sleep(&mut self, round: u64) -> Duration {
+        let millis = if round % 3 == 2 { self.long } else { self.dice.random_range(self.short.clone()) };
+        let length = Duration::from_millis(millis);
+        sleep(length).await;
+        length
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_goes_on_within_two_seconds_of_a_killed_servers_return() {
+    let server = Server::start(&Options::default()).expect("a server");
+    let mut absences = Lengths::new(0..2_500, 7_000);
+    let killed = async |round| {
+        server.wait_until_ready().expect("it is ready");
+        server.kill().expect("it ran");
+        let absence = absences.sleep(round).await;
+        server.begin_again().expect("it starts");
+        (format!("back after {absence:?}"), accepts(server.port()).await)
+    };
+    goes_on_after(&server, server.port(), rounds(), killed).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_goes_on_within_two_seconds_of_a_frozen_servers_thaw() {
     let server = Server::start(&Options::default()).expect("a server");
-    let mut dice = StdRng::seed_from_u64(seed());
-    let mut stage = Stage::open(server.port(), server.port()).await;
-    for round in 0..rounds() {
+    let mut pauses = Lengths::new(1_000..5_000, 8_000);
+    let frozen = async |round| {
         server.pause().expect("it ran");
-        let pause = if round % 3 == 2 { 8_000 } else { dice.random_range(1_000..5_000) };
-        sleep(Duration::from_millis(pause)).await;
+        let pause = pauses.sleep(round).await;
         let thaw = Instant::now();
         server.resume().expect("it is there");
-        stage.goes_on(&format!("frozen for {pause} ms"), thaw).await;
-    }
-    stage.close().await;
+        (format!("frozen for {pause:?}"), thaw)
+    };
+    goes_on_after(&server, server.port(), rounds(), frozen).await;
 }
 
 /// The server and the connections are well, and what the group reads by is gone.
@@ -179,17 +203,16 @@ async fn a_group_goes_on_within_two_seconds_of_a_frozen_servers_thaw() {
 async fn a_group_goes_on_within_two_seconds_of_the_end_of_its_consumers() {
     let server = Server::start(&Options::default()).expect("a server");
     let port = server.port();
-    let mut stage = Stage::open(port, port).await;
-    for _ in 0..rounds() {
+    let deleted = async |_| {
         let names = ask(port, format!("$JS.API.CONSUMER.NAMES.{TOPIC}"), String::new()).await.expect("an answer");
         let begin = Instant::now();
         for name in names["consumers"].as_array().expect("a list") {
             let name = name.as_str().expect("a name");
             ask(port, format!("$JS.API.CONSUMER.DELETE.{TOPIC}.{name}"), String::new()).await.expect("an answer");
         }
-        stage.goes_on("consumers deleted", begin).await;
-    }
-    stage.close().await;
+        ("consumers deleted".into(), begin)
+    };
+    goes_on_after(&server, port, rounds(), deleted).await;
 }
 
 /// Every connection of the member stays and carries nothing any more: heartbeats are missed.
@@ -198,15 +221,15 @@ async fn a_group_goes_on_within_two_seconds_of_its_connections_falling_silent() 
     let server = Server::start(&Options::default()).expect("a server");
     let proxy = Proxy::start(server.port()).await;
     proxy.leave_half_open(true);
-    let mut stage = Stage::open(server.port(), proxy.port()).await;
-    for _ in 0..rounds() {
-        let begin = Instant::now();
-        proxy.cut_all();
-        stage.goes_on("connections silent", begin).await;
+    let silent = async |round: u64| {
+        if round.is_multiple_of(2) {
+            let begin = Instant::now();
+            proxy.cut_all();
+            return ("connections silent".into(), begin);
+        }
         // The lease is kept over a connection of its own: had that not been found out too, it would be over by then.
         sleep(Duration::from_secs(6)).await;
-        stage.goes_on("longer than a lease later", Instant::now()).await;
-    }
-    proxy.leave_half_open(false);
-    stage.close().await;
+        ("longer than a lease later".into(), Instant::now())
+    };
+    goes_on_after(&server, proxy.port(), 2 * rounds(), silent).await;
 }
