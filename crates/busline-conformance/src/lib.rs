@@ -19,6 +19,8 @@ mod harness;
 pub mod health;
 mod judged;
 pub mod meaning;
+mod member_process;
+mod members;
 pub mod publish_batch;
 pub mod publish_cancel;
 pub mod publish_close;
@@ -41,5 +43,11 @@ pub use cases::{run_case, run_case_alone};
 pub use fault_run::{FaultRun, fault_records, fault_rounds};
 pub use faulty::{Faults, Faulty, Shape};
 pub use harness::{Harness, Interruption};
+pub use member_process::MemberProcess;
+#[doc(hidden)]
+pub use member_process::be_a_member;
+pub use members::Meeting;
+#[doc(hidden)]
+pub use members::{a_frozen_member_joins_again, a_killed_member_is_followed, run_members};
 pub use seed::seed;
 pub use told::assert_told;
