@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::runtime::Handle;
 
 use crate::config::KafkaConfig;
+use crate::coordinators::Coordinators;
 use crate::error;
 use crate::fresh::Fresh;
 use crate::native::Native;
@@ -50,6 +51,7 @@ type Admin = AdminClient<Logging>;
 pub(crate) struct Clients {
     pub(crate) config: KafkaConfig,
     pub(crate) readers: Readers,
+    pub(crate) coordinators: Coordinators,
     pub(crate) fresh: Fresh,
     admin: Mutex<Option<Arc<Admin>>>,
 }
@@ -65,13 +67,14 @@ impl Clients {
         let admin: Admin = create(&quiet, |client| client.create_with_context(Logging))?;
         Ok(Self {
             readers: Readers::new(config.client("busline-reader")),
+            coordinators: Coordinators::new(config.client("busline-groups")),
             fresh: Fresh::default(),
             admin: Mutex::new(Some(Arc::new(admin))),
             config,
         })
     }
 
-    /// The client for requests about topics and groups.
+    /// The client for requests about topics, and for the list of all groups.
     ///
     /// # Errors
     /// `Closed/Bus`.
@@ -133,13 +136,10 @@ impl Clients {
     /// Ends the clients; what calls still hold of them ends with those.
     pub(crate) fn close(&self, until: Instant) {
         self.readers.close();
-        let Some(mut admin) = self.lock().take() else { return };
-        while let Err(held) = Arc::try_unwrap(admin) {
-            if Instant::now() >= until {
-                return;
-            }
-            admin = held;
-            pause(TRY_AGAIN);
+        self.coordinators.close(until);
+        let admin = self.lock().take();
+        if let Some(admin) = admin {
+            end(admin, until);
         }
     }
 
@@ -168,6 +168,17 @@ pub(crate) fn create<T>(config: &ClientConfig, create: impl FnOnce(&ClientConfig
             .cause(other.to_string())
             .next("check the settings, certificates and limits of this process"),
     })
+}
+
+/// Ends a client once no call holds it any more, or leaves that to the last call.
+pub(crate) fn end<T>(mut client: Arc<T>, until: Instant) {
+    while let Err(held) = Arc::try_unwrap(client) {
+        if Instant::now() >= until {
+            return;
+        }
+        client = held;
+        pause(TRY_AGAIN);
+    }
 }
 
 /// Runs what may block on a thread for it.

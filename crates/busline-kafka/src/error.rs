@@ -88,6 +88,11 @@ fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, &'static str, &'static str) {
     }
 }
 
+/// Whether nobody answered in time.
+pub(crate) fn is_unanswered(error: &Error) -> bool {
+    error.reason() == "NoAnswer"
+}
+
 /// Whether the same request may succeed a moment later.
 pub(crate) fn is_transient(error: &Error) -> bool {
     matches!(error.reason(), "Leader" | "Coordinator" | "OlderEpoch" | "NoAnswer" | "Connection" | "Quota")

@@ -4,7 +4,6 @@ use busline_core::{
     ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, TopicName, group_active, group_not_found,
     partition_not_found,
 };
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use uuid::Uuid;
 
@@ -43,7 +42,7 @@ fn committed_of(
     }
     let found = clients.patiently(|| {
         let id = id(group, topic);
-        match clients.readers.native(|client| native::offsets(client, &id, &list, clients.patience())) {
+        match clients.coordinators.ask(|client| native::offsets(client, &id, &list, clients.patience())) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             found => found.map_err(|error| error.at("committed offsets of group", group)),
         }
@@ -82,8 +81,9 @@ pub(crate) fn move_committed(
     }
     let list = marked(topic, described.id, to)?;
     check_idle(clients, group, topic)?;
-    let moved =
-        clients.patiently(|| native::alter_offsets(&clients.native()?, &id(group, topic), &list, clients.patience()));
+    let id = id(group, topic);
+    let moved = clients
+        .patiently(|| clients.coordinators.ask(|client| native::alter_offsets(client, &id, &list, clients.patience())));
     match moved {
         // A member has joined since.
         Err(error) if error.kind() == ErrorKind::Fenced || error.reason() == "GroupActive" => {
@@ -107,16 +107,13 @@ pub(crate) fn marked(topic: &TopicName, incarnation: Uuid, to: &[(Partition, Off
 
 pub(crate) fn delete(clients: &Clients, group: &GroupName, topic: &TopicName) -> Result<()> {
     let id = id(group, topic);
-    let deleted = clients.patiently(|| {
-        let outcomes = clients.wait(clients.admin()?.delete_groups(&[&id], &clients.options()))?;
-        Ok(outcomes.into_iter().next().map_or(Ok(()), |outcome| outcome.map(drop).map_err(|(_, code)| code)))
-    })?;
-    match deleted {
-        Ok(()) => Ok(()),
-        Err(RDKafkaErrorCode::GroupIdNotFound) => Err(group_not_found(group, topic)),
-        Err(RDKafkaErrorCode::NonEmptyGroup) => Err(group_active(group, &member_names(clients, group, topic)?)),
-        Err(code) => Err(error::of_code(code).at("delete group", group)),
-    }
+    let deleted =
+        clients.patiently(|| clients.coordinators.ask(|client| native::delete(client, &id, clients.patience())));
+    deleted.or_else(|error| match error.code().as_str() {
+        "NotFound/Group" => Err(group_not_found(group, topic)),
+        "Unavailable/GroupActive" => Err(group_active(group, &member_names(clients, group, topic)?)),
+        _ => Err(error.at("delete group", group)),
+    })
 }
 
 /// Every group on every topic, by name.
@@ -144,7 +141,8 @@ fn split(id: &str) -> Option<(GroupName, TopicName)> {
 pub(crate) fn members(clients: &Clients, group: &GroupName, topic: &TopicName) -> Result<Vec<Member>> {
     topics::describe(clients, topic)?;
     let id = id(group, topic);
-    let found = clients.patiently(|| native::members(&clients.native()?, &id, clients.patience()))?;
+    let found =
+        clients.patiently(|| clients.coordinators.ask(|client| native::members(client, &id, clients.patience())))?;
     let of = |member: native::GroupMember| {
         let held = member.partitions.iter().filter(|(of, _)| of == topic.as_str());
         let mut partitions: Vec<_> = held.map(|(_, partition)| Partition(*partition as u32)).collect();

@@ -5,8 +5,9 @@
 //! ended. It is not a client for everything that Kafka can do.
 //!
 //! ```text
-//! KafkaDriver ─ clients ── topics, groups   (one admin client, calls on threads that may block)
-//!      │            └───── readers          (a few consumers without a group)
+//! KafkaDriver ─ clients ── topics           (one admin client, calls on threads that may block)
+//!      │            ├───── readers          (a few consumers without a group)
+//!      │            └───── groups           (one client for questions to their coordinators)
 //!      ├─ sink: writer ─ table ─ keeper's thread ─ one producing client at a time
 //!      └─ source: member's thread ─ one consuming client in a group of (topic, group)
 //! ```
@@ -15,6 +16,7 @@
 mod broker;
 mod clients;
 mod config;
+mod coordinators;
 mod driver;
 mod error;
 mod facts;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busline_core::{
@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use uuid::Uuid;
 
 use crate::clients::{Clients, Logging, create};
-use crate::native::{Described, Native};
+use crate::native::Described;
 use crate::{error, records, topics};
 
 /// Consumers kept at most; further reads wait for one.
@@ -41,7 +41,7 @@ struct Pool {
 
 /// One consumer, and what it reads next if it is read on.
 struct Reader {
-    consumer: Arc<BaseConsumer<Logging>>,
+    consumer: BaseConsumer<Logging>,
     at: Option<(Uuid, Partition, u64)>,
 }
 
@@ -212,14 +212,6 @@ impl Readers {
         Ok(found.map_or(bounds.end, |offset| Offset(offset).min(bounds.end)))
     }
 
-    /// Lends a client that is a consumer; nothing of the answer may outlive the call.
-    pub(crate) fn native<T>(&self, ask: impl FnOnce(&Arc<dyn Native>) -> Result<T>) -> Result<T> {
-        self.with(None, |reader| {
-            let client: Arc<dyn Native> = Arc::<BaseConsumer<Logging>>::clone(&reader.consumer);
-            ask(&client)
-        })
-    }
-
     /// Ends the idle consumers; those that are lent end when they come back.
     pub(crate) fn close(&self) {
         let mut pool = self.lock();
@@ -255,7 +247,7 @@ impl Readers {
                 if made.is_err() {
                     self.lock().lent -= 1;
                 }
-                return Ok(Reader { consumer: Arc::new(made?), at: None });
+                return Ok(Reader { consumer: made?, at: None });
             }
             pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }

@@ -53,6 +53,12 @@ unsafe impl Send for Ask {}
 /// Time beyond a request's own limit after which its answer is not waited for.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the library waits for a group's coordinator: the longest that it can be told.
+const LIBRARY_PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// Longest wait of ours for a coordinator, well before the library's own.
+const COORDINATOR_MAX: Duration = Duration::from_secs(3_000);
+
 impl Ask {
     /// A queue of the client for one answer.
     pub(super) fn new(client: &Arc<dyn Native>) -> Result<Self> {
@@ -86,6 +92,16 @@ impl Ask {
         }
     }
 
+    /// Sends a request to a group's coordinator, which the library does not give up before the caller has
+    /// (see [`Coordinators`](crate::coordinators::Coordinators)).
+    pub(super) fn send_to_coordinator(
+        client: &Arc<dyn Native>,
+        operation: c::rd_kafka_admin_op_t,
+        send: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
+    ) -> Result<Self> {
+        Self::send(client, operation, LIBRARY_PATIENCE, send)
+    }
+
     /// The answer if it comes within this time.
     pub(crate) fn poll(&self, wait: Duration) -> Option<Answer> {
         // SAFETY: the queue is ours until drop; the event belongs to the answer.
@@ -97,7 +113,19 @@ impl Ask {
     /// # Errors
     /// `Unavailable/NoAnswer`, and what the brokers refuse as a whole.
     pub(crate) fn wait(&self, limit: Duration) -> Result<Answer> {
-        let answer = self.poll(limit + GRACE).ok_or_else(|| {
+        self.answer_within(limit + GRACE)
+    }
+
+    /// Waits for the answer of a coordinator. After `Unavailable/NoAnswer` the client must end soon.
+    ///
+    /// # Errors
+    /// As for [`wait`](Self::wait).
+    pub(super) fn wait_of_coordinator(&self, limit: Duration) -> Result<Answer> {
+        self.answer_within(limit.min(COORDINATOR_MAX))
+    }
+
+    fn answer_within(&self, limit: Duration) -> Result<Answer> {
+        let answer = self.poll(limit).ok_or_else(|| {
             Error::new(ErrorKind::Unavailable, "NoAnswer").cause("no answer in time").next("check that the brokers run")
         })?;
         answer.check().map(|()| answer)

@@ -1,4 +1,8 @@
-//! Groups of both protocols: their names, members and committed offsets.
+//! Groups of both protocols: their names, members, committed offsets and end.
+//!
+//! All but the names are asked of a group's coordinator, so `Coordinators` must do the asking. Its client is a consumer
+//! that has a group: when a broker answers that it is not the coordinator, the library looks for the coordinator of the
+//! *client's* group, and dies where there is none (librdkafka issue 5040).
 
 #![expect(unsafe_code, reason = "the wrapper knows classic groups only; every pointer is read while its answer lives")]
 
@@ -53,11 +57,11 @@ pub(crate) fn members(client: &Arc<dyn Native>, group: &str, limit: Duration) ->
     let group = named(group)?;
     let mut names: [*const c_char; 1] = [group.as_ptr()];
     let operation = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
-    let ask = Ask::send(client, operation, limit, |client, options, queue| {
+    let ask = Ask::send_to_coordinator(client, operation, |client, options, queue| {
         // SAFETY: the request copies the names.
         unsafe { c::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue) }
     })?;
-    let answer = ask.wait(limit)?;
+    let answer = ask.wait_of_coordinator(limit)?;
     // SAFETY: what is read belongs to the answer and is copied.
     unsafe {
         let result = c::rd_kafka_event_DescribeConsumerGroups_result(answer.event());
@@ -92,9 +96,6 @@ unsafe fn member(member: *const c::rd_kafka_MemberDescription_t) -> GroupMember 
 }
 
 /// The committed offsets of a group in these partitions; partitions without one are left out.
-///
-/// The client must be a consumer that has a group: when a broker answers that it is not the coordinator, the library
-/// looks for the coordinator of the *client's* group, and dies where there is none (librdkafka issue 5040).
 pub(crate) fn offsets(
     client: &Arc<dyn Native>,
     group: &str,
@@ -103,7 +104,7 @@ pub(crate) fn offsets(
 ) -> Result<Vec<Committed>> {
     let group = named(group)?;
     let operation = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-    let ask = Ask::send(client, operation, limit, |client, options, queue| {
+    let ask = Ask::send_to_coordinator(client, operation, |client, options, queue| {
         // SAFETY: the request copies the group and the list.
         unsafe {
             let mut asked = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), partitions.ptr());
@@ -111,7 +112,7 @@ pub(crate) fn offsets(
             c::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
         }
     })?;
-    let answer = ask.wait(limit)?;
+    let answer = ask.wait_of_coordinator(limit)?;
     // SAFETY: what is read belongs to the answer and is copied.
     unsafe {
         let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(answer.event());
@@ -133,7 +134,7 @@ pub(crate) fn alter_offsets(
 ) -> Result<()> {
     let group = named(group)?;
     let operation = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS;
-    let ask = Ask::send(client, operation, limit, |client, options, queue| {
+    let ask = Ask::send_to_coordinator(client, operation, |client, options, queue| {
         // SAFETY: the request copies the group and the list.
         unsafe {
             let mut wanted = c::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), offsets.ptr());
@@ -141,7 +142,7 @@ pub(crate) fn alter_offsets(
             c::rd_kafka_AlterConsumerGroupOffsets_destroy(wanted);
         }
     })?;
-    let answer = ask.wait(limit)?;
+    let answer = ask.wait_of_coordinator(limit)?;
     // SAFETY: what is read belongs to the answer.
     unsafe {
         let result = c::rd_kafka_event_AlterConsumerGroupOffsets_result(answer.event());
@@ -149,6 +150,31 @@ pub(crate) fn alter_offsets(
         let groups = c::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
         if count > 0 {
             group_partitions(*groups)?.iter().try_for_each(|partition| check(partition.err))?;
+        }
+        Ok(())
+    }
+}
+
+/// Deletes a group that has no members, with its committed offsets.
+pub(crate) fn delete(client: &Arc<dyn Native>, group: &str, limit: Duration) -> Result<()> {
+    let group = named(group)?;
+    let operation = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS;
+    let ask = Ask::send_to_coordinator(client, operation, |client, options, queue| {
+        // SAFETY: the request copies the group.
+        unsafe {
+            let mut wanted = c::rd_kafka_DeleteGroup_new(group.as_ptr());
+            c::rd_kafka_DeleteGroups(client, &raw mut wanted, 1, options, queue);
+            c::rd_kafka_DeleteGroup_destroy(wanted);
+        }
+    })?;
+    let answer = ask.wait_of_coordinator(limit)?;
+    // SAFETY: what is read belongs to the answer.
+    unsafe {
+        let result = c::rd_kafka_event_DeleteGroups_result(answer.event());
+        let mut count = 0;
+        let groups = c::rd_kafka_DeleteGroups_result_groups(result, &raw mut count);
+        if count > 0 {
+            group_partitions(*groups)?;
         }
         Ok(())
     }

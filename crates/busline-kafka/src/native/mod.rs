@@ -20,7 +20,7 @@ pub(crate) use commit::{commit, committed};
 pub(crate) use denied::denied;
 pub(crate) use events::{Event, Events, Reported};
 pub(crate) use fetched::Fetched;
-pub(crate) use groups::{GroupMember, alter_offsets, group_names, members, offsets};
+pub(crate) use groups::{GroupMember, alter_offsets, delete, group_names, members, offsets};
 pub(crate) use partition::PartitionQueue;
 pub(crate) use produce::{Message, Target};
 pub(crate) use status::{Stored, stored};

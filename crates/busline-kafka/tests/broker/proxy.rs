@@ -1,15 +1,15 @@
-//! A proxy in front of a broker, which can be cut and closed.
+//! A proxy in front of a broker, which can be cut and closed, and can be slow.
 //!
 //! It reads the broker's answers whole and puts its own port where the broker names its own, so that clients stay with it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-/// Longest answer that is passed on, in bytes.
-const ANSWER_MAX: usize = 64 << 20;
+/// Longest request or answer that is passed on, in bytes.
+const MESSAGE_MAX: usize = 64 << 20;
 
 pub(crate) struct Proxy {
     port: u16,
@@ -22,6 +22,9 @@ struct Shared {
     shut: AtomicBool,
     /// Answers of the broker are thrown away.
     swallows: AtomicBool,
+    /// Questions for a group's coordinator are held up, and what follows on their connections.
+    hides_coordinators: Mutex<bool>,
+    shown: Condvar,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -35,6 +38,8 @@ impl Proxy {
             broker,
             shut: AtomicBool::new(false),
             swallows: AtomicBool::new(false),
+            hides_coordinators: Mutex::default(),
+            shown: Condvar::new(),
             ended: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -66,12 +71,19 @@ impl Proxy {
     pub(crate) fn swallow(&self, swallows: bool) {
         self.shared.swallows.store(swallows, Ordering::SeqCst);
     }
+
+    /// Whether questions for a group's coordinator are held up from now on. Those held reach the broker afterwards.
+    pub(crate) fn hide_coordinators(&self, hides: bool) {
+        *self.shared.hides_coordinators.lock().expect("no panic") = hides;
+        self.shared.shown.notify_all();
+    }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         self.shut();
+        self.hide_coordinators(false);
         // Wakes the thread that accepts.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
@@ -98,9 +110,10 @@ impl Shared {
         open.retain(|stream| stream.peer_addr().is_ok());
         open.extend([client.try_clone()?, broker.try_clone()?]);
         drop(open);
-        let (mut from_client, mut to_broker) = (client.try_clone()?, broker.try_clone()?);
+        let (from_client, to_broker) = (client.try_clone()?, broker.try_clone()?);
+        let shared = Arc::clone(self);
         thread::spawn(move || {
-            drop(io::copy(&mut from_client, &mut to_broker));
+            drop(shared.ask(&from_client, &to_broker));
             drop(to_broker.shutdown(Shutdown::Both));
         });
         let shared = Arc::clone(self);
@@ -112,21 +125,24 @@ impl Shared {
         Ok(())
     }
 
-    fn answer(&self, mut broker: &TcpStream, mut client: &TcpStream, port: u16) -> io::Result<()> {
-        let mut size = [0; 4];
+    fn ask(&self, client: &TcpStream, mut broker: &TcpStream) -> io::Result<()> {
         loop {
-            broker.read_exact(&mut size)?;
-            let length = u32::from_be_bytes(size) as usize;
-            if length > ANSWER_MAX {
-                return Err(io::Error::other("no answer of a broker"));
+            let request = read(client)?;
+            if asks_for_coordinator(&request) {
+                let hides = self.hides_coordinators.lock().expect("no panic");
+                drop(self.shown.wait_while(hides, |hides| *hides).expect("no panic"));
             }
-            let mut answer = vec![0; length];
-            broker.read_exact(&mut answer)?;
+            broker.write_all(&request)?;
+        }
+    }
+
+    fn answer(&self, broker: &TcpStream, mut client: &TcpStream, port: u16) -> io::Result<()> {
+        loop {
+            let mut answer = read(broker)?;
             if self.swallows.load(Ordering::SeqCst) {
                 continue;
             }
             replace(&mut answer, self.broker, port);
-            client.write_all(&size)?;
             client.write_all(&answer)?;
         }
     }
@@ -136,6 +152,25 @@ impl Shared {
             drop(stream.shutdown(Shutdown::Both));
         }
     }
+}
+
+/// One request or answer whole, with its size before it.
+fn read(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let length = u32::from_be_bytes(size) as usize;
+    if length > MESSAGE_MAX {
+        return Err(io::Error::other("not of Kafka's protocol"));
+    }
+    let mut message = vec![0; size.len() + length];
+    message[..size.len()].copy_from_slice(&size);
+    stream.read_exact(&mut message[size.len()..])?;
+    Ok(message)
+}
+
+fn asks_for_coordinator(request: &[u8]) -> bool {
+    const FIND_COORDINATOR: u16 = 10;
+    request.get(4..6) == Some(&FIND_COORDINATOR.to_be_bytes())
 }
 
 /// Puts one port in the place of the other wherever it follows the host.

@@ -12,6 +12,7 @@ mod fresh_topics;
 #[allow(dead_code, reason = "the tests of rights use the rest")]
 mod group;
 mod killed;
+mod late;
 mod load;
 mod members;
 mod network;
