@@ -10,7 +10,8 @@
 //! ```text
 //! nats::Server   nats::Cluster     one server, three that replicate
 //! kafka::Server  kafka::Cluster
-//!    ├─ Node     one process: start, kill, stop, pause, resume
+//!    ├─ server   what both can do: kill, stop, pause, resume, leave
+//!    ├─ Node     one process
 //!    ├─ Ground   the folder of a run; a watcher outside of this process ends what is left and removes it
 //!    └─ install  once for all processes of a target folder, behind a file lock
 //! ```
@@ -45,6 +46,7 @@ mod node;
 mod place;
 mod ports;
 mod python;
+mod server;
 mod tool;
 mod wait;
 
@@ -52,3 +54,4 @@ pub use cluster::{Cluster, Member};
 pub use error::Error;
 pub use left::Left;
 pub use python::python;
+pub use server::Server;

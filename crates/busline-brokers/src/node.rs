@@ -21,6 +21,8 @@ pub(crate) struct Start {
     pub(crate) arguments: Vec<OsString>,
     /// What to install if the program is not there.
     pub(crate) missing: &'static str,
+    /// How long it may take to end by itself.
+    pub(crate) stop_max: Duration,
 }
 
 /// One server process and what it printed. Dropping it kills the process.
@@ -104,12 +106,12 @@ impl Node {
     }
 
     /// SIGTERM, and the wait for its end; after the limit SIGKILL and an error.
-    pub(crate) fn stop(&self, limit: Duration) -> Result<(), Error> {
+    pub(crate) fn stop(&self) -> Result<(), Error> {
         if self.pid().is_none() {
             return Ok(());
         }
         self.signal(Signal::TERM)?;
-        let stopped = until(&format!("the end of {}", self.name), limit, || match self.ended()? {
+        let stopped = until(&format!("the end of {}", self.name), self.start.stop_max, || match self.ended()? {
             Some(_) => Ok(Look::Done(())),
             None => Ok(Look::NotYet("it still runs".into())),
         });

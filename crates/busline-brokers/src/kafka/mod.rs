@@ -9,4 +9,4 @@ mod wire;
 pub use cluster::Cluster;
 pub use installed::{CURRENT, java};
 pub use options::Options;
-pub use server::Server;
+pub use server::{Kafka, Server};

@@ -8,13 +8,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::{Options, installed, wire};
 use crate::ground::Ground;
 use crate::node::{Node, Start};
 use crate::wait::{Look, until};
-use crate::{Error, Left, Member, ports, tool};
+use crate::{Error, Left, Member, ports, server, tool};
 
 /// How long a broker may take until it serves, on a machine with much else to do.
 const READY_MAX: Duration = Duration::from_secs(180);
@@ -25,11 +23,12 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 const HEAP_ALONE_MIB: u32 = 768;
 const HEAP_OF_THREE_MIB: u32 = 320;
 
-/// A Kafka broker that is its own controller, on free loopback ports and an empty log. Dropping it kills it and removes
-/// its log.
+/// A Kafka broker that is its own controller.
+pub type Server = server::Server<Kafka>;
+
+/// Which broker of its cluster it is.
 #[derive(Debug)]
-pub struct Server {
-    node: Node,
+pub struct Kafka {
     number: usize,
     peers: Peers,
 }
@@ -71,7 +70,7 @@ impl Peers {
 
 impl Member for Server {
     fn wait_until_ready(&self) -> Result<(), Error> {
-        self.wait(|brokers| brokers.len() == self.peers.count())
+        self.wait(|brokers| brokers.len() == self.kind.peers.count())
     }
 
     fn lost_its_port(&self) -> bool {
@@ -107,8 +106,13 @@ impl Server {
         let java = [&format!("-Xms{heap}m"), &format!("-Xmx{heap}m"), "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"];
         let mut arguments: Vec<OsString> = installed::arguments(&installed, &java, "kafka.Kafka");
         arguments.push(properties.into_os_string());
-        let start = Start { program: installed::java_program(), arguments, missing: installed::MISSING_JAVA };
-        let server = Self { node: Node::new(&name, start, ground), number, peers };
+        let start = Start {
+            program: installed::java_program(),
+            arguments,
+            missing: installed::MISSING_JAVA,
+            stop_max: STOP_MAX,
+        };
+        let server = Self { node: Node::new(&name, start, ground), kind: Kafka { number, peers } };
         server.node.start()?;
         Ok(server)
     }
@@ -128,14 +132,14 @@ impl Server {
     /// The port for clients, the same after each start.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.peers.clients[self.number]
+        self.kind.peers.clients[self.kind.number]
     }
 
     /// For clients of a further listener: `127.0.0.1:PORT`, the same after each start. `None`: it was not asked for.
     #[must_use]
     pub fn bootstrap_of(&self, protocol: &str) -> Option<String> {
-        let (_, ports) = self.peers.further.iter().find(|(further, _)| further == protocol)?;
-        Some(format!("127.0.0.1:{}", ports[self.number]))
+        let (_, ports) = self.kind.peers.further.iter().find(|(further, _)| further == protocol)?;
+        Some(format!("127.0.0.1:{}", ports[self.kind.number]))
     }
 
     /// The numbers of the brokers that this one knows as alive, from 1.
@@ -147,34 +151,6 @@ impl Server {
         brokers.map_err(|error| Error::failed(format!("no answer of {}: {error}", self.node.name())))
     }
 
-    /// The process number, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.node.pid()
-    }
-
-    /// What the broker printed, in a file.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        self.node.log()
-    }
-
-    /// SIGKILL. The log stays.
-    ///
-    /// # Errors
-    /// The system refuses it.
-    pub fn kill(&self) -> Result<(), Error> {
-        self.node.kill()
-    }
-
-    /// SIGTERM, and the wait for its end. The log stays.
-    ///
-    /// # Errors
-    /// It did not end within 60 s; it was killed then.
-    pub fn stop(&self) -> Result<(), Error> {
-        self.node.stop(STOP_MAX)
-    }
-
     /// Starts a killed or stopped broker on the same log and ports, and waits until it serves.
     ///
     /// # Errors
@@ -184,36 +160,12 @@ impl Server {
         self.wait_until_alive()
     }
 
-    /// As [`start_again`](Self::start_again), without the wait.
-    ///
-    /// # Errors
-    /// It runs already, or cannot be started.
-    pub fn begin_again(&self) -> Result<(), Error> {
-        self.node.start()
-    }
-
-    /// SIGSTOP: it answers nothing and its connections stay open.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn pause(&self) -> Result<(), Error> {
-        self.node.pause()
-    }
-
-    /// SIGCONT after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn resume(&self) -> Result<(), Error> {
-        self.node.signal(Signal::CONT)
-    }
-
     /// Waits until it serves and knows itself as alive; others of its cluster may be down.
     ///
     /// # Errors
     /// It ended, or was not ready within 180 s.
     pub fn wait_until_alive(&self) -> Result<(), Error> {
-        let number = i32::try_from(self.number + 1).unwrap_or(i32::MAX);
+        let number = i32::try_from(self.kind.number + 1).unwrap_or(i32::MAX);
         self.wait(|brokers| brokers.contains(&number))
     }
 
@@ -226,14 +178,6 @@ impl Server {
                 Err(error) => Look::NotYet(error.to_string()),
             })
         })
-    }
-
-    /// Leaves the broker running after this program.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn leave(self) -> Result<Left, Error> {
-        self.node.leave()
     }
 }
 

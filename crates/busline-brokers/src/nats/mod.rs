@@ -9,4 +9,4 @@ mod server;
 pub use cluster::Cluster;
 pub use installed::{CURRENT, OLDER};
 pub use options::Options;
-pub use server::Server;
+pub use server::{Nats, Server};

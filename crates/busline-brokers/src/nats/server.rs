@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Options, installed, monitor};
 use crate::ground::Ground;
 use crate::node::{Node, Start};
 use crate::wait::{Look, until};
-use crate::{Error, Left, Member, ports};
+use crate::{Error, Left, Member, ports, server};
 
 /// How long a server may take until it serves: a big store is read, three nodes choose a leader.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -20,10 +20,12 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// How long a server may take to end by itself.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
-/// A NATS server with JetStream on free loopback ports and an empty store. Dropping it kills it and removes its store.
+/// A NATS server with JetStream.
+pub type Server = server::Server<Nats>;
+
+/// Where a NATS server is found.
 #[derive(Debug)]
-pub struct Server {
-    node: Node,
+pub struct Nats {
     port: u16,
     monitor_port: u16,
     config: PathBuf,
@@ -71,9 +73,15 @@ impl Server {
         let program = installed::program(&options.version)?;
         let config = ground.folder().join(format!("{name}.conf"));
         let arguments = vec!["--config".into(), config.clone().into_os_string()];
-        let start = Start { program, arguments, missing: "the installed NATS server is gone: run it once more" };
+        let start = Start {
+            program,
+            arguments,
+            missing: "the installed NATS server is gone: run it once more",
+            stop_max: STOP_MAX,
+        };
         let node = Node::new(name, start, ground);
-        let server = Self { node, port: ports::free()?, monitor_port: ports::free()?, config, place };
+        let kind = Nats { port: ports::free()?, monitor_port: ports::free()?, config, place };
+        let server = Self { node, kind };
         server.configure(options)?;
         server.node.start()?;
         Ok(server)
@@ -82,19 +90,19 @@ impl Server {
     /// For clients: `nats://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.kind.port)
     }
 
     /// The port for clients, the same after each start.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.kind.port
     }
 
     /// The server's own HTTP pages, as `/varz`: `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn monitor_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.monitor_port)
+        format!("http://127.0.0.1:{}", self.kind.monitor_port)
     }
 
     /// The line `INFO {…}` that a client hears first.
@@ -102,35 +110,8 @@ impl Server {
     /// # Errors
     /// Nobody answers within 2 s.
     pub fn info(&self) -> Result<String, Error> {
-        monitor::info(self.port).map_err(|error| Error::failed(format!("no INFO of {}: {error}", self.node.name())))
-    }
-
-    /// The process number, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.node.pid()
-    }
-
-    /// What the server printed, in a file.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        self.node.log()
-    }
-
-    /// SIGKILL. The store stays.
-    ///
-    /// # Errors
-    /// The system refuses it.
-    pub fn kill(&self) -> Result<(), Error> {
-        self.node.kill()
-    }
-
-    /// SIGTERM, and the wait for its end. The store stays.
-    ///
-    /// # Errors
-    /// It did not end within 30 s; it was killed then.
-    pub fn stop(&self) -> Result<(), Error> {
-        self.node.stop(STOP_MAX)
+        monitor::info(self.kind.port)
+            .map_err(|error| Error::failed(format!("no INFO of {}: {error}", self.node.name())))
     }
 
     /// Starts a killed or stopped server on the same store and ports, and waits until JetStream serves.
@@ -142,36 +123,12 @@ impl Server {
         self.wait_until_ready()
     }
 
-    /// As [`start_again`](Self::start_again), without the wait.
-    ///
-    /// # Errors
-    /// It runs already, or cannot be started.
-    pub fn begin_again(&self) -> Result<(), Error> {
-        self.node.start()
-    }
-
-    /// SIGSTOP: it answers nothing and its connections stay open.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn pause(&self) -> Result<(), Error> {
-        self.node.pause()
-    }
-
-    /// SIGCONT after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn resume(&self) -> Result<(), Error> {
-        self.node.signal(Signal::CONT)
-    }
-
     /// Writes other settings for the next start or [`reload`](Self::reload); the version stays.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn configure(&self, options: &Options) -> Result<(), Error> {
-        fs::write(&self.config, self.text(options)).map_err(Error::about("write", &self.config))
+        fs::write(&self.kind.config, self.text(options)).map_err(Error::about("write", &self.kind.config))
     }
 
     /// SIGHUP, and the wait until the server has read its settings again.
@@ -198,8 +155,8 @@ impl Server {
     pub fn wait_until_ready(&self) -> Result<(), Error> {
         until(&format!("the start of {}", self.node.name()), READY_MAX, || {
             self.node.must_run()?;
-            let ready = monitor::get(self.monitor_port, "/healthz")
-                .and_then(|_| monitor::info(self.port).map_err(|error| error.to_string()));
+            let ready = monitor::get(self.kind.monitor_port, "/healthz")
+                .and_then(|_| monitor::info(self.kind.port).map_err(|error| error.to_string()));
             Ok(match ready {
                 Ok(_) => Look::Done(()),
                 Err(why) => Look::NotYet(why),
@@ -207,16 +164,8 @@ impl Server {
         })
     }
 
-    /// Leaves the server running after this program.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn leave(self) -> Result<Left, Error> {
-        self.node.leave()
-    }
-
     fn loaded_at(&self) -> Result<String, String> {
-        let varz = monitor::get(self.monitor_port, "/varz")?;
+        let varz = monitor::get(self.kind.monitor_port, "/varz")?;
         let behind = varz.split_once("\"config_load_time\":").map(|(_, behind)| behind);
         let at = behind.and_then(|behind| behind.split('"').nth(1));
         at.map(str::to_owned).ok_or_else(|| "/varz has no config_load_time".into())
@@ -224,10 +173,10 @@ impl Server {
 
     fn text(&self, options: &Options) -> String {
         let name = self.node.name();
-        let (port, monitor) = (self.port, self.monitor_port);
+        let (port, monitor) = (self.kind.port, self.kind.monitor_port);
         let mut text = format!("server_name: {name}\nhost: 127.0.0.1\nport: {port}\nhttp: 127.0.0.1:{monitor}\n");
         let _ = writeln!(text, "jetstream {{\nstore_dir: \"{name}-store\"\n{}\n}}", options.jetstream);
-        if let Place::Cluster { number, routes } = &self.place {
+        if let Place::Cluster { number, routes } = &self.kind.place {
             let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
             let (own, all) = (routes[*number], all.join(", "));
             let _ = writeln!(text, "cluster {{\nname: busline\nlisten: 127.0.0.1:{own}\nroutes: [{all}]\n}}");
