@@ -2,14 +2,24 @@
 //!
 //! `BUSLINE_TEST_KAFKA=HOST:PORT cargo run --release -p busline-kafka --example twin [WHAT] [EVENTS] [ROUNDS] [BYTES]`
 //!
-//! WHAT is `publish`, `sync` or `consume`, or one side of it as `publish/bus`. All sides publish the same envelopes with BYTES of payload to a new topic of
-//! three partitions: the plain producers encode each one in their loop as the bus does, `made` and `futures-made` send
-//! bodies that were encoded before. The plain consumer decodes each envelope, as the bus does, and commits asynchronously.
+//! WHAT is `publish`, `sync` or `consume`, or one side of it as `publish/bus`. All sides publish the same envelopes with
+//! BYTES of payload to a new topic of three partitions. The sides of `publish`:
+//!
+//! - `bus`: `Publisher::publish`, receipts dropped, at the end `flush`.
+//! - `plain`: `ThreadedProducer`, which counts its reports.
+//! - `futures`: `FutureProducer::send_result`; 10,000 futures in a queue of which the oldest is awaited. Nothing is woken
+//!   for the others, so this is the cheapest way to use that producer.
+//! - `unordered`: `FutureProducer::send` in a stream with `buffer_unordered(10_000)`, which most programs use: each
+//!   report wakes the task, and whichever future is ready is taken.
+//!
+//! They encode each envelope while time is taken, as the bus does. `made`, `futures-made` and `unordered-made` send bodies
+//! that were encoded before. The plain consumer decodes each envelope, as the bus does, and commits asynchronously.
 //! `BUSLINE_TEST_KAFKA_PID` names the broker's process, whose CPU is then shown too. A line is a run, with how far memory
 //! rose at most and at the end; the last lines are medians of the rounds' ratios, each with half its spread.
 
 mod bus;
 mod events;
+mod futures;
 mod plain;
 mod run;
 
@@ -21,6 +31,7 @@ use busline_core::{Bus, TopicSpec};
 use busline_kafka::{KafkaConfig, KafkaDriver};
 use tokio::runtime::Runtime;
 
+use events::Made;
 use run::{Broker, Run, middle};
 
 const PARTITIONS: u32 = 3;
@@ -33,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (events, rounds, bytes) = (number(300_000)?, number(5)?, number(256)?);
     let (what, only) = what.split_once('/').map_or((what.as_str(), None), |(what, side)| (what, Some(side)));
     let mut sides = match what {
-        "publish" => vec!["bus", "plain", "made", "futures", "futures-made"],
+        "publish" => vec!["bus", "plain", "made", "futures", "futures-made", "unordered", "unordered-made"],
         "sync" | "consume" => vec!["bus", "plain"],
         _ => return Err("WHAT is publish, sync or consume".into()),
     };
@@ -52,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Some(topic) => stage.consume(side, topic)?,
                 None => stage.publish(what, side, round)?,
             };
-            println!("{side:<8} {run}");
+            println!("{side:<14} {run}");
             runs[turn].push(run);
         }
         if let Some(topic) = filled {
@@ -106,21 +117,27 @@ impl Stage {
         let envelopes = events::envelopes(self.events, self.bytes)?;
         let (bootstrap, broker) = (self.bootstrap.as_str(), self.broker);
         let run = match (what, side) {
-            ("publish", "bus") => self.runtime.block_on(bus::publish(&self.bus, broker, &topic, envelopes))?,
-            ("publish", "plain") => plain::publish(bootstrap, broker, &topic, envelopes)?,
-            ("publish", "made") => plain::publish_made(bootstrap, broker, &topic, &events::made(&envelopes, &topic)?)?,
-            ("publish", "futures") => {
-                self.runtime.block_on(plain::publish_futures(bootstrap, broker, &topic, envelopes))?
+            ("sync", "bus") => self.runtime.block_on(bus::publish_sync(&self.bus, broker, &topic, envelopes))?,
+            ("sync", _) => plain::publish_sync(bootstrap, broker, &topic, envelopes)?,
+            (_, "bus") => self.runtime.block_on(bus::publish(&self.bus, broker, &topic, envelopes))?,
+            (_, "plain") => plain::publish(bootstrap, broker, &topic, envelopes)?,
+            (_, "futures") => self.runtime.block_on(futures::publish(bootstrap, broker, &topic, envelopes))?,
+            (_, "unordered") => {
+                self.runtime.block_on(futures::publish_unordered(bootstrap, broker, &topic, envelopes))?
             }
-            ("publish", _) => {
-                let made = events::made(&envelopes, &topic)?;
-                self.runtime.block_on(plain::publish_futures_made(bootstrap, broker, &topic, &made))?
-            }
-            (_, "bus") => self.runtime.block_on(bus::publish_sync(&self.bus, broker, &topic, envelopes))?,
-            _ => plain::publish_sync(bootstrap, broker, &topic, envelopes)?,
+            _ => self.publish_made(side, &topic, &events::made(&envelopes, &topic)?)?,
         };
         self.delete(&topic)?;
         Ok(run)
+    }
+
+    fn publish_made(&self, side: &str, topic: &str, made: &[Made]) -> Result<Run, Box<dyn Error>> {
+        let (bootstrap, broker) = (self.bootstrap.as_str(), self.broker);
+        match side {
+            "made" => plain::publish_made(bootstrap, broker, topic, made),
+            "futures-made" => self.runtime.block_on(futures::publish_made(bootstrap, broker, topic, made)),
+            _ => self.runtime.block_on(futures::publish_unordered_made(bootstrap, broker, topic, made)),
+        }
     }
 
     /// A topic with everything that is consumed.

@@ -1,6 +1,5 @@
 //! Publishing and consuming by plain clients with the settings of the driver's.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +13,12 @@ use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{
-    BaseRecord, DeliveryFuture, FutureProducer, FutureRecord, NoCustomPartitioner, ProducerContext, ThreadedProducer,
-};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext, ThreadedProducer};
 
 use crate::events::{self, Made};
 use crate::run::{Broker, Run, Watch};
 
-type Outcome = Result<Run, Box<dyn Error>>;
+pub(crate) type Outcome = Result<Run, Box<dyn Error>>;
 
 /// The publisher's default window.
 const WINDOW: &str = "8192";
@@ -87,7 +84,7 @@ impl Counting {
     }
 }
 
-fn settings(bootstrap: &str) -> ClientConfig {
+pub(crate) fn settings(bootstrap: &str) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
         .set("bootstrap.servers", bootstrap)
@@ -140,76 +137,6 @@ pub(crate) fn publish_sync(bootstrap: &str, broker: Broker, topic: &str, envelop
         watch.took(sent.elapsed());
     }
     Ok(watch.stop(events))
-}
-
-const FUTURES: usize = 10_000;
-
-/// A producer with a future for each record, the oldest awaited first.
-struct Awaiting {
-    producer: FutureProducer,
-    waiting: VecDeque<DeliveryFuture>,
-    topic: String,
-}
-
-impl Awaiting {
-    async fn open(bootstrap: &str, topic: &str) -> Result<Self, Box<dyn Error>> {
-        let producer: FutureProducer = settings(bootstrap).create()?;
-        // The client has its producer id and its metadata before time is taken.
-        send_future(&producer, topic, Partition(0), b"first", b"first")?.await?.map_err(|(error, _)| error)?;
-        Ok(Self { producer, waiting: VecDeque::with_capacity(FUTURES), topic: topic.to_owned() })
-    }
-
-    async fn send(&mut self, partition: Partition, key: &[u8], body: &[u8]) -> Result<(), Box<dyn Error>> {
-        if self.waiting.len() == FUTURES
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            oldest.await?.map_err(|(error, _)| error)?;
-        }
-        self.waiting.push_back(send_future(&self.producer, &self.topic, partition, key, body)?);
-        Ok(())
-    }
-
-    async fn wait(self) -> Result<(), Box<dyn Error>> {
-        for future in self.waiting {
-            future.await?.map_err(|(error, _)| error)?;
-        }
-        Ok(())
-    }
-}
-
-/// Each envelope is encoded in the loop.
-pub(crate) async fn publish_futures(bootstrap: &str, broker: Broker, topic: &str, envelopes: Vec<Envelope>) -> Outcome {
-    let mut awaiting = Awaiting::open(bootstrap, topic).await?;
-    let (events, source, mut body) = (envelopes.len(), events::source(topic), Vec::new());
-    let watch = Watch::start(broker);
-    for envelope in envelopes {
-        let partition = events::encode(&envelope, &source, &mut body)?;
-        awaiting.send(partition, envelope.aggregate_id.as_bytes(), &body).await?;
-    }
-    awaiting.wait().await?;
-    Ok(watch.stop(events))
-}
-
-/// The bodies are made before.
-pub(crate) async fn publish_futures_made(bootstrap: &str, broker: Broker, topic: &str, made: &[Made]) -> Outcome {
-    let mut awaiting = Awaiting::open(bootstrap, topic).await?;
-    let watch = Watch::start(broker);
-    for made in made {
-        awaiting.send(made.partition, made.key.as_bytes(), &made.body).await?;
-    }
-    awaiting.wait().await?;
-    Ok(watch.stop(made.len()))
-}
-
-fn send_future(
-    producer: &FutureProducer,
-    topic: &str,
-    partition: Partition,
-    key: &[u8],
-    body: &[u8],
-) -> Result<DeliveryFuture, KafkaError> {
-    let record = FutureRecord::to(topic).partition(partition.0 as i32).key(key).payload(body);
-    producer.send_result(record).map_err(|(error, _)| error)
 }
 
 /// From the first record to the last, each one decoded.
