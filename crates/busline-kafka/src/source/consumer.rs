@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use busline_core::{Result, SourceRequest};
+use busline_core::{Offset, Partition, Result, SourceRequest, TopicName};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::agreement::classic_session;
@@ -23,6 +23,9 @@ pub(super) type Consumer = BaseConsumer<Voice>;
 
 /// Time without a poll after which the group takes a member for dead. The member polls ten times a second.
 pub(super) const POLL_INTERVAL_MAX: Duration = Duration::from_secs(300);
+
+/// Pause before something is tried again that the brokers refused for the moment.
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// Bytes that the client reads ahead of all partitions.
 const FETCH_AHEAD_KBYTES: u32 = 32 * 1_024;
@@ -125,4 +128,22 @@ pub(super) fn join(
     consumer.set_nonempty_callback(move || ring.ring());
     consumer.subscribe(&[request.topic.name.as_str()]).map_err(|failed| error::of(&failed))?;
     Ok(Arc::new(consumer))
+}
+
+/// Reads these partitions from now on, each from its offset.
+pub(super) fn take(consumer: &Consumer, topic: &TopicName, places: &[(Partition, Offset)]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in places {
+        list.add_partition_offset(topic.as_str(), partition.0 as i32, KafkaOffset::Offset(offset.0 as i64))?;
+    }
+    consumer.incremental_assign(&list)
+}
+
+/// Does not read these partitions any more.
+pub(super) fn give_up(consumer: &Consumer, topic: &TopicName, partitions: &[Partition]) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic.as_str(), partition.0 as i32);
+    }
+    consumer.incremental_unassign(&list)
 }

@@ -7,9 +7,11 @@
 mod agreement;
 mod ahead;
 mod bell;
+mod commits;
 mod consumer;
 mod member;
 mod piece;
+mod places;
 mod poller;
 mod start;
 

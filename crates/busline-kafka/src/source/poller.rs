@@ -1,34 +1,29 @@
 //! The thread of a member: everything that the client is asked for, and everything that it says, passes here.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Assignment, Commit, Error, ErrorKind, Offset, Partition, Result, not_owner};
+use busline_core::{Assignment, Error, ErrorKind, Offset, Partition, Result, TopicName, not_owner};
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use tokio::sync::oneshot;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::time::Instant;
 
-use super::consumer::{Consumer, POLL_INTERVAL_MAX, Said, join};
+use super::commits::Commits;
+use super::consumer::{Consumer, POLL_INTERVAL_MAX, Said, TRY_AGAIN, give_up, join, take};
 use super::member::{Order, Shared};
 use super::piece::{End, Piece, Reader};
+use super::places::Places;
 use super::start;
 use crate::clients::pause;
 use crate::config::GroupProtocol;
 use crate::identity::Identity;
-use crate::native::{self, Ask, Native, PartitionQueue};
-use crate::{error, groups, records};
+use crate::native::PartitionQueue;
+use crate::{error, records};
 
 /// Longest time between two polls.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The same while a commit is under way.
-const ANSWER_TICK: Duration = Duration::from_millis(2);
-
-/// Shortest time between two commits: at full speed each costs the broker as much as a hundred records.
-const COMMIT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that one partition gives before the others have their turn.
 const TURN_RECORDS: usize = 256;
@@ -36,11 +31,8 @@ const TURN_RECORDS: usize = 256;
 /// Things that the client says in one look at it.
 const SAID_MAX: usize = 16;
 
-/// Pause before something is tried again that the brokers refused for the moment.
-const TRY_AGAIN: Duration = Duration::from_millis(50);
-
-/// Pause before a lost place is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Pause before a client is made again that could not be.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the thread, which joins the group.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
@@ -54,11 +46,8 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
         generation: 0,
         assigning: None,
         revoking: None,
-        commits: VecDeque::new(),
-        under_way: None,
-        beaten: Instant::now(),
-        displaced: BTreeSet::new(),
-        looked: Instant::now(),
+        commits: Commits::new(),
+        places: Places::new(),
         identity: Identity::default(),
         has_more: false,
     };
@@ -79,13 +68,8 @@ struct Poller {
     assigning: Option<Vec<Partition>>,
     /// Partitions that the group wants back: it waits for the answer, and that comes when all are released.
     revoking: Option<Revoking>,
-    commits: VecDeque<Wanted>,
-    under_way: Option<UnderWay>,
-    /// When a commit was sent last.
-    beaten: Instant,
-    /// Partitions whose place in the log is gone.
-    displaced: BTreeSet<Partition>,
-    looked: Instant,
+    commits: Commits,
+    places: Places,
     identity: Identity,
     /// Records wait that had no turn yet.
     has_more: bool,
@@ -96,26 +80,12 @@ struct Revoking {
     since: Instant,
 }
 
-/// Commits that wait for their turn.
-struct Wanted {
-    commits: Vec<Commit>,
-    answer: oneshot::Sender<Vec<Result<()>>>,
-    until: Instant,
-}
-
-/// The one request for commits that the group has not answered; without `wanted` it is a sign of life only.
-struct UnderWay {
-    ask: Ask,
-    wanted: Option<Wanted>,
-    sent: Instant,
-}
-
 impl Poller {
     fn run(mut self) {
         while !self.shared.is_closing() {
             self.tick();
         }
-        self.leave();
+        self.end_client();
         self.shared.end();
     }
 
@@ -134,24 +104,18 @@ impl Poller {
         self.obey();
         self.read();
         self.place_again();
-        self.answer_commit();
-        self.commit_next();
+        self.commit();
         self.give_up_revoked();
         self.check_identity();
     }
 
     /// How long nothing has to be done unless the bell rings.
     fn wait_max(&self) -> Duration {
-        match (&self.under_way, self.commits.is_empty()) {
-            // The answer of a commit rings no bell.
-            (Some(_), _) => ANSWER_TICK,
-            (None, false) => self.commit_due().saturating_duration_since(Instant::now()).min(TICK),
-            (None, true) => TICK,
-        }
+        self.commits.idle_for(self.revoking.is_some()).map_or(TICK, |idle| idle.min(TICK))
     }
 
-    fn topic(&self) -> &str {
-        self.shared.request.topic.name.as_str()
+    fn topic(&self) -> &TopicName {
+        &self.shared.request.topic.name
     }
 
     // What the client says.
@@ -230,7 +194,7 @@ impl Poller {
             // Before the partition is fetched, or what comes first would come from another queue.
             self.split(&consumer, *partition);
         }
-        if let Err(failed) = list(self.topic(), &committed).and_then(|list| consumer.incremental_assign(&list)) {
+        if let Err(failed) = take(&consumer, self.topic(), &committed) {
             return tracing::warn!("take partitions of {}: {failed}", self.topic());
         }
         self.assigning = None;
@@ -252,9 +216,8 @@ impl Poller {
     fn assign_later(&mut self, consumer: &Consumer, partitions: &[Partition], failed: Error) {
         let failed = failed.at("take partitions", self.topic());
         if failed.kind() == ErrorKind::Fenced && consumer.assignment_lost() {
-            let unread: Vec<_> = partitions.iter().map(|partition| (*partition, Offset(0))).collect();
             // The group waits for an answer before it can take them back.
-            drop(list(self.topic(), &unread).and_then(|list| consumer.incremental_unassign(&list)));
+            drop(give_up(consumer, self.topic(), partitions));
             self.assigning = None;
         }
         if failed.kind() == ErrorKind::NotFound {
@@ -290,11 +253,10 @@ impl Poller {
         let Some(revoking) = self.revoking.take() else { return };
         for partition in &revoking.partitions {
             self.queues.remove(partition);
-            self.displaced.remove(partition);
+            self.places.forget(*partition);
         }
         let Some(consumer) = &self.consumer else { return };
-        let unread: Vec<_> = revoking.partitions.iter().map(|partition| (*partition, Offset(0))).collect();
-        if let Err(failed) = list(self.topic(), &unread).and_then(|list| consumer.incremental_unassign(&list)) {
+        if let Err(failed) = give_up(consumer, self.topic(), &revoking.partitions) {
             tracing::debug!("give partitions of {} up: {failed}", self.topic());
         }
     }
@@ -314,7 +276,7 @@ impl Poller {
             match order {
                 Order::Commit(commits, answer) => {
                     let until = Instant::now() + self.shared.clients.patience();
-                    self.commits.push_back(Wanted { commits, answer, until });
+                    self.commits.add(commits, answer, until);
                 }
                 Order::Seek { partition, generation, offset, answer } => {
                     drop(answer.send(self.seek(partition, generation, offset)));
@@ -336,20 +298,10 @@ impl Poller {
         if !self.shared.change(|state| state.ahead.seek(partition, generation, offset)) {
             return Err(not_owner(partition));
         }
-        self.stand_at(partition, offset);
-        Ok(())
-    }
-
-    /// Reads a partition on from this offset; where that does not work at once it is done again later.
-    fn stand_at(&mut self, partition: Partition, offset: Offset) {
-        let Some(consumer) = &self.consumer else { return };
-        let at = KafkaOffset::Offset(offset.0 as i64);
-        self.displaced.remove(&partition);
-        if let Err(failed) = consumer.seek(self.topic(), partition.0 as i32, at, LOOK_AGAIN) {
-            tracing::debug!("seek {}/{partition}: {failed}", self.topic());
-            self.displaced.insert(partition);
-            self.looked = Instant::now();
+        if let Some(consumer) = &self.consumer {
+            self.places.seek(&self.shared, consumer, partition, offset);
         }
+        Ok(())
     }
 
     // Records.
@@ -383,10 +335,7 @@ impl Poller {
             match failed {
                 KafkaError::MessageConsumption(
                     RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-                ) => {
-                    self.displaced.insert(partition);
-                    self.looked = Instant::now() - LOOK_AGAIN;
-                }
+                ) => self.places.lost(partition),
                 failed => self.take_error(&failed),
             }
         }
@@ -395,148 +344,18 @@ impl Poller {
         }
     }
 
-    /// Reads partitions on whose place in the log is gone: at the start of the log if records were deleted, else where
-    /// they are as soon as the log has come there.
     fn place_again(&mut self) {
         let is_quiet = self.assigning.is_none() && self.revoking.is_none();
-        if self.displaced.is_empty() || !is_quiet || self.looked.elapsed() < LOOK_AGAIN {
-            return;
-        }
-        self.looked = Instant::now();
-        for partition in std::mem::take(&mut self.displaced) {
-            if let Err(failed) = self.place(partition) {
-                tracing::warn!("{}", failed.at("read", format!("{}/{partition}", self.topic())));
-                self.displaced.insert(partition);
-            }
+        if let Some(consumer) = self.consumer.as_ref().filter(|_| is_quiet) {
+            self.places.find_again(&self.shared, consumer);
         }
     }
 
-    fn place(&mut self, partition: Partition) -> Result<()> {
-        let (clients, name) = (&self.shared.clients, &self.shared.request.topic.name);
-        let Some(next) = self.shared.state().ahead.next(partition) else { return Ok(()) };
-        let (low, high) = clients.readers.watermarks(clients, name, partition)?;
-        if next > high {
-            self.displaced.insert(partition);
-            return Ok(());
+    fn commit(&mut self) {
+        self.commits.take_answer(&self.shared);
+        if let Some(consumer) = &self.consumer {
+            self.commits.send_next(&self.shared, consumer, self.revoking.is_some());
         }
-        self.shared.change(|state| state.ahead.skip_to(partition, low));
-        let Some(consumer) = &self.consumer else { return Ok(()) };
-        // A partition whose fetching has stopped cannot be sought; it is given up and taken again.
-        let place = [(partition, next.max(low))];
-        let taken = list(name.as_str(), &place).and_then(|list| {
-            consumer.incremental_unassign(&list)?;
-            consumer.incremental_assign(&list)
-        });
-        taken.map_err(|failed| error::of(&failed))
-    }
-
-    // Commits.
-
-    /// Sends the next commit; one is under way at most. Without one for a while the last is sent once more, as a sign of
-    /// life that the group has to answer.
-    fn commit_next(&mut self) {
-        if self.under_way.is_some() || self.consumer.is_none() || self.commit_due() > Instant::now() {
-            return;
-        }
-        while let Some(wanted) = self.commits.pop_front() {
-            let new = self.to_send(&wanted);
-            if new.is_empty() {
-                self.answer_wanted(wanted, Ok(()));
-            } else {
-                return self.send_commit(Some(wanted), &new);
-            }
-        }
-        if self.beaten.elapsed() >= self.shared.agreement.silence_max() / 4 {
-            let state = self.shared.state();
-            let held = state.ahead.partitions();
-            let beat = held.first().and_then(|partition| Some((*partition, state.ahead.committed(*partition)?)));
-            drop(state);
-            if let Some(beat) = beat {
-                self.send_commit(None, &[beat]);
-            }
-        }
-    }
-
-    /// When the next commit may be sent: at once if the group wants something back.
-    fn commit_due(&self) -> Instant {
-        if self.revoking.is_some() { self.beaten } else { self.beaten + COMMIT_PAUSE }
-    }
-
-    /// The commits that the broker must hear of: it would take an older offset too.
-    fn to_send(&self, wanted: &Wanted) -> Vec<(Partition, Offset)> {
-        let state = self.shared.state();
-        let is_new = |commit: &&Commit| {
-            state.ahead.generation(commit.partition) == Some(commit.generation)
-                && state.ahead.committed(commit.partition).is_none_or(|known| known < commit.offset)
-        };
-        wanted.commits.iter().filter(is_new).map(|commit| (commit.partition, commit.offset)).collect()
-    }
-
-    fn send_commit(&mut self, wanted: Option<Wanted>, offsets: &[(Partition, Offset)]) {
-        let topic = &self.shared.request.topic;
-        let sent = Instant::now();
-        self.beaten = sent;
-        let Some(consumer) = self.consumer.clone() else { return };
-        let client: Arc<dyn Native> = consumer;
-        let committing =
-            groups::marked(&topic.name, topic.incarnation, offsets).and_then(|list| native::commit(&client, &list));
-        match (committing, wanted) {
-            (Ok(ask), wanted) => self.under_way = Some(UnderWay { ask, wanted, sent }),
-            (Err(failed), Some(wanted)) => self.refuse_commit(wanted, failed),
-            (Err(failed), None) => tracing::debug!("{failed}"),
-        }
-    }
-
-    fn answer_commit(&mut self) {
-        let Some(answer) = self.under_way.as_ref().and_then(|under_way| under_way.ask.poll(Duration::ZERO)) else {
-            return;
-        };
-        let Some(UnderWay { wanted, sent, .. }) = self.under_way.take() else { return };
-        match native::committed(&answer) {
-            Ok(committed) => {
-                self.shared.change(|state| {
-                    state.alive = state.alive.max(Some(sent));
-                    state.trouble = None;
-                    committed.iter().for_each(|(partition, offset)| state.ahead.note_committed(*partition, *offset));
-                });
-                if let Some(wanted) = wanted {
-                    self.answer_wanted(wanted, Ok(()));
-                }
-            }
-            Err(failed) => match wanted {
-                Some(wanted) => self.refuse_commit(wanted, failed),
-                None => tracing::debug!("sign of life: {failed}"),
-            },
-        }
-    }
-
-    /// A commit that was refused for a moment is made again while the partition is held.
-    fn refuse_commit(&mut self, wanted: Wanted, failed: Error) {
-        let failed = failed.at("commit", self.topic());
-        if error::is_transient(&failed) && Instant::now() < wanted.until && !self.to_send(&wanted).is_empty() {
-            self.commits.push_front(wanted);
-            pause(TRY_AGAIN);
-            return;
-        }
-        self.answer_wanted(wanted, Err(failed));
-    }
-
-    /// What was committed under a generation that is over is fenced, whatever became of the rest.
-    fn answer_wanted(&self, wanted: Wanted, outcome: Result<()>) {
-        let state = self.shared.state();
-        let of = |commit: &Commit| {
-            if state.ahead.generation(commit.partition) != Some(commit.generation) {
-                return Err(not_owner(commit.partition));
-            }
-            if state.ahead.committed(commit.partition).is_some_and(|known| known >= commit.offset) {
-                return Ok(());
-            }
-            outcome.clone()
-        };
-        let outcomes = wanted.commits.iter().map(of).collect();
-        drop(state);
-        // Whoever waited may be gone.
-        drop(wanted.answer.send(outcomes));
     }
 
     // The end.
@@ -563,33 +382,26 @@ impl Poller {
             Ok(consumer) => self.consumer = Some(consumer),
             Err(failed) => {
                 self.shared.change(|state| state.trouble = Some(failed));
-                pause(LOOK_AGAIN);
+                pause(JOIN_AGAIN);
             }
         }
         self.consumer.is_some()
     }
 
-    fn leave(&mut self) {
-        self.end_client();
-    }
-
     /// Ends the client, which leaves its group. Blocks for a moment, a few seconds if nobody answers.
     fn end_client(&mut self) {
         self.queues.clear();
-        self.displaced.clear();
+        self.places.clear();
         let Some(mut consumer) = self.consumer.take() else { return };
         consumer.context().close();
         // The group waits for these answers before it lets the member go.
         if let Some(Revoking { partitions, .. }) = self.revoking.take() {
-            let unread: Vec<_> = partitions.into_iter().map(|partition| (partition, Offset(0))).collect();
-            drop(list(self.topic(), &unread).and_then(|list| consumer.incremental_unassign(&list)));
+            drop(give_up(&consumer, self.topic(), &partitions));
         }
         if self.assigning.take().is_some() {
             drop(consumer.incremental_assign(&TopicPartitionList::new()));
         }
-        if let Some(UnderWay { wanted: Some(wanted), .. }) = self.under_way.take() {
-            self.answer_wanted(wanted, Err(super::member::source_closed()));
-        }
+        self.commits.client_has_ended(&self.shared);
         loop {
             match Arc::try_unwrap(consumer) {
                 Ok(alone) => return drop(alone),
@@ -602,12 +414,4 @@ impl Poller {
 
 fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|element| Partition(element.partition() as u32)).collect()
-}
-
-fn list(topic: &str, offsets: &[(Partition, Offset)]) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in offsets {
-        list.add_partition_offset(topic, partition.0 as i32, KafkaOffset::Offset(offset.0 as i64))?;
-    }
-    Ok(list)
 }
