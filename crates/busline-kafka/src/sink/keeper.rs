@@ -8,8 +8,9 @@ use busline_core::{Error, ErrorKind, Offset, Result};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use super::flight::Entry;
 use super::producer::{self, Producer};
-use super::table::{Entry, Place};
+use super::table::Place;
 use super::tail;
 use super::writer::{Phase, Shared, State};
 use crate::clients::pause;

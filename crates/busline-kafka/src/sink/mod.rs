@@ -8,6 +8,7 @@
 //! One client is one *incarnation*. Any failed report ends it: everything it holds is reported first, and only then does
 //! the next one send what is certainly not stored, in order.
 
+mod flight;
 mod keeper;
 #[cfg(test)]
 mod mocked;

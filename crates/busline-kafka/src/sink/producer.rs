@@ -12,7 +12,8 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig};
 use tokio::time::Instant;
 
-use super::table::{Place, Report};
+use super::flight::Report;
+use super::table::Place;
 use super::writer::Shared;
 use crate::clients::{create, log};
 use crate::config::KafkaConfig;

@@ -1,48 +1,10 @@
 //! Which record of which batch has which outcome. No client, no clock, no lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result};
-use rdkafka::error::RDKafkaErrorCode;
+use busline_core::Partition;
 
-use crate::error;
-
-/// What the table needs to know of a batch.
-pub(super) trait Load {
-    /// Calls with the index, partition and key of each record, in order.
-    fn each(&self, see: impl FnMut(usize, Partition, &[u8]));
-}
-
-impl Load for busline_core::Batch {
-    fn each(&self, mut see: impl FnMut(usize, Partition, &[u8])) {
-        self.records().enumerate().for_each(|(index, record)| see(index, record.partition, record.key));
-    }
-}
-
-/// Where one record stands.
-#[derive(Debug, Clone)]
-pub(super) enum Entry {
-    /// Never handed to a client, or certainly not stored by the last one: the next one may send it.
-    Waiting,
-    /// In a client's hands, without a report.
-    Sent,
-    /// Stored.
-    Acked(Option<Offset>),
-    /// Perhaps stored by a client that has ended.
-    Doubtful(RDKafkaErrorCode),
-    /// Not acked, and it will not be sent any more.
-    Failed(Error),
-}
-
-/// What a client reports of one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
-    Acked(Option<Offset>),
-    /// Certainly not stored.
-    Unstored(RDKafkaErrorCode),
-    /// Perhaps stored.
-    Unknown(RDKafkaErrorCode),
-}
+use super::flight::{Broken, Entry, Finished, Flight, Load, Report};
 
 /// A record's place, as one number that the client carries with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,27 +23,6 @@ impl Place {
     pub(super) fn of_number(number: usize) -> Self {
         Self { slot: number >> INDEX_BITS, index: number & ((1 << INDEX_BITS) - 1) }
     }
-}
-
-/// One batch.
-struct Flight<B> {
-    /// Gone once it is settled, and not there yet while its records are being sent.
-    batch: Option<B>,
-    is_settled: bool,
-    entries: Vec<Entry>,
-    /// Entries without an outcome.
-    open: usize,
-    /// Entries in a client's hands.
-    out: usize,
-    /// Errors of earlier records of the same key, by index: what is acked behind one is not reported as acked.
-    behind: HashMap<usize, Error>,
-}
-
-/// A batch all of whose records have their outcome.
-pub(super) struct Finished<B> {
-    pub(super) batch: B,
-    pub(super) entries: Vec<Entry>,
-    behind: HashMap<usize, Error>,
 }
 
 /// Every batch that is not settled, and those that were settled with records still in a client's hands.
@@ -105,11 +46,7 @@ impl<B> Default for Table<B> {
 impl<B: Load> Table<B> {
     /// Makes room for a batch of so many records, all of them handed to a client; gives its slot.
     pub(super) fn begin(&mut self, records: usize) -> usize {
-        let mut entries = self.spare.pop().unwrap_or_default();
-        entries.clear();
-        entries.resize(records, Entry::Sent);
-        let flight =
-            Flight { batch: None, is_settled: false, entries, open: records, out: records, behind: HashMap::new() };
+        let flight = Flight::new(records, self.spare.pop().unwrap_or_default());
         let slot = self.flights.iter().position(Option::is_none).unwrap_or(self.flights.len());
         if slot == self.flights.len() {
             self.flights.push(None);
@@ -121,40 +58,15 @@ impl<B: Load> Table<B> {
 
     /// Gives the slot its batch, once its records were sent. Those of `unsent` were not.
     pub(super) fn attach(&mut self, slot: usize, batch: B, unsent: impl IntoIterator<Item = usize>) {
-        let Some(flight) = self.flights.get_mut(slot).and_then(Option::as_mut) else { return };
-        for index in unsent {
-            if matches!(flight.entries[index], Entry::Sent) {
-                flight.entries[index] = Entry::Waiting;
-                flight.out -= 1;
-                self.waiting += 1;
-            }
+        if let Some(flight) = self.flights.get_mut(slot).and_then(Option::as_mut) {
+            self.waiting += flight.attach(batch, unsent);
         }
-        flight.batch = Some(batch);
     }
 
     /// Takes a client's report.
     pub(super) fn report(&mut self, place: Place, report: Report) {
         let Some(flight) = self.flights.get_mut(place.slot).and_then(Option::as_mut) else { return };
-        flight.out -= 1;
-        let entry = &mut flight.entries[place.index];
-        if matches!(entry, Entry::Sent) && !flight.is_settled {
-            *entry = match report {
-                Report::Acked(offset) => {
-                    flight.open -= 1;
-                    Entry::Acked(offset)
-                }
-                // An earlier record of its key was given up meanwhile, so it must not be sent again.
-                Report::Unstored(_) if flight.behind.contains_key(&place.index) => {
-                    flight.open -= 1;
-                    Entry::Failed(behind_failed(&flight.behind[&place.index]))
-                }
-                Report::Unstored(_) => {
-                    self.waiting += 1;
-                    Entry::Waiting
-                }
-                Report::Unknown(code) => Entry::Doubtful(code),
-            };
-        }
+        self.waiting += usize::from(flight.report(place.index, report));
         self.free(place.slot);
     }
 
@@ -163,19 +75,8 @@ impl<B: Load> Table<B> {
     /// A later one waits for it: what the publisher gives up in this batch must not be followed by an ack in that one.
     pub(super) fn finish_next(&mut self) -> Option<Finished<B>> {
         let slot = *self.order.front()?;
-        let flight = self.flights.get_mut(slot)?.as_mut().filter(|flight| flight.open == 0)?;
-        let batch = flight.batch.take()?;
+        let finished = self.flights.get_mut(slot)?.as_mut()?.finish()?;
         self.order.pop_front();
-        flight.is_settled = true;
-        let finished = Finished {
-            batch,
-            entries: std::mem::take(&mut flight.entries),
-            behind: std::mem::take(&mut flight.behind),
-        };
-        // What is still out is found by its index later.
-        if flight.out > 0 {
-            flight.entries.clone_from(&finished.entries);
-        }
         self.free(slot);
         Some(finished)
     }
@@ -193,7 +94,7 @@ impl<B: Load> Table<B> {
     }
 
     fn free(&mut self, slot: usize) {
-        if self.flights[slot].as_ref().is_some_and(|flight| flight.is_settled && flight.out == 0) {
+        if self.flights[slot].as_ref().is_some_and(Flight::is_over) {
             self.flights[slot] = None;
         }
     }
@@ -211,14 +112,10 @@ impl<B: Load> Table<B> {
     /// Takes every report that will not come any more as unknown: the client has ended.
     pub(super) fn client_has_ended(&mut self) {
         for slot in 0..self.flights.len() {
-            let Some(flight) = &mut self.flights[slot] else { continue };
-            if !flight.is_settled {
-                for entry in flight.entries.iter_mut().filter(|entry| matches!(entry, Entry::Sent)) {
-                    *entry = Entry::Doubtful(RDKafkaErrorCode::PurgeInflight);
-                }
+            if let Some(flight) = &mut self.flights[slot] {
+                flight.client_has_ended();
+                self.free(slot);
             }
-            flight.out = 0;
-            self.free(slot);
         }
     }
 
@@ -229,7 +126,7 @@ impl<B: Load> Table<B> {
 
     /// The batch in this slot, unless its records are being sent at the moment.
     pub(super) fn batch(&self, slot: usize) -> Option<&B> {
-        self.flights.get(slot)?.as_ref()?.batch.as_ref()
+        self.flights.get(slot)?.as_ref()?.batch()
     }
 
     /// Offers the waiting records of a batch to `send`, which gives back those that it could not send; those of held keys
@@ -241,122 +138,38 @@ impl<B: Load> Table<B> {
         is_held: impl Fn(&[u8]) -> bool,
     ) -> bool {
         let Some(flight) = self.flights.get_mut(slot).and_then(Option::as_mut) else { return true };
-        let Some(batch) = &flight.batch else { return true };
-        let mut wanted = Vec::new();
-        let entries = &flight.entries;
-        batch.each(|index, _, key| {
-            if matches!(entries[index], Entry::Waiting) && !is_held(key) {
-                wanted.push(index);
-            }
-        });
-        let unsent = send(batch, &wanted);
-        for index in &wanted {
-            flight.entries[*index] = Entry::Sent;
-        }
-        for index in &unsent {
-            flight.entries[*index] = Entry::Waiting;
-        }
-        let sent = wanted.len() - unsent.len();
-        flight.out += sent;
+        let (sent, took_all) = flight.send_waiting(send, is_held);
         self.waiting -= sent;
-        unsent.is_empty()
+        took_all
     }
 
-    /// Gives records their outcome where `decide` gives one, oldest first, and breaks their keys: what waits behind such
-    /// a record fails, and what is out or doubtful behind it is not reported as acked.
+    /// Gives records their outcome where `decide` gives one, oldest first, and breaks their keys in all batches behind.
     ///
     /// `decide` sees the slot, the index and the entry.
     pub(super) fn decide(&mut self, mut decide: impl FnMut(usize, usize, &Entry) -> Option<Entry>) {
-        let mut broken: HashMap<Vec<u8>, Error> = HashMap::new();
-        for slot in self.in_order() {
-            let Some(flight) = &mut self.flights[slot] else { continue };
-            let Some(batch) = &flight.batch else { continue };
-            let (entries, behind) = (&mut flight.entries, &mut flight.behind);
-            let (mut closed, mut started) = (0, 0);
-            batch.each(|index, _, key| {
-                let entry = &mut entries[index];
-                if matches!(entry, Entry::Acked(_) | Entry::Failed(_)) {
-                    if let (Entry::Acked(_), Some(error)) = (&*entry, broken.get(key)) {
-                        behind.entry(index).or_insert_with(|| error.clone());
-                    }
-                    return;
-                }
-                let was_waiting = matches!(entry, Entry::Waiting);
-                let decided = match (decide(slot, index, entry), broken.get(key)) {
-                    // What was not sent is certainly not stored, whatever else would be said of it.
-                    (_, Some(first)) if was_waiting => Some(Entry::Failed(behind_failed(first))),
-                    (Some(Entry::Acked(_)), Some(first)) => Some(Entry::Failed(behind_failed(first).indeterminate())),
-                    (decided, _) => decided,
-                };
-                match decided {
-                    Some(decided) => {
-                        if let Entry::Failed(error) = &decided {
-                            broken.entry(key.to_vec()).or_insert_with(|| error.clone());
-                        }
-                        closed += 1;
-                        started += usize::from(was_waiting);
-                        *entry = decided;
-                    }
-                    None => {
-                        if let Some(first) = broken.get(key) {
-                            behind.entry(index).or_insert_with(|| first.clone());
-                        }
-                    }
-                }
-            });
-            flight.open -= closed;
-            self.waiting -= started;
+        let mut broken = Broken::new();
+        for slot in &self.order {
+            if let Some(flight) = &mut self.flights[*slot] {
+                self.waiting -= flight.decide(&mut broken, |index, entry| decide(*slot, index, entry));
+            }
         }
     }
 
     /// Calls with the partition and key of each doubtful record, oldest first, and its place.
     pub(super) fn each_doubtful(&self, mut see: impl FnMut(Place, Partition, &[u8])) {
-        for slot in self.in_order() {
-            let Some(flight) = &self.flights[slot] else { continue };
-            let Some(batch) = &flight.batch else { continue };
-            batch.each(|index, partition, key| {
-                if matches!(flight.entries[index], Entry::Doubtful(_)) {
-                    see(Place { slot, index }, partition, key);
-                }
-            });
+        for slot in &self.order {
+            if let Some(flight) = &self.flights[*slot] {
+                flight.each_doubtful(|index, partition, key| see(Place { slot: *slot, index }, partition, key));
+            }
         }
     }
-}
-
-impl<B: Load> Finished<B> {
-    /// The outcomes, in the order of the records.
-    pub(super) fn outcomes(&self, durability: Durability) -> Vec<Result<Ack>> {
-        let mut outcomes = Vec::with_capacity(self.entries.len());
-        self.batch.each(|index, partition, _| {
-            outcomes.push(match &self.entries[index] {
-                Entry::Acked(offset) => match self.behind.get(&index) {
-                    Some(first) => Err(behind_failed(first).indeterminate()),
-                    None => Ok(Ack { partition, offset: *offset, duplicate: false, durability }),
-                },
-                Entry::Failed(error) => Err(error.clone()),
-                // Not finished: none of these is reached.
-                Entry::Waiting | Entry::Sent => Err(error::of_code(RDKafkaErrorCode::Fail).indeterminate()),
-                Entry::Doubtful(code) => Err(error::of_code(*code).indeterminate()),
-            });
-        });
-        outcomes
-    }
-}
-
-/// The error of a record behind one of its key that was not acked.
-pub(super) fn behind_failed(first: &Error) -> Error {
-    if first.reason() == "BehindFailed" && first.is_definite() {
-        return first.clone();
-    }
-    Error::new(ErrorKind::Unavailable, "BehindFailed")
-        .cause(format!("an earlier envelope of its key was not acked: {first}"))
-        .next("settle the earlier one first, then publish again in order")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use busline_core::Medium;
+    use busline_core::{Ack, Durability, Error, ErrorKind, Medium, Offset, Result};
+    use rdkafka::error::RDKafkaErrorCode;
 
     /// Keys of a batch; the partition is always 0.
     struct Keys(Vec<&'static str>);

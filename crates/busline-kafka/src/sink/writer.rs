@@ -14,9 +14,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::flight::{Entry, Finished, Report, behind_failed};
 use super::keeper;
 use super::producer::{self, Producer};
-use super::table::{Entry, Finished, Place, Report, Table, behind_failed};
+use super::table::{Place, Table};
 use crate::clients::Clients;
 use crate::error;
 use crate::native::Reported;
