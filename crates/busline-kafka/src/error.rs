@@ -98,6 +98,11 @@ pub(crate) fn is_transient(error: &Error) -> bool {
     matches!(error.reason(), "Leader" | "Coordinator" | "OlderEpoch" | "NoAnswer" | "Connection" | "Quota")
 }
 
+/// Whether brokers may know better than what the client remembers of topics and their leaders.
+pub(crate) fn may_be_outdated(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.reason() == "Leader"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -139,13 +139,10 @@ impl Readers {
         topic: &TopicName,
         partition: Partition,
     ) -> Result<(Offset, Offset)> {
-        clients.patiently_of(topic, || {
-            self.with(None, |reader| {
-                let limit = clients.patience();
-                let found = reader.consumer.fetch_watermarks(topic.as_str(), partition.0 as i32, limit);
-                let (low, high) = found.map_err(|error| error::of(&error).at("bounds", topic))?;
-                Ok((Offset(low.max(0) as u64), Offset(high.max(0) as u64)))
-            })
+        self.asked(clients, topic, |consumer| {
+            let found = consumer.fetch_watermarks(topic.as_str(), partition.0 as i32, clients.patience());
+            let (low, high) = found.map_err(|error| error::of(&error).at("bounds", topic))?;
+            Ok((Offset(low.max(0) as u64), Offset(high.max(0) as u64)))
         })
     }
 
@@ -162,24 +159,22 @@ impl Readers {
         partitions: impl IntoIterator<Item = u32> + Clone,
         extreme: KafkaOffset,
     ) -> Result<Vec<Offset>> {
-        clients.patiently_of(topic, || {
+        self.asked(clients, topic, |consumer| {
             // In place of a time these two ask for the ends of the log.
             let mut list = TopicPartitionList::new();
             for partition in partitions.clone() {
                 list.add_partition_offset(topic.as_str(), partition as i32, extreme)
                     .map_err(|error| error::of(&error))?;
             }
-            self.with(None, |reader| {
-                let found = reader.consumer.offsets_for_times(list, clients.patience());
-                let found = found.map_err(|error| error::of(&error).at("bounds", topic))?;
-                let of = |partition: u32| {
-                    let element = found.find_partition(topic.as_str(), partition as i32);
-                    let element = element.ok_or_else(|| partition_not_found(topic, Partition(partition)))?;
-                    element.error().map_err(|error| error::of(&error).at("bounds", topic))?;
-                    Ok(Offset(element.offset().to_raw().and_then(|raw| u64::try_from(raw).ok()).unwrap_or_default()))
-                };
-                partitions.clone().into_iter().map(of).collect()
-            })
+            let found = consumer.offsets_for_times(list, clients.patience());
+            let found = found.map_err(|error| error::of(&error).at("bounds", topic))?;
+            let of = |partition: u32| {
+                let element = found.find_partition(topic.as_str(), partition as i32);
+                let element = element.ok_or_else(|| partition_not_found(topic, Partition(partition)))?;
+                element.error().map_err(|error| error::of(&error).at("bounds", topic))?;
+                Ok(Offset(element.offset().to_raw().and_then(|raw| u64::try_from(raw).ok()).unwrap_or_default()))
+            };
+            partitions.clone().into_iter().map(of).collect()
         })
     }
 
@@ -194,18 +189,16 @@ impl Readers {
         let described = topics::check_partition(clients, topic, partition)?;
         // Times are stored in milliseconds, so the next whole one is the first that counts.
         let millis = time.as_millisecond() + i64::from(time.subsec_nanosecond() % 1_000_000 > 0);
-        let found = clients.patiently(|| {
+        let found = self.asked(clients, topic, |consumer| {
             let mut list = TopicPartitionList::new();
             let at = KafkaOffset::Offset(millis.max(0));
             list.add_partition_offset(topic.as_str(), partition.0 as i32, at).map_err(|error| error::of(&error))?;
-            self.with(None, |reader| {
-                let found = reader.consumer.offsets_for_times(list, clients.patience());
-                let found = found.map_err(|error| error::of(&error).at("offset at a time", topic))?;
-                let element = found.find_partition(topic.as_str(), partition.0 as i32);
-                element.as_ref().map_or(Ok(None), |element| {
-                    element.error().map_err(|error| error::of(&error).at("offset at a time", topic))?;
-                    Ok(element.offset().to_raw().and_then(|offset| u64::try_from(offset).ok()))
-                })
+            let found = consumer.offsets_for_times(list, clients.patience());
+            let found = found.map_err(|error| error::of(&error).at("offset at a time", topic))?;
+            let element = found.find_partition(topic.as_str(), partition.0 as i32);
+            element.as_ref().map_or(Ok(None), |element| {
+                element.error().map_err(|error| error::of(&error).at("offset at a time", topic))?;
+                Ok(element.offset().to_raw().and_then(|offset| u64::try_from(offset).ok()))
             })
         })?;
         let bounds = self.bounds_of(clients, topic, &described, partition)?;
@@ -220,6 +213,27 @@ impl Readers {
         drop(pool);
         drop(idle);
         self.returned.notify_all();
+    }
+
+    /// Asks a consumer about partitions of the topic.
+    ///
+    /// The client answers from what it has heard last: of a partition that had no leader then it says for minutes that there
+    /// is none, or that it is not there. So it is asked again once it has heard anew.
+    fn asked<T>(
+        &self,
+        clients: &Clients,
+        topic: &TopicName,
+        ask: impl Fn(&BaseConsumer<Logging>) -> Result<T>,
+    ) -> Result<T> {
+        clients.patiently_of(topic, || {
+            self.with(None, |reader| match ask(&reader.consumer) {
+                Err(error) if error::may_be_outdated(&error) => {
+                    drop(reader.consumer.fetch_metadata(Some(topic.as_str()), clients.patience()));
+                    ask(&reader.consumer)
+                }
+                answer => answer,
+            })
+        })
     }
 
     /// Lends a consumer, one that stands at this place if there is one.
@@ -358,5 +372,36 @@ fn no_answer() -> Error {
 impl fmt::Debug for Readers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Readers").field("lent", &self.lock().lent).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::config::KafkaConfig;
+
+    #[test]
+    fn a_partition_without_a_leader_is_there_again_as_soon_as_it_has_one() {
+        let cluster = MockCluster::new(1).expect("a mock cluster");
+        let topic = TopicName::new("orders").expect("legal");
+        cluster.create_topic(topic.as_str(), 2, 1).expect("a topic");
+        let lead = |broker| {
+            for partition in 0..2 {
+                cluster.partition_leader(topic.as_str(), partition, broker).expect("the mock changes its leaders");
+            }
+        };
+        let mut config = KafkaConfig::new([cluster.bootstrap_servers()]);
+        config.patience = Duration::from_millis(400);
+        let clients = Clients::new(config).expect("clients");
+        let readers = &clients.readers;
+        lead(None);
+        readers.ends(&clients, &topic, 2).expect_err("nobody leads");
+        readers.watermarks(&clients, &topic, Partition(1)).expect_err("nobody leads");
+        lead(Some(1));
+        assert_eq!(readers.ends(&clients, &topic, 2).expect("the broker leads"), [Offset(0), Offset(0)]);
+        let bounds = readers.watermarks(&clients, &topic, Partition(1)).expect("the broker leads");
+        assert_eq!(bounds, (Offset(0), Offset(0)));
     }
 }
