@@ -363,6 +363,19 @@ pub enum SourceEvent {
     },
 }
 
+impl SourceEvent {
+    /// Where what this says of a partition's records begins; `None` if it says nothing of them.
+    pub fn begins_in(&self, partition: Partition) -> Option<Offset> {
+        match self {
+            Self::Records { records, .. } => {
+                records.first().filter(|record| record.partition == partition).map(|record| record.offset)
+            }
+            Self::Gap { partition: of, from, .. } => (*of == partition).then_some(*from),
+            _ => None,
+        }
+    }
+}
+
 /// A partition that a member holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment {

@@ -51,7 +51,7 @@ pub use publisher::{
     BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
     Receipt, TryPublishError,
 };
-pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of};
+pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of, records_within};
 pub use retention::{Kept, Retention};
 pub use subscription::{
     BatchHandler, Blocked, Deletion, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left,

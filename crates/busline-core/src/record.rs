@@ -32,6 +32,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Bytes of key and body, by which it is bounded what is read.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.body.len()
+    }
+
     /// The envelope in this record of `topic`.
     ///
     /// # Errors
@@ -78,6 +83,22 @@ fn murmur2(data: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
+/// How many of these records go together: no more than `records_max`, and none behind the one that uses up `bytes_max`; but
+/// the first in any case.
+pub fn records_within<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+    records_max: usize,
+    bytes_max: usize,
+) -> usize {
+    let mut room = bytes_max;
+    let fitting = records.into_iter().take(records_max.max(1)).enumerate().take_while(|(place, record)| {
+        let fits = room > 0 || *place == 0;
+        room = room.saturating_sub(record.bytes());
+        fits
+    });
+    fitting.count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +117,25 @@ mod tests {
             assert_eq!(partition_of(key.as_bytes(), 6), Partition(of_6), "{key}");
             assert_eq!(partition_of(key.as_bytes(), 12), Partition(of_12), "{key}");
         }
+    }
+
+    #[test]
+    fn records_go_together_within_their_bounds_and_the_first_in_any_case() {
+        let record = |bytes: usize| Record {
+            partition: Partition(0),
+            offset: Offset(0),
+            time: Timestamp::UNIX_EPOCH,
+            key: Bytes::from_static(b"k"),
+            headers: Headers::default(),
+            body: vec![0; bytes - 1].into(),
+        };
+        let records = [10, 20, 30].map(record);
+        for (records_max, bytes_max, together) in
+            [(9, 1_000, 3), (2, 1_000, 2), (9, 31, 3), (9, 30, 2), (9, 1, 1), (9, 0, 1), (0, 1_000, 1)]
+        {
+            assert_eq!(records_within(&records, records_max, bytes_max), together, "{records_max}, {bytes_max}");
+        }
+        assert_eq!(records_within(&[], 9, 9), 0);
     }
 
     #[test]

@@ -342,7 +342,7 @@ impl Reader {
                     if record.offset >= request.to {
                         return Ok((records, request.to));
                     }
-                    room = room.saturating_sub(record.key.len() + record.body.len());
+                    room = room.saturating_sub(record.bytes());
                     let next = record.offset.next();
                     records.push(record);
                     if next >= request.to || room == 0 || records.len() >= request.records_max {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
-use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent, Term};
+use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent, Term, records_within};
 use tokio::time::Instant;
 
 use crate::leases::Lease;
@@ -178,7 +178,7 @@ impl Held {
             self.events.push_back(SourceEvent::Gap { partition, from, to });
         }
         self.ahead_records += piece.records.len();
-        self.ahead_bytes += piece.records.iter().map(bytes).sum::<usize>();
+        self.ahead_bytes += piece.records.iter().map(Record::bytes).sum::<usize>();
         self.events.push_back(SourceEvent::Records { generation, records: piece.records });
     }
 
@@ -221,9 +221,9 @@ impl Held {
         }
         match self.events.pop_front()? {
             SourceEvent::Records { generation, mut records } => {
-                let rest = records.split_off(within(&records, records_max, bytes_max));
+                let rest = records.split_off(records_within(&records, records_max, bytes_max));
                 self.ahead_records -= records.len();
-                self.ahead_bytes -= records.iter().map(bytes).sum::<usize>();
+                self.ahead_bytes -= records.iter().map(Record::bytes).sum::<usize>();
                 if !rest.is_empty() {
                     self.events.push_front(SourceEvent::Records { generation, records: rest });
                 }
@@ -238,7 +238,7 @@ impl Held {
         if self.part(partition, generation).is_none() {
             return;
         }
-        let first = self.events.iter().find_map(|event| read_of(event, partition));
+        let first = self.events.iter().find_map(|event| event.begins_in(partition));
         self.drop_ahead(partition);
         if let Some(part) = self.part(partition, generation) {
             part.paused = true;
@@ -260,7 +260,7 @@ impl Held {
 
     /// Drops what was read of a partition and not given.
     fn drop_ahead(&mut self, partition: Partition) {
-        self.events.retain(|event| read_of(event, partition).is_none());
+        self.events.retain(|event| event.begins_in(partition).is_none());
         let ahead = self.events.iter().filter_map(|event| match event {
             SourceEvent::Records { records, .. } => Some(records),
             _ => None,
@@ -268,7 +268,7 @@ impl Held {
         let (mut records_ahead, mut bytes_ahead) = (0, 0);
         for records in ahead {
             records_ahead += records.len();
-            bytes_ahead += records.iter().map(bytes).sum::<usize>();
+            bytes_ahead += records.iter().map(Record::bytes).sum::<usize>();
         }
         (self.ahead_records, self.ahead_bytes) = (records_ahead, bytes_ahead);
     }
@@ -280,35 +280,6 @@ pub(crate) struct Piece {
     pub(crate) records: Vec<Record>,
     /// Whether the partition has its stream for itself, so that each number of it belongs to a record.
     pub(crate) is_dense: bool,
-}
-
-fn bytes(record: &Record) -> usize {
-    record.key.len() + record.body.len()
-}
-
-/// How many of these records, at least one, are within the bounds.
-fn within(records: &[Record], records_max: usize, bytes_max: usize) -> usize {
-    let mut room = bytes_max;
-    let mut count = 0;
-    for record in records.iter().take(records_max) {
-        if room == 0 && count > 0 {
-            break;
-        }
-        room = room.saturating_sub(bytes(record));
-        count += 1;
-    }
-    count
-}
-
-/// Where what this event says of a partition's records begins; `None` if it says nothing of them.
-fn read_of(event: &SourceEvent, partition: Partition) -> Option<Offset> {
-    match event {
-        SourceEvent::Records { records, .. } => {
-            records.first().filter(|record| record.partition == partition).map(|record| record.offset)
-        }
-        SourceEvent::Gap { partition: of, from, .. } => (*of == partition).then_some(*from),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

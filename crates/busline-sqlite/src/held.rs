@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use busline_core::{Assignment, Error, Offset, Partition, Record, Result, SourceEvent, Term, not_owner};
+use busline_core::{
+    Assignment, Error, Offset, Partition, Record, Result, SourceEvent, Term, not_owner, records_within,
+};
 use tokio::time::Instant;
 
 use crate::groups::Share;
@@ -130,14 +132,14 @@ impl Held {
     /// The next event, with as many of its records as fit.
     pub(crate) fn next_event(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
         match self.pop_event(records_max) {
-            Some(SourceEvent::Records { generation, records }) => {
-                let (first, rest) = split(records, records_max, bytes_max);
+            Some(SourceEvent::Records { generation, mut records }) => {
+                let rest = records.split_off(records_within(&records, records_max, bytes_max));
                 if rest.is_empty() {
                     self.pieces -= 1;
                 } else {
                     self.events.push_front(SourceEvent::Records { generation, records: rest });
                 }
-                Some(SourceEvent::Records { generation, records: first })
+                Some(SourceEvent::Records { generation, records })
             }
             other => other,
         }
@@ -218,7 +220,7 @@ impl Held {
 
     /// Drops what was read ahead of a partition; it is read again from there.
     fn take_back(&mut self, partition: Partition) {
-        let first = self.events.iter().find_map(|event| read_of(event, partition));
+        let first = self.events.iter().find_map(|event| event.begins_in(partition));
         self.drop_pieces(partition);
         if let Some((first, reading)) = first.zip(self.reading.get_mut(&partition)) {
             reading.next = first;
@@ -227,37 +229,11 @@ impl Held {
 
     fn drop_pieces(&mut self, partition: Partition) {
         let before = self.pieces();
-        self.events.retain(|event| read_of(event, partition).is_none());
+        self.events.retain(|event| event.begins_in(partition).is_none());
         self.pieces -= before - self.pieces();
     }
 
     fn pieces(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, SourceEvent::Records { .. })).count()
     }
-}
-
-/// Where what this event says of a partition's records begins; `None` if it says nothing of them.
-fn read_of(event: &SourceEvent, partition: Partition) -> Option<Offset> {
-    match event {
-        SourceEvent::Records { records, .. } => {
-            records.first().filter(|record| record.partition == partition).map(|record| record.offset)
-        }
-        SourceEvent::Gap { partition: of, from, .. } => (*of == partition).then_some(*from),
-        _ => None,
-    }
-}
-
-/// The first records within the bounds, at least one, and the rest.
-fn split(mut records: Vec<Record>, records_max: usize, bytes_max: usize) -> (Vec<Record>, Vec<Record>) {
-    let mut room = bytes_max;
-    let mut count = 0;
-    for record in &records {
-        if count >= records_max.max(1) || (room == 0 && count > 0) {
-            break;
-        }
-        room = room.saturating_sub(record.key.len() + record.body.len());
-        count += 1;
-    }
-    let rest = records.split_off(count);
-    (records, rest)
 }

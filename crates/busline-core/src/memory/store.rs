@@ -127,7 +127,7 @@ impl Store {
             if room == 0 {
                 break;
             }
-            room = room.saturating_sub(record.key.len() + record.body.len());
+            room = room.saturating_sub(record.bytes());
             read.push(record.clone());
         }
         Ok(read)

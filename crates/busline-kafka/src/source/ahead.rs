@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use busline_core::{Assignment, Offset, Partition, Record, SourceEvent};
+use busline_core::{Assignment, Offset, Partition, Record, SourceEvent, records_within};
 
 /// Records read ahead of one partition, and bytes read ahead of all.
 const RECORDS_MAX: usize = 1_024;
@@ -133,7 +133,7 @@ impl Ahead {
         let Some(held) = self.held.get_mut(&partition).filter(|held| !held.is_revoking) else { return };
         if records.first().is_some_and(|record| record.offset < held.next) {
             records.retain(|record| record.offset >= held.next);
-            bytes = records.iter().map(size).sum();
+            bytes = records.iter().map(Record::bytes).sum();
         }
         let Some(last) = records.last() else { return };
         held.next = last.offset.next();
@@ -200,13 +200,7 @@ impl Held {
     /// At least one, at most so many of the records that lie in front, until the bytes are used up.
     fn take_records(&mut self, records_max: usize, bytes_max: usize) -> Vec<Record> {
         let Some(Item::Records(piece)) = self.ahead.front_mut() else { return Vec::new() };
-        let mut room = bytes_max;
-        let fitting = piece.iter().take(records_max).take_while(|record| {
-            let fits = room > 0;
-            room = room.saturating_sub(size(record));
-            fits
-        });
-        let count = fitting.count().max(1);
+        let count = records_within(&*piece, records_max, bytes_max);
         let taken: Vec<Record> = if count == piece.len() {
             let whole = std::mem::take(piece);
             self.ahead.pop_front();
@@ -216,7 +210,7 @@ impl Held {
             piece.drain(..count).collect()
         };
         self.records -= taken.len();
-        self.bytes -= taken.iter().map(size).sum::<usize>();
+        self.bytes -= taken.iter().map(Record::bytes).sum::<usize>();
         taken
     }
 
@@ -225,11 +219,6 @@ impl Held {
         self.records = 0;
         self.bytes = 0;
     }
-}
-
-/// What a record counts for.
-fn size(record: &Record) -> usize {
-    record.key.len() + record.body.len()
 }
 
 #[cfg(test)]
@@ -252,7 +241,7 @@ mod tests {
     /// Records of one partition at these offsets.
     fn push(ahead: &mut Ahead, partition: u32, offsets: &[u64]) {
         let records: Vec<Record> = offsets.iter().map(|offset| record(partition, *offset)).collect();
-        let bytes = records.iter().map(size).sum();
+        let bytes = records.iter().map(Record::bytes).sum();
         ahead.push(Partition(partition), records, bytes);
     }
 

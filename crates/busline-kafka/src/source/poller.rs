@@ -126,7 +126,7 @@ impl Poller {
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => match records::record(&message) {
                     Ok(record) => self.shared.change(|state| {
-                        let bytes = record.key.len() + record.body.len();
+                        let bytes = record.bytes();
                         state.ahead.push(record.partition, vec![record], bytes);
                     }),
                     Err(failed) => self.end_with(failed),
