@@ -27,6 +27,13 @@ impl Buckets {
         bucket.map(|(nanos, _)| *nanos as f64 / 1e6)
     }
 
+    /// The mean latency in milliseconds; none of nothing.
+    pub(crate) fn mean_ms(&self) -> Option<f64> {
+        let count: u64 = self.0.iter().map(|(_, count)| count).sum();
+        let sum: f64 = self.0.iter().map(|(nanos, count)| *nanos as f64 * *count as f64).sum();
+        (count > 0).then(|| sum / count as f64 / 1e6)
+    }
+
     /// All of these together.
     pub(crate) fn merged<'b>(all: impl IntoIterator<Item = &'b Self>) -> Self {
         let mut counts: BTreeMap<u64, u64> = BTreeMap::new();

@@ -13,11 +13,12 @@ use crate::clearing;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
-use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
+use crate::measure::{Leaked, Memory, descriptors, threads, threads_settled};
 use crate::memory_watch::{MemoryWatch, Watched};
 use crate::place::Stage;
 use crate::publishing::{Burst, Start};
 use crate::strategy::{Opened, Variant};
+use crate::usage::{Meter, Usage};
 use crate::workload::{Event, Workload};
 
 /// Everything one run came to.
@@ -25,7 +26,8 @@ use crate::workload::{Event, Workload};
 pub(crate) struct Measured {
     pub(crate) backend: String,
     pub(crate) burst: Burst,
-    pub(crate) cpu: Duration,
+    /// What the burst used of the machine.
+    pub(crate) usage: Usage,
     pub(crate) allocations_per_publish: Option<f64>,
     /// Envelopes whose outcome was another than acked.
     pub(crate) not_acked: u64,
@@ -73,7 +75,7 @@ impl Measured {
 struct Open {
     backend: String,
     burst: Burst,
-    cpu: Duration,
+    usage: Usage,
     allocations: Option<u64>,
     not_acked: u64,
     rejected: u64,
@@ -107,7 +109,7 @@ pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) ->
     clear(&stage)?;
     Ok(Measured {
         backend: open.backend,
-        cpu: open.cpu,
+        usage: open.usage,
         allocations_per_publish: open.allocations.map(|count| allocations_each(count, &workload)),
         burst: open.burst,
         not_acked: open.not_acked,
@@ -133,10 +135,10 @@ async fn open_and_burst(
     let bus = stage.bus().await?;
     let publishers = Opened::open(&bus, stage, &stage.topics, variant, workload).await?;
     let start = Start::new(workload.senders);
-    let (cpu, counted) = (cpu_time(), allocations::count());
+    let (meter, counted) = (Meter::begin()?, allocations::count());
     let burst = publishers.burst(workload, &start).await?;
-    let cpu = cpu_time() - cpu;
     let allocations = allocations::count().zip(counted).map(|(now, before)| now - before);
+    let usage = meter.usage()?;
     let memory_peak_delta = memory.peak_delta()?;
     let verdict = match stage.file() {
         Some(_) if cfg!(feature = "sqlite") => None,
@@ -154,7 +156,18 @@ async fn open_and_burst(
     let not_acked = missed.max(failures);
     publishers.close().await?;
     let peak_tasks = start.peak_tasks();
-    Ok(Open { backend, burst, cpu, allocations, not_acked, rejected, peak_tasks, memory_peak_delta, verdict, reading })
+    Ok(Open {
+        backend,
+        burst,
+        usage,
+        allocations,
+        not_acked,
+        rejected,
+        peak_tasks,
+        memory_peak_delta,
+        verdict,
+        reading,
+    })
 }
 
 /// Reads what the burst stored, by a group and by the twin, and follows a second burst.

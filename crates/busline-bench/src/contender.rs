@@ -73,7 +73,8 @@ pub(crate) fn backend_of_label(label: &str) -> &str {
     label.split(['-', '/']).next().unwrap_or(label)
 }
 
-fn labels(urls: &[String]) -> Vec<String> {
+/// What the buses of these URLs are called: the backend, with a number where several have the same.
+pub(crate) fn labels(urls: &[String]) -> Vec<String> {
     let backends: Vec<&str> = urls.iter().map(|url| backend_of(url)).collect();
     let label = |(at, backend): (usize, &&str)| {
         let same = |backends: &[&str]| backends.iter().filter(|other| *other == backend).count();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::burst_run::runtime;
-use crate::contender::{Contender, backend_of};
+use crate::contender::{Contender, backend_of, labels};
 use crate::measure::Machine;
 
 /// Version of the written form.
@@ -42,16 +42,17 @@ impl Header {
     }
 }
 
-/// What the servers of these buses say of themselves.
+/// What the servers of these buses say of themselves, behind the label of each.
 fn servers(urls: &[String]) -> Result<Vec<String>> {
     let mut servers = Vec::new();
-    for url in urls.iter().filter(|url| backend_of(url) == "nats") {
+    let asked = urls.iter().zip(labels(urls)).filter(|(url, _)| matches!(backend_of(url), "nats" | "kafka"));
+    for (url, label) in asked {
         let facts = runtime()?.block_on(async {
             let found = busline::connect_with_facts(url).await?;
             found.bus.close(CLOSE_MAX).await?;
             anyhow::Ok(found.facts)
         })?;
-        servers.extend(facts.into_iter().map(|(name, text)| format!("nats: {name}: {text}")));
+        servers.extend(facts.into_iter().map(|(name, text)| format!("{label}: {name}: {text}")));
     }
     Ok(servers)
 }

@@ -38,6 +38,7 @@ mod header;
 #[cfg(feature = "kafka")]
 mod kafka_flush;
 mod latency;
+mod limit;
 mod measure;
 mod memory_watch;
 mod one_line;
@@ -63,6 +64,7 @@ mod topic_plan;
 mod twin;
 #[cfg(feature = "sqlite")]
 mod two_processes;
+mod usage;
 mod verdict;
 mod warnings;
 mod workload;
@@ -93,4 +95,5 @@ pub use strategy::Strategy;
 pub use targets::{Bound, Target, Verdict};
 #[cfg(feature = "sqlite")]
 pub use two_processes::{Sharing, TwoProcessesReport, TwoProcessesRequest, publish_process, two_processes};
+pub use usage::{ThreadUsage, Usage};
 pub use workload::{Level, Mode};

@@ -135,40 +135,54 @@ pub(crate) fn threads_settled(expected: i64) -> Result<i64> {
 
 const THREAD_EXIT_MAX: Duration = Duration::from_millis(200);
 
-/// Processor time that was used while something ran, by this process and by all others. Unit of the counters: ticks.
+/// Processor time that was used while something ran, by this process and by all others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    busy: u64,
-    total: u64,
+    machine: Ticks,
     own: Duration,
 }
 
 impl Load {
     pub(crate) fn now() -> Result<Self> {
-        let text = fs::read_to_string("/proc/stat").context("read the machine's load")?;
-        let (busy, total) = ticks(&text).context("no line 'cpu' in /proc/stat")?;
-        Ok(Self { busy, total, own: cpu_time() })
+        Ok(Self { machine: Ticks::now()?, own: cpu_time() })
     }
 
     /// The share of all processors that other processes used since. From 0 to 1.
     pub(crate) fn others_since(&self) -> Result<f64> {
         let now = Self::now()?;
-        let total = (now.total - self.total) as f64;
-        let own = (now.own - self.own).as_secs_f64() * TICKS_PER_SECOND;
-        Ok(if total > 0.0 { (((now.busy - self.busy) as f64 - own) / total).clamp(0.0, 1.0) } else { 0.0 })
+        let total = (now.machine.total - self.machine.total) as f64;
+        let busy = (now.machine.busy - self.machine.busy) as f64;
+        let own = (now.own - self.own).as_secs_f64() * Ticks::PER_SECOND;
+        Ok(if total > 0.0 { ((busy - own) / total).clamp(0.0, 1.0) } else { 0.0 })
     }
 }
 
-/// Source: proc_stat(5); Linux has used 100 on every platform for 20 years.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// What all processors of the machine have done since it started. Unit: ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticks {
+    pub(crate) busy: u64,
+    /// Nothing to do but to wait for a disk.
+    pub(crate) disk_wait: u64,
+    pub(crate) total: u64,
+}
 
-/// Busy and all ticks of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
-fn ticks(stat: &str) -> Option<(u64, u64)> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let fields: Vec<u64> = line.split_ascii_whitespace().map_while(|field| field.parse().ok()).take(8).collect();
-    let total: u64 = fields.iter().sum();
-    let idle = fields.get(3)? + fields.get(4)?;
-    Some((total - idle, total))
+impl Ticks {
+    /// Source: proc_stat(5); Linux has used 100 on every platform for 20 years.
+    pub(crate) const PER_SECOND: f64 = 100.0;
+
+    pub(crate) fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat").context("read the machine's load")?;
+        Self::parse(&text).context("no line 'cpu' in /proc/stat")
+    }
+
+    /// Those of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let fields: Vec<u64> = line.split_ascii_whitespace().map_while(|field| field.parse().ok()).take(8).collect();
+        let total: u64 = fields.iter().sum();
+        let (idle, disk_wait) = (fields.get(3)?, *fields.get(4)?);
+        Some(Self { busy: total - idle - disk_wait, disk_wait, total })
+    }
 }
 
 /// What the figures were measured on.
@@ -236,8 +250,9 @@ mod tests {
 
     #[test]
     fn busy_ticks_are_all_but_idle_and_waiting() {
-        assert_eq!(ticks("cpu  10 0 20 60 10 0 0 0 5 5\ncpu0 1 1\n"), Some((30, 100)));
-        assert_eq!(ticks("intr 1"), None);
+        let ticks = Ticks { busy: 30, disk_wait: 10, total: 100 };
+        assert_eq!(Ticks::parse("cpu  10 0 20 60 10 0 0 0 5 5\ncpu0 1 1\n"), Some(ticks));
+        assert_eq!(Ticks::parse("intr 1"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::memory_watch::MemorySeries;
 use crate::overhead::Overhead;
 use crate::strategy::Strategy;
 use crate::targets::Target;
+use crate::usage::Usage;
 use crate::workload::{Level, Mode};
 
 /// All results of one benchmark.
@@ -144,6 +145,9 @@ pub struct RunResult {
     /// Allocations of the whole process for one publish, making the envelope excluded; `None` in programs that do not
     /// count.
     pub allocations_per_publish: Option<f64>,
+    /// What the first burst used of the machine.
+    #[serde(default)]
+    pub publish_usage: Option<Usage>,
     /// Share of all processors that other processes used during the run and its twins, in 100.
     pub others_cpu_percent: f64,
     /// Transactions that the store made of it.

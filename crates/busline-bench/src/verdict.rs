@@ -1,23 +1,26 @@
 //! What a benchmark of several buses says, in sentences that are computed from its runs alone.
 
 use crate::compare::{Summary, buses};
+use crate::limit::long_enough;
 use crate::result::BenchReport;
 use crate::side_by_side::{Decision, Ratio, Speed, ratio};
 use crate::targets::RUNS_MIN;
 use crate::workload::{Level, Mode};
 
-/// The sentences; none of a single bus.
+/// The sentences. Of a single bus only what held it back.
 pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
     let summaries = &report.summaries;
+    let held_back = held_back(report);
     if buses(summaries).len() < 2 {
-        return Vec::new();
+        return held_back;
     }
     let mut sentences = left_out(summaries);
     for mode in Mode::ALL {
         for speed in Speed::ALL {
-            sentences.extend(sentence(report, mode, speed));
+            sentences.extend(Level::ALL.into_iter().filter_map(|level| sentence(report, (level, mode), speed)));
         }
     }
+    sentences.extend(held_back);
     sentences.push(LIMITS.into());
     sentences
 }
@@ -57,22 +60,33 @@ fn refused(bus: &str, own: &[&Summary]) -> Option<String> {
     })
 }
 
-/// All levels of one mode by one speed.
-fn sentence(report: &BenchReport, mode: Mode, speed: Speed) -> Option<String> {
-    let levels = Level::ALL.into_iter().filter_map(|level| at_level(report, (level, mode), speed));
-    let parts: Vec<String> = levels.collect();
-    (!parts.is_empty()).then(|| format!("{mode}, {}: {}.", speed.name(), parts.join("; ")))
-}
-
-/// The fastest bus under one load against each other one, and each against the other ways to publish to it.
-fn at_level(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
+/// One load by one speed: the fastest bus against each other one, and each against the other ways to publish to it.
+fn sentence(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
     let ranked = ranked(&report.summaries, load, speed);
     let (ways, plain): (Vec<&str>, Vec<&str>) = ranked.iter().partition(|bus| bus.contains('/'));
     let buses = plain.iter().skip(1).map(|other| (plain[0], *other));
     let ways = ways.iter().filter(|_| speed == Speed::Acked).filter_map(|way| with_its_bus(&ranked, way));
     let told = |(faster, other)| Some(clause(faster, other, &ratio(&report.results, load, speed, (faster, other))?));
     let clauses: Vec<String> = buses.chain(ways).filter_map(told).collect();
-    (!clauses.is_empty()).then(|| format!("at {} {}", load.0, clauses.join(", ")))
+    let (level, mode) = load;
+    (!clauses.is_empty()).then(|| format!("{level} {mode}, {}: {}.", speed.name(), clauses.join("; ")))
+}
+
+/// What held publishing back, a sentence for each load whose bursts were long enough to tell.
+fn held_back(report: &BenchReport) -> Vec<String> {
+    let mut loads: Vec<(Level, Mode, Vec<String>)> = Vec::new();
+    for (summary, used) in long_enough(report) {
+        let limit = used.limit(report.header.machine.processors, summary.mode);
+        let told = format!("{} by {limit}", summary.bus);
+        match loads.iter_mut().find(|(level, mode, _)| (*level, *mode) == (summary.level, summary.mode)) {
+            Some((.., buses)) => buses.push(told),
+            None => loads.push((summary.level, summary.mode, vec![told])),
+        }
+    }
+    let sentence = |(level, mode, buses): (Level, Mode, Vec<String>)| {
+        format!("{level} {mode}, publishing was held back: {}.", buses.join(", "))
+    };
+    loads.into_iter().map(sentence).collect()
 }
 
 /// The buses that can be compared under one load, the fastest first.
@@ -124,7 +138,7 @@ mod tests {
     #[test]
     fn the_faster_bus_is_named_with_its_range() {
         let told = told(&[2.0, 2.2, 1.8, 2.1, 1.9]);
-        assert_eq!(told[0], "async, acked/s: at low nats is 2.00 × sqlite (1.80 to 2.20).");
+        assert_eq!(told[0], "low async, acked/s: nats is 2.00 × sqlite (1.80 to 2.20).");
         assert!(told[1].contains("no difference beyond the noise"), "consuming was the same: {told:?}");
         assert!(told.last().is_some_and(|last| last.starts_with("Not shown: ")), "{told:?}");
     }
@@ -183,9 +197,20 @@ mod tests {
         let ways: Vec<_> = results.iter().filter(|run| run.bus == "sqlite").map(way).collect();
         results.extend(ways);
         let told = sentences(&sample::report_of(results));
-        let wanted = "async, acked/s: at low nats is 2.00 × sqlite (2.00 to 2.00), sqlite/headers is 4.00 × sqlite (4.00 to 4.00).";
+        let wanted =
+            "low async, acked/s: nats is 2.00 × sqlite (2.00 to 2.00); sqlite/headers is 4.00 × sqlite (4.00 to 4.00).";
         assert_eq!(told[0], wanted);
         assert!(told[1..].iter().all(|sentence| !sentence.contains("headers")), "{told:?}");
+    }
+
+    #[test]
+    fn what_held_each_bus_back_is_told_if_the_bursts_were_long_enough() {
+        let mut results = sample::duel(&[2.0]);
+        results[0].publish_usage = Some(sample::usage(1.0));
+        results[1].publish_usage = Some(sample::usage(0.01));
+        let told = sentences(&sample::report_of(results));
+        let held: Vec<&String> = told.iter().filter(|sentence| sentence.contains("held back")).collect();
+        assert_eq!(held, ["low async, publishing was held back: sqlite by client CPU (thread committer)."]);
     }
 
     #[test]

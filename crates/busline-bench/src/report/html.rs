@@ -31,7 +31,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     body += &before_and_after(report, &setting);
     body += &list("Twins", &tables::twins(&report.summaries));
     body += &list("Overhead of measuring", &overhead::sentences(report));
-    tables::figures(&report.summaries).iter().for_each(|figures| body += &table(figures));
+    tables::figures(report).iter().for_each(|figures| body += &table(figures));
     page::page("Busline benchmark", &body)
 }
 

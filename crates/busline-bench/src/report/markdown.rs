@@ -20,7 +20,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &list("Twins", &tables::twins(&report.summaries));
     text += &predecessor::rows(report).map_or_else(String::new, |rows| table(&rows) + predecessor::NOTE);
     text += &list("Overhead of measuring", &overhead::sentences(report));
-    tables::figures(&report.summaries).iter().fold(text, |text, figures| text + &table(figures))
+    tables::figures(report).iter().fold(text, |text, figures| text + &table(figures))
 }
 
 /// How and on what it was measured.
@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn a_report_of_two_buses() {
-        insta::assert_snapshot!(render(&sample::report_of(sample::duel(&[2.0, 2.2, 1.8, 2.1, 1.9]))));
+        let mut results = sample::duel(&[2.0, 2.2, 1.8, 2.1, 1.9]);
+        results.iter_mut().for_each(|run| run.publish_usage = Some(sample::usage(0.1)));
+        insta::assert_snapshot!(render(&sample::report_of(results)));
     }
 
     #[test]

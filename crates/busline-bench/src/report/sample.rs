@@ -12,6 +12,7 @@ use crate::overhead::Overhead;
 use crate::result::{BenchReport, Histograms, PremadeResult, RunResult, TwinResult};
 use crate::strategy::Strategy;
 use crate::targets;
+use crate::usage::{ThreadUsage, Usage};
 use crate::workload::{Level, Mode};
 
 pub(crate) fn machine() -> Machine {
@@ -43,6 +44,18 @@ pub(crate) fn overhead() -> Overhead {
 
 fn buckets() -> Buckets {
     Buckets(vec![(1_000_000, 400), (2_500_000, 99), (4_000_000, 1)])
+}
+
+/// What a burst of this length used whose committer hardly rested. Unit: seconds.
+pub(crate) fn usage(elapsed_s: f64) -> Usage {
+    let busiest = ThreadUsage { name: "committer".into(), cpu_s: 0.95 * elapsed_s };
+    Usage {
+        elapsed_s,
+        client_cpu_s: 1.25 * elapsed_s,
+        busiest_thread: Some(busiest),
+        others_cpu_s: 0.125 * elapsed_s,
+        disk_wait_s: 0.25 * elapsed_s,
+    }
 }
 
 pub(crate) fn run(run: u32) -> RunResult {
@@ -90,6 +103,7 @@ pub(crate) fn run(run: u32) -> RunResult {
         leaked: Leaked::default(),
         client_cpu_us: Some(3.0),
         allocations_per_publish: None,
+        publish_usage: Some(usage(0.02)),
         others_cpu_percent: 1.5,
         transactions: Some(4),
         memory_series: MemorySeries(vec![(0.0, 0), (0.25, 2 << 20), (0.5, 1 << 20)]),

@@ -3,6 +3,7 @@
 use super::numbers::{grouped, hundredths, mebibytes, median, millis, percent, with_spread};
 use crate::compare::{Summary, buses};
 use crate::contender::backend_of_label;
+use crate::limit::{Used, long_enough};
 use crate::measure::Machine;
 use crate::result::BenchReport;
 
@@ -70,9 +71,41 @@ pub(super) fn twins(summaries: &[Summary]) -> Vec<String> {
 }
 
 /// Every figure, a table for each subject.
-pub(super) fn figures(summaries: &[Summary]) -> Vec<Table> {
-    let always = [publishing(summaries), latencies(summaries), consuming(summaries), resources(summaries)];
-    strategies(summaries).into_iter().chain(always).collect()
+pub(super) fn figures(report: &BenchReport) -> Vec<Table> {
+    let summaries = &report.summaries;
+    let always = [latencies(summaries), consuming(summaries), resources(summaries)];
+    let first = strategies(summaries).into_iter().chain([publishing(summaries)]);
+    first.chain(used(report)).chain(always).collect()
+}
+
+/// What the bursts used and were held back by, where they were long enough to tell.
+fn used(report: &BenchReport) -> Option<Table> {
+    let processors = report.header.machine.processors;
+    let row = |(it, used): (&Summary, Used)| {
+        let thread = used.thread.as_ref().map_or_else(|| "-".into(), |(name, share)| format!("{share:.2} ({name})"));
+        vec![
+            load(it),
+            it.bus.clone(),
+            hundredths(used.client),
+            thread,
+            hundredths(used.others),
+            hundredths(used.disk_wait),
+            percent((used.window * 100.0).round()),
+            used.limit(processors, it.mode).to_string(),
+        ]
+    };
+    let heads = vec![
+        "load",
+        "bus",
+        "client CPUs",
+        "busiest thread",
+        "other processes",
+        "waiting for disk",
+        "window taken",
+        "held back by",
+    ];
+    let rows: Vec<Vec<String>> = long_enough(report).into_iter().map(row).collect();
+    (!rows.is_empty()).then_some(Table { title: "What publishing used, in processors", heads, rows })
 }
 
 /// What is to be known of the table of strategies.
