@@ -108,13 +108,13 @@ pub(crate) enum Limit {
 impl Display for Limit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Thread(name) => write!(f, "client CPU (thread {name})"),
+            Self::Thread(name) => write!(f, "the client's thread {name}"),
             Self::Processors => f.write_str("all processors"),
-            Self::Server => f.write_str("server CPU"),
-            Self::Disk => f.write_str("disk sync"),
-            Self::Callers => f.write_str("callers that wait"),
-            Self::Window => f.write_str("window"),
-            Self::Unseen => f.write_str("not seen"),
+            Self::Server => f.write_str("the server's CPU"),
+            Self::Disk => f.write_str("the disk's sync"),
+            Self::Callers => f.write_str("callers that wait for each ack"),
+            Self::Window => f.write_str("the window"),
+            Self::Unseen => f.write_str("nothing that is seen here"),
         }
     }
 }

@@ -77,14 +77,14 @@ fn held_back(report: &BenchReport) -> Vec<String> {
     let mut loads: Vec<(Level, Mode, Vec<String>)> = Vec::new();
     for (summary, used) in long_enough(report) {
         let limit = used.limit(report.header.machine.processors, summary.mode);
-        let told = format!("{} by {limit}", summary.bus);
+        let told = format!("{} by {limit} (client {:.2}, others {:.2})", summary.bus, used.client, used.others);
         match loads.iter_mut().find(|(level, mode, _)| (*level, *mode) == (summary.level, summary.mode)) {
             Some((.., buses)) => buses.push(told),
             None => loads.push((summary.level, summary.mode, vec![told])),
         }
     }
     let sentence = |(level, mode, buses): (Level, Mode, Vec<String>)| {
-        format!("{level} {mode}, publishing was held back: {}.", buses.join(", "))
+        format!("{level} {mode}, publishing was held back, in processors: {}.", buses.join("; "))
     };
     loads.into_iter().map(sentence).collect()
 }
@@ -210,7 +210,12 @@ mod tests {
         results[1].publish_usage = Some(sample::usage(0.01));
         let told = sentences(&sample::report_of(results));
         let held: Vec<&String> = told.iter().filter(|sentence| sentence.contains("held back")).collect();
-        assert_eq!(held, ["low async, publishing was held back: sqlite by client CPU (thread committer)."]);
+        assert_eq!(
+            held,
+            [
+                "low async, publishing was held back, in processors: sqlite by the client's thread committer (client 1.25, others 0.12)."
+            ]
+        );
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use busline_core::Result;
-use rdkafka::admin::ResourceSpecifier;
 
 use crate::clients::Clients;
 use crate::error;
+use crate::native::{self, Resource};
 
 /// The brokers that are known, and the configuration of one of them.
 #[derive(Debug, Clone, Default)]
@@ -27,11 +27,9 @@ pub(crate) fn ask(clients: &Clients) -> Result<Broker> {
     let metadata = metadata.map_err(|error| error::of(&error).at("ask", "brokers"))?;
     let count = metadata.brokers().len();
     let Some(first) = metadata.brokers().first() else { return Ok(Broker { count, settings: None }) };
-    let resource = ResourceSpecifier::Broker(first.id());
-    let configs = clients.wait(admin.describe_configs([&resource], &clients.options()));
-    let config = configs.ok().and_then(|configs| configs.into_iter().next()?.ok());
-    let settings = config.map(|config| {
-        config.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect::<HashMap<_, _>>()
+    let told = native::describe_configs(&clients.native()?, &[Resource::Broker(first.id())], clients.patience());
+    let settings = told.ok().and_then(|told| told.into_iter().next()?.ok()).map(|settings| {
+        settings.into_iter().filter_map(|setting| Some((setting.name, setting.value?))).collect::<HashMap<_, _>>()
     });
     Ok(Broker { count, settings })
 }

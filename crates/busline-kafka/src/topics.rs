@@ -7,7 +7,7 @@ use busline_core::{
     Error, ErrorKind, Offset, Partition, RECORD_BYTES_MAX, Result, Retention, TopicInfo, TopicName, TopicSpec,
     colliding_name, group_active, partition_not_found, topic_exists, topic_not_found,
 };
-use rdkafka::admin::{AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 
@@ -15,7 +15,7 @@ use crate::clients::Clients;
 use crate::error;
 use crate::fresh::BEHIND_MAX;
 use crate::groups;
-use crate::native::{self, Described};
+use crate::native::{self, Described, Resource, Setting};
 
 /// Room that a topic leaves beyond the largest record, for what the broker and parking add.
 const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + 64 * 1024;
@@ -139,7 +139,7 @@ pub(crate) fn topic(clients: &Clients, name: &TopicName) -> Result<Topic> {
     // Another broker may answer this, and may be behind the one that has shown the topic.
     clients.fresh.note(name, BEHIND_MAX);
     let settings = clients.patiently_of(name, || {
-        settings(clients, &[name.as_str()])?.remove(name.as_str()).ok_or_else(|| topic_not_found(name))
+        settings(clients, &[name.as_str()])?.remove(name.as_str()).unwrap_or_else(|| Err(topic_not_found(name)))
     })?;
     Ok(with_settings(name.clone(), &described, settings))
 }
@@ -161,7 +161,9 @@ pub(crate) fn all(clients: &Clients) -> Result<Vec<Topic>> {
         .filter_map(Result::ok)
         .filter_map(|described| {
             let name = TopicName::stored(&described.name).ok()?;
+            // One whose settings this user may not read cannot be shown with them, and must not hide the others.
             let settings = settings.remove(&described.name)?;
+            let settings = settings.inspect_err(|error| tracing::warn!("left out: {error}")).ok()?;
             Some(with_settings(name, &described, settings))
         })
         .collect();
@@ -255,40 +257,43 @@ fn with_settings(name: TopicName, described: &Described, settings: Settings) -> 
 }
 
 /// The settings of each topic that exists.
-fn settings(clients: &Clients, names: &[&str]) -> Result<HashMap<String, Settings>> {
-    let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-    if resources.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let found = clients.wait(clients.admin()?.describe_configs(&resources, &clients.options()))?;
-    let mut settings = HashMap::new();
-    for (name, resource) in names.iter().zip(found) {
-        match resource {
-            Ok(resource) => drop(settings.insert((*name).to_owned(), read_settings(&resource))),
-            Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
-            Err(code) => return Err(error::of_code(code).at("settings of topic", name)),
-        }
-    }
-    Ok(settings)
+fn settings(clients: &Clients, names: &[&str]) -> Result<HashMap<String, Result<Settings>>> {
+    let topics: Vec<Resource<'_>> = names.iter().copied().map(Resource::Topic).collect();
+    let found = native::describe_configs(&clients.native()?, &topics, clients.patience())?;
+    let named = names.iter().zip(found).filter_map(|(name, told)| match told {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        told => Some(((*name).to_owned(), told.map(read_settings).map_err(|error| untold(error, name)))),
+    });
+    Ok(named.collect())
 }
 
-fn read_settings(resource: &ConfigResource) -> Settings {
-    let values = resource.entry_map();
-    let text = |key: &str| values.get(key).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
-    let number = |key: &str| text(key).parse::<i64>().unwrap_or(-1);
-    let limit = |key: &str| u64::try_from(number(key)).ok();
-    let own = resource.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic && !entry.is_read_only);
+/// Without its settings a topic is neither published to nor read: what its acks attest stands in them.
+fn untold(error: Error, name: &str) -> Error {
+    let is_denied = error.kind() == ErrorKind::Denied;
+    let error = if is_denied { error.next("grant this user DescribeConfigs on the topic") } else { error };
+    error.at("settings of topic", name)
+}
+
+fn read_settings(told: Vec<Setting>) -> Settings {
+    let value = |key: &str| told.iter().find(|setting| setting.name == key)?.value.as_deref();
+    let number = |key: &str| value(key).and_then(|value| value.parse::<i64>().ok());
+    let limit = |key: &str| number(key).and_then(|number| u64::try_from(number).ok());
     Settings {
         retention: Retention {
             age_max: limit("retention.ms").map(Duration::from_millis),
             bytes_max: limit("retention.bytes"),
             records_max: None,
         },
-        min_in_sync: number("min.insync.replicas").clamp(1, i64::from(u8::MAX)) as u8,
+        min_in_sync: number("min.insync.replicas").unwrap_or(1).clamp(1, i64::from(u8::MAX)) as u8,
         flush_messages: limit("flush.messages").unwrap_or(u64::MAX),
-        message_bytes_max: limit("max.message.bytes").unwrap_or_default() as usize,
-        is_unclean: text("unclean.leader.election.enable") == "true",
-        own: own.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?))).collect(),
+        // A broker that does not tell its limit keeps it by itself.
+        message_bytes_max: limit("max.message.bytes").map_or(usize::MAX, |limit| limit as usize),
+        is_unclean: value("unclean.leader.election.enable") == Some("true"),
+        own: told
+            .into_iter()
+            .filter(|setting| setting.is_of_topic)
+            .filter_map(|setting| Some((setting.name, setting.value?)))
+            .collect(),
     }
 }
 

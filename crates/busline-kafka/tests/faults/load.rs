@@ -1,12 +1,12 @@
 //! Publishes without pause and remembers every outcome.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use busline_conformance::FaultRun;
-use busline_core::{Bus, Envelope, Publisher, Receipt};
+use busline_core::{Bus, Envelope, Error, Publisher, Receipt};
 use busline_kafka::{KafkaConfig, KafkaDriver};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -34,6 +34,8 @@ pub(crate) type Outcomes = HashMap<String, Vec<Outcome>>;
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     pub(crate) acked: Arc<AtomicU64>,
+    /// The first error of a record.
+    failure: Arc<OnceLock<Error>>,
     work: JoinHandle<Outcomes>,
 }
 
@@ -45,9 +47,10 @@ pub(crate) async fn connect(bootstrap: &str) -> Bus {
 impl Load {
     /// Publishes to all keys in turn until it is stopped.
     pub(crate) fn start(publisher: Publisher) -> Self {
-        let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let work = Handle::current().spawn(publish(publisher, Arc::clone(&stop), Arc::clone(&acked)));
-        Self { stop, acked, work }
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
+        let (acked, failure) = (Arc::clone(&seen.acked), Arc::clone(&seen.failure));
+        let work = Handle::current().spawn(publish(publisher, Arc::clone(&stop), seen));
+        Self { stop, acked, failure, work }
     }
 
     /// Waits until so many more were acked.
@@ -58,7 +61,7 @@ impl Load {
             if acked() > last {
                 (last, moved) = (acked(), Instant::now());
             }
-            assert!(moved.elapsed() < STANDSTILL_MAX, "nothing more is acked");
+            assert!(moved.elapsed() < STANDSTILL_MAX, "nothing more is acked; first failure: {:?}", self.failure.get());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -70,13 +73,27 @@ impl Load {
     }
 
     /// Stops, and waits for every outcome.
-    pub(crate) async fn end(self) -> Outcomes {
+    pub(crate) async fn end(mut self) -> Outcomes {
         self.stop.store(true, Ordering::Relaxed);
-        self.work.await.expect("no panic")
+        (&mut self.work).await.expect("no panic")
     }
 }
 
-async fn publish(publisher: Publisher, stop: Arc<AtomicBool>, acked: Arc<AtomicU64>) -> Outcomes {
+impl Drop for Load {
+    /// A test that fails ends, and does not wait for what publishes without end.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What is seen of a load while it runs.
+#[derive(Default)]
+struct Seen {
+    acked: Arc<AtomicU64>,
+    failure: Arc<OnceLock<Error>>,
+}
+
+async fn publish(publisher: Publisher, stop: Arc<AtomicBool>, seen: Seen) -> Outcomes {
     let mut receipts: Vec<(usize, Receipt)> = Vec::new();
     let mut version = 0;
     let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); KEYS];
@@ -90,24 +107,27 @@ async fn publish(publisher: Publisher, stop: Arc<AtomicBool>, acked: Arc<AtomicU
         // What is far behind has mostly been answered, so that this waits for the slow ones only.
         if version % 64 == 0 {
             for receipt in receipts.drain(..receipts.len() / 2) {
-                settle(receipt, &mut outcomes, &acked).await;
+                settle(receipt, &mut outcomes, &seen).await;
             }
         }
     }
     for receipt in receipts {
-        settle(receipt, &mut outcomes, &acked).await;
+        settle(receipt, &mut outcomes, &seen).await;
     }
     (0..KEYS).map(|number| (format!("key-{number}"), outcomes[number].clone())).collect()
 }
 
-async fn settle((key, receipt): (usize, Receipt), outcomes: &mut [Vec<Outcome>], acked: &AtomicU64) {
+async fn settle((key, receipt): (usize, Receipt), outcomes: &mut [Vec<Outcome>], seen: &Seen) {
     let outcome = match receipt.await {
         Ok(_) => {
-            acked.fetch_add(1, Ordering::Relaxed);
+            seen.acked.fetch_add(1, Ordering::Relaxed);
             Outcome::Acked
         }
-        Err(error) if error.is_definite() => Outcome::Failed,
-        Err(_) => Outcome::Indeterminate,
+        Err(error) => {
+            let outcome = if error.is_definite() { Outcome::Failed } else { Outcome::Indeterminate };
+            seen.failure.get_or_init(|| error);
+            outcome
+        }
     };
     outcomes[key].push(outcome);
 }

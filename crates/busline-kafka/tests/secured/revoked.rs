@@ -105,3 +105,27 @@ async fn reading_that_is_forbidden_stands_still_and_goes_on_when_it_is_allowed()
     judge(&server().bootstrap(), TOPIC, &outcomes);
     tell("reading forbidden", 1, &outcomes, Some(again));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_settings_may_not_be_read_is_refused_with_the_right_that_is_missing() {
+    const TOPIC: &str = "revoked-settings";
+    allow_everything(TOPIC).await;
+    let bus = connect().await;
+    drop(bus.publisher(TOPIC).open().await.expect("opens").close(SOON).await);
+    forbid("DescribeConfigs", TOPIC).await;
+    let started = Instant::now();
+    // Brokers hear of a rule a moment later.
+    let error = loop {
+        match bus.publisher(TOPIC).open().await {
+            Ok(publisher) => drop(publisher.close(SOON).await),
+            Err(error) => break error,
+        };
+        assert!(started.elapsed() < SOON, "what acks attest is not known, and it opens");
+    };
+    assert_eq!(error.code(), "Denied/Topic", "{error}");
+    assert!(error.to_string().contains("grant this user DescribeConfigs"), "{error}");
+    let listed = bus.driver().topics().await.expect("the others are listed");
+    assert!(listed.iter().all(|topic| topic.name.as_str() != TOPIC), "{listed:?}");
+    forbid_no_more("DescribeConfigs", TOPIC).await;
+    bus.close(SOON).await.expect("closes");
+}
