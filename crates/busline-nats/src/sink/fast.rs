@@ -15,7 +15,7 @@
 
 use std::task::{Context, Poll};
 
-use busline_core::{Error, Result};
+use busline_core::{Error, Partition, Result};
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -136,8 +136,9 @@ impl Way for Fast {
         self.settle(line);
     }
 
-    fn denied(&mut self, line: &mut Line, _: &str, error: &Error) {
-        self.runs.iter_mut().for_each(|run| run.denied(error, &mut self.settled));
+    fn denied(&mut self, line: &mut Line, partition: Partition, error: &Error) {
+        let run = &mut self.runs[line.ground.stream_number(partition)];
+        run.denied(partition, error, Instant::now(), &mut self.settled);
         self.settle(line);
     }
 

@@ -128,6 +128,13 @@ impl Ground {
             .at("publish", &self.topic.name)
     }
 
+    /// The partition whose subject a complaint of the server names.
+    pub(crate) fn partition_named_in(&self, text: &str) -> Option<Partition> {
+        let subject = text.split('"').nth(1)?.as_bytes();
+        let place = self.subjects.iter().position(|of| of == subject)?;
+        Some(Partition(place as u32))
+    }
+
     pub(crate) fn denied(&self, text: &str) -> Error {
         Error::new(ErrorKind::Denied, "Publish")
             .cause(format!("the server says: {}", busline_core::escaped(text.trim().trim_matches('\''))))

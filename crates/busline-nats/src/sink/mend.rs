@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use busline_core::Partition;
+use busline_core::{Error, Partition};
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -111,7 +111,7 @@ impl Run {
         match mend.step {
             Step::Fence { began, asked: None } => {
                 let place = Place { id: mend.id, seq: BEYOND, op: Op::End };
-                wire.word(&mut self.scratch, Partition(self.number as u32), place);
+                wire.word(&mut self.scratch, self.granted, place);
                 self.take_step(mend, Step::Fence { began, asked: Some(now) });
                 true
             }
@@ -250,7 +250,7 @@ impl Run {
                     Asked::Hold
                 }
                 Refusal::Final => {
-                    self.blamed = Some((self.log.base(), error));
+                    self.blamed = Some((self.log.base(), refused(&error)));
                     self.fenced(mend.id)
                 }
                 Refusal::Unknown => {
@@ -291,20 +291,37 @@ impl Run {
 
     /// What was found at the stream's end is settled: the next step for what is left of the batch.
     fn go_on_behind(&mut self, tail: &Tail, mend: Mend, rested: bool, now: Instant, settled: &mut Vec<Settled>) {
-        let blamed = self.blamed.take_if(|(number, _)| *number <= self.log.base());
-        match blamed.filter(|(number, _)| *number == self.log.base()) {
+        match self.why_refused() {
             _ if !self.log.has_sent() => self.mend = None,
             None => self.take_step(mend, Step::Ask { last: tail.last }),
             // Copies of those behind it may be on their way between the nodes, and no commit will end their batch.
-            Some(blamed) if self.replicas > 1 && !rested => {
-                self.blamed = Some(blamed);
+            Some(error) if self.replicas > 1 && !rested => {
+                self.blamed = Some((self.log.base(), error));
                 self.take_step(mend, Step::Rest { until: now + FENCE_MAX });
             }
-            Some((_, error)) => {
-                self.refuse_first(refused(&error), settled);
+            Some(error) => {
+                self.refuse_first(error, settled);
                 self.log.unsend();
                 self.mend = None;
             }
+        }
+    }
+
+    /// Why the server will not take the first record on its way, if it has said so.
+    fn why_refused(&mut self) -> Option<Error> {
+        let base = self.log.base();
+        let blamed = self.blamed.take_if(|(number, _)| *number <= base);
+        let partition = self.log.sent(base).map(|first| first.partition);
+        let forbidden = self.forbidden.take_if(|(of, _)| partition == Some(*of));
+        let blamed = blamed.filter(|(number, _)| *number == base).map(|(_, error)| error);
+        blamed.or(forbidden.map(|(_, error)| error))
+    }
+
+    /// The server refuses this user's messages to the partition of the record that was sent again.
+    pub(super) fn proof_denied(&mut self, partition: Partition, error: &Error) {
+        if let Some(Mend { id, step: Step::Prove { asked: Some(_), .. } }) = self.mend {
+            self.forbidden = Some((partition, error.clone()));
+            self.mend = Some(Mend::read(id));
         }
     }
 }

@@ -288,8 +288,8 @@ impl Way for Pipelined {
         self.forget_done();
     }
 
-    fn denied(&mut self, line: &mut Line, text: &str, error: &Error) {
-        for id in self.ids(|slot| slot.is_sent() && names_subject(text, &line.ground, slot.rec.partition)) {
+    fn denied(&mut self, line: &mut Line, partition: Partition, error: &Error) {
+        for id in self.ids(|slot| slot.is_sent() && slot.rec.partition == partition) {
             self.fail(line, id, error.clone());
         }
         self.forget_done();
@@ -365,10 +365,4 @@ impl Way for Pipelined {
         self.forget_done();
         Ok(())
     }
-}
-
-/// Whether the server's complaint is about this partition's subject.
-fn names_subject(text: &str, ground: &Ground, partition: Partition) -> bool {
-    let subject = String::from_utf8_lossy(&ground.subjects[partition.0 as usize]).into_owned();
-    text.contains(&format!("\"{subject}\""))
 }

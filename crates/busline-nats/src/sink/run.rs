@@ -35,8 +35,12 @@ pub(crate) struct Run {
     pub(super) mend: Option<Mend>,
     pub(super) question: Option<BoxFuture<'static, Result<Said>>>,
     courses: u64,
-    /// A record that the server refused inside a batch.
-    pub(super) blamed: Option<(u64, ApiError)>,
+    /// A record that the server refused inside a batch, and why.
+    pub(super) blamed: Option<(u64, Error)>,
+    /// A partition that this user may not publish to, found out inside a batch.
+    pub(super) forbidden: Option<(Partition, Error)>,
+    /// The partition of the newest record that is stored: what is not stored goes there, since this user may publish there.
+    pub(super) granted: Partition,
     /// The batch is to be ended, because nothing happens any more.
     end: bool,
     ping: bool,
@@ -84,6 +88,8 @@ impl Run {
             question: None,
             courses: 0,
             blamed: None,
+            forbidden: None,
+            granted: Partition(number as u32),
             end: false,
             ping: false,
             scratch: Scratch::default(),
@@ -159,7 +165,7 @@ impl Run {
                 let phase = if lone { Phase::Ending } else { Phase::Starting };
                 let course = Course { id, first, records: 1, acked: 0, flow: FLOW, phase, start, moved: now };
                 self.course = Some(course);
-                (self.end, self.ping) = (false, false);
+                (self.end, self.ping, self.forbidden) = (false, false, None);
                 true
             }
             Err(error) => self.refuse_next(error, settled),
@@ -201,7 +207,7 @@ impl Run {
         if course.phase != Phase::Running || !wire.link.has_room() {
             return false;
         }
-        let partition = Partition(self.number as u32);
+        let partition = self.granted;
         let unconfirmed = course.records > course.acked && (!more_to_come || !course.is_acked_at(course.records));
         if self.log.waiting() == 0 && (unconfirmed || self.end) {
             course.phase = Phase::Ending;
@@ -221,7 +227,7 @@ impl Run {
     pub(crate) fn answered(&mut self, answer: Answer, now: Instant, settled: &mut Vec<Settled>) -> Asked {
         if let Answer::Blame { seq, error } = &answer {
             if let Some(course) = &self.course {
-                self.blamed = Some((course.first + seq - 1, error.clone()));
+                self.blamed = Some((course.first + seq - 1, refused(error)));
             }
             return Asked::Nothing;
         }
@@ -258,7 +264,7 @@ impl Run {
         let sequence = |number| course.sequence(number, seq, course.records).filter(|_| count == course.records);
         self.stored_below(course.first + count, sequence, settled);
         if count >= course.records {
-            self.blamed = None;
+            (self.blamed, self.forbidden) = (None, None);
             self.log.anchor(seq);
         } else {
             self.mend = Some(Mend::read(course.id));
@@ -274,8 +280,11 @@ impl Run {
         settled: &mut Vec<Settled>,
     ) {
         let first = self.log.base();
-        let stored = self.log.stored_below(below).into_iter().zip(first..);
-        settled.extend(stored.map(|(rec, number)| Settled::Stored { rec, seq: sequence(number) }));
+        let stored = self.log.stored_below(below);
+        self.granted = stored.last().map_or(self.granted, |rec| rec.partition);
+        settled.extend(
+            stored.into_iter().zip(first..).map(|(rec, number)| Settled::Stored { rec, seq: sequence(number) }),
+        );
     }
 
     /// Settles the first record: it is not stored, and neither is anything that was sent behind it.
@@ -347,11 +356,20 @@ impl Run {
         }
     }
 
-    /// The server refuses this user's messages.
-    pub(crate) fn denied(&mut self, error: &Error, settled: &mut Vec<Settled>) {
-        if self.course.as_ref().is_some_and(|course| course.records == 1 && course.acked == 0) {
-            self.course = None;
-            self.refuse_first(error.clone(), settled);
+    /// The server refuses this user's messages to a partition of the stream.
+    pub(crate) fn denied(&mut self, partition: Partition, error: &Error, now: Instant, settled: &mut Vec<Settled>) {
+        let concerns = self.log.sent(self.log.base()).is_some_and(|first| first.partition == partition);
+        match self.course.take() {
+            // The only message of the batch.
+            Some(course) if course.phase == Phase::Starting && concerns => self.refuse_first(error.clone(), settled),
+            Some(course) if course.phase == Phase::Starting => self.course = Some(course),
+            // It is missing in the batch, which is of no use from there on.
+            Some(course) => {
+                self.forbidden = Some((partition, error.clone()));
+                self.mend = Some(Mend::fence(course.id, now));
+            }
+            None if concerns => self.proof_denied(partition, error),
+            None => {}
         }
     }
 

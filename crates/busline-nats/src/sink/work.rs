@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use busline_core::{Error, ErrorKind, Result};
+use busline_core::{Error, ErrorKind, Partition, Result};
 use tokio::time::Instant;
 
 use super::answer::Answer;
@@ -36,8 +36,8 @@ pub(crate) trait Way {
     /// Takes the answer that came to this number.
     fn answered(&mut self, line: &mut Line, number: u64, answer: Answer);
 
-    /// The server refuses this user's messages, in these words.
-    fn denied(&mut self, line: &mut Line, text: &str, error: &Error);
+    /// The server refuses this user's messages to this partition.
+    fn denied(&mut self, line: &mut Line, partition: Partition, error: &Error);
 
     /// Reports everything of a batch that has no outcome: what no copy was sent of is definitely not stored. What may be
     /// stored is found out all the same, and holds up what must not overtake it until then.
@@ -179,7 +179,10 @@ impl<W: Way> Work<W> {
         }
         let error = self.line.ground.denied(text);
         self.line.session.set_trouble(Some(error.clone()));
-        self.way.denied(&mut self.line, text, &error);
+        // A complaint about anything else, such as the subscription to answers, says nothing of what was published.
+        if let Some(partition) = self.line.ground.partition_named_in(text) {
+            self.way.denied(&mut self.line, partition, &error);
+        }
     }
 
     /// The topic was deleted: nothing is ever sent again.

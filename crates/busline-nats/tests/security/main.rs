@@ -6,5 +6,6 @@ mod door;
 mod keys;
 mod listener;
 mod passwords;
+mod permissions;
 mod revoked;
 mod tokens;
