@@ -162,7 +162,7 @@ impl Run {
             Ok(hash) => {
                 let start = self.log.exact_floor();
                 let first = self.log.went(hash);
-                let phase = if lone { Phase::Ending } else { Phase::Starting };
+                let phase = Phase::Starting;
                 let course = Course { id, first, records: 1, acked: 0, flow: FLOW, phase, start, moved: now };
                 self.course = Some(course);
                 (self.end, self.ping, self.forbidden) = (false, false, None);
@@ -297,7 +297,7 @@ impl Run {
     /// A message of the batch was refused.
     fn not_taken(&mut self, error: Option<ApiError>, now: Instant, settled: &mut Vec<Settled>) -> Asked {
         let Some(course) = self.course.take() else { return Asked::Nothing };
-        let alone = course.phase == Phase::Starting || course.records == 1;
+        let alone = course.phase == Phase::Starting;
         let class = error.as_ref().map_or(Refusal::Transient, refusal);
         match (error, class) {
             // The only message of the batch was not stored, and nothing else of it was sent.
@@ -408,5 +408,36 @@ impl Run {
     /// Everything is over.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.number, 0, self.replicas);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::rec::Rec;
+
+    /// A run whose only record was sent in a batch that has come so far, and which the server then answers.
+    fn answered(phase: Phase, answer: Answer) -> Run {
+        let (mut run, now) = (Run::new(0, 100, 1), Instant::now());
+        run.log.push(Rec { batch: 0, index: 0, partition: Partition(0), key: 1, copy: None });
+        run.log.went(10);
+        run.course = Some(Course { id: 7, first: 1, records: 1, acked: 0, flow: FLOW, phase, start: None, moved: now });
+        let mut settled = Vec::new();
+        run.answered(answer, now, &mut settled);
+        assert!(settled.is_empty(), "nothing is known yet");
+        run
+    }
+
+    #[test]
+    fn a_refused_word_says_nothing_of_the_record_before_it() {
+        let busy = ApiError { code: 429, err_code: code::TOO_MANY_REQUESTS, description: "too many requests".into() };
+        for answer in [Answer::NoResponders, Answer::Refused(busy)] {
+            for phase in [Phase::Running, Phase::Ending] {
+                let run = answered(phase, answer.clone());
+                assert!(run.mend.is_some() && run.log.has_sent(), "{phase:?} {answer:?}: it may be stored");
+            }
+            let run = answered(Phase::Starting, answer.clone());
+            assert!(run.mend.is_none() && run.log.waiting() == 1, "{answer:?}: nothing of the batch was taken");
+        }
     }
 }
