@@ -95,7 +95,13 @@ pub(crate) enum Delivered {
 }
 
 impl Cursor {
-    pub(crate) fn new(place: Place, spec: &TopicSpec, generation: u64, moves: u64, next: Offset) -> Self {
+    /// A cursor at `next`; from `read_to` to there is no record of the partition.
+    pub(crate) fn new(
+        place: Place,
+        spec: &TopicSpec,
+        (generation, moves): (u64, u64),
+        (read_to, next): (Offset, Offset),
+    ) -> Self {
         let now = Instant::now();
         Self {
             place,
@@ -104,7 +110,7 @@ impl Cursor {
             generation,
             moves,
             next,
-            read_to: next,
+            read_to,
             deleted: Deleted::default(),
             phase: Phase::Closed(now),
             serial: 0,
@@ -203,12 +209,11 @@ impl Cursor {
         }
     }
 
-    /// The stream ends here. A server that lost its power may have lost records that were looked through, and gives their
-    /// numbers again.
+    /// The stream ends here. A server that lost its power may have lost what was looked through, and gives its numbers again:
+    /// they are looked through once more. What was read stays so.
     pub(crate) fn ends_at(&mut self, last: u64, now: Instant) {
-        let end = self.read_to.max(Offset(last).next());
-        if self.next > end {
-            self.next = end;
+        if self.next > self.read_to.max(Offset(last).next()) {
+            self.next = self.read_to;
             self.reopen(now);
         }
     }
@@ -340,7 +345,7 @@ mod tests {
 
     fn cursor() -> Cursor {
         let place = Place { stream: "s".into(), subject: "t.3".into(), partition: Partition(3), key_in: KeyIn::Body };
-        let mut cursor = Cursor::new(place, &TopicSpec::default(), 1, 0, Offset(10));
+        let mut cursor = Cursor::new(place, &TopicSpec::default(), (1, 0), (Offset(10), Offset(10)));
         open(&mut cursor);
         cursor
     }
@@ -413,7 +418,7 @@ mod tests {
         cursor.ends_at(20, now);
         assert!(cursor.is_open());
         cursor.ends_at(15, now);
-        assert!(cursor.is_due(now) && cursor.next() == Offset(16));
+        assert!(cursor.is_due(now) && cursor.next() == Offset(13), "others may have written since");
         cursor.ends_at(5, now);
         assert_eq!(cursor.next(), Offset(13), "what was read stays so");
     }

@@ -121,7 +121,8 @@ impl Reader {
         }
         for (partition, part) in held.partitions.iter().filter(|(_, part)| part.is_open()) {
             self.cursors.entry(*partition).or_insert_with(|| {
-                Cursor::new(Place::of(topic, *partition), &topic.spec, part.generation(), part.moves, part.next)
+                let (place, reads_for) = (Place::of(topic, *partition), (part.generation(), part.moves));
+                Cursor::new(place, &topic.spec, reads_for, (part.empty_from, part.next))
             });
         }
         held.has_room()
