@@ -21,6 +21,9 @@ use crate::keys::BUCKET;
 /// One attempt of a write or a list.
 const ATTEMPT_MAX: Duration = Duration::from_millis(1_500);
 
+/// Copies that the bucket has where there are so many servers.
+const COPIES: u8 = 3;
+
 /// No message of this sequence.
 const NO_SUCH_SEQUENCE: [u16; 2] = [10_057, 10_043];
 
@@ -63,7 +66,7 @@ impl Bucket {
         Self { admin }
     }
 
-    /// Makes the bucket unless it is there, with as many copies as there are servers, at most three.
+    /// Makes the bucket unless it is there, with as many copies as there are servers, at most three or those of the topic.
     ///
     /// # Errors
     /// `Unavailable/GroupCopies` if it has fewer copies than the topic whose groups it is to keep; `Unavailable/…`.
@@ -72,7 +75,7 @@ impl Bucket {
             return self.widen(&found, copies).await;
         }
         let mut refused = None;
-        for wanted in [3, 2, 1] {
+        for wanted in (1..=copies.max(COPIES)).rev() {
             let made = self.admin.ask::<Value>(&format!("STREAM.CREATE.KV_{BUCKET}"), &config(wanted)).await?;
             match made {
                 Ok(_) if wanted >= copies => return Ok(()),
@@ -193,15 +196,14 @@ impl Bucket {
         }
     }
 
-    /// The values of these patterns as some copy of the bucket has them: perhaps a moment old.
-    pub(crate) async fn list(&self, patterns: &[String]) -> Result<Vec<Entry>> {
+    /// The values of this pattern as some copy of the bucket has them: perhaps a moment old. The server gives at most 1,024.
+    pub(crate) async fn list(&self, pattern: &str) -> Result<Vec<Entry>> {
         self.check_connected()?;
         let until = Instant::now() + ATTEMPT_MAX;
         let inbox = self.client().new_inbox();
         let lost = || unreachable("the connection is gone");
         let mut answers = self.client().subscribe(inbox.clone()).await.map_err(|_| lost())?;
-        let subjects: Vec<String> = patterns.iter().map(|pattern| subject(pattern)).collect();
-        let question = Bytes::from(json!({ "multi_last": subjects }).to_string());
+        let question = Bytes::from(json!({ "multi_last": [subject(pattern)] }).to_string());
         let asked = format!("$JS.API.DIRECT.GET.KV_{BUCKET}");
         self.client().publish_with_reply(asked, inbox, question).await.map_err(|_| lost())?;
         let mut entries = Vec::new();

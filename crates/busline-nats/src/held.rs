@@ -26,9 +26,17 @@ pub(crate) struct Held {
     /// What went wrong last in keeping the leases, and in reading.
     pub(crate) keeping_trouble: Option<Error>,
     pub(crate) reading_trouble: Option<Error>,
-    /// What was committed of partitions that are no longer held: should somebody delete the bucket, a group does not
-    /// begin anew.
-    pub(crate) remembered: BTreeMap<Partition, Offset>,
+    /// What is known of partitions that are no longer held: should somebody delete the bucket, neither the group nor its
+    /// epochs begin anew.
+    pub(crate) remembered: BTreeMap<Partition, Remembered>,
+}
+
+/// What is known of a partition that is no longer held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remembered {
+    pub(crate) committed: Offset,
+    /// The epoch that it was held under.
+    pub(crate) epoch: u64,
 }
 
 /// A partition that is held.
@@ -133,7 +141,8 @@ impl Held {
     /// Forgets a partition and what was read of it.
     pub(crate) fn forget(&mut self, partition: Partition) -> Option<Part> {
         let part = self.partitions.remove(&partition)?;
-        self.remembered.insert(partition, part.known.progress.offset);
+        let remembered = Remembered { committed: part.known.progress.offset, epoch: part.generation() };
+        self.remembered.insert(partition, remembered);
         self.drop_ahead(partition);
         Some(part)
     }

@@ -52,12 +52,13 @@ impl OffsetKey {
 
     /// Makes `owner` the owner under the next epoch: from then on no commit of a former owner is taken.
     ///
-    /// `start` is where the group begins if it has no offset in this incarnation of the topic.
-    pub(crate) async fn fence(&self, owner: Uuid, topic: Uuid, start: Offset) -> Result<Known> {
+    /// `start` is where the group begins if it has no offset in this incarnation of the topic. The epoch is above `former`,
+    /// one that this member had before: should somebody have deleted the key, its epochs begin anew.
+    pub(crate) async fn fence(&self, owner: Uuid, topic: Uuid, start: Offset, former: u64) -> Result<Known> {
         for _ in 0..TRIES_MAX {
             let before = self.read().await?;
             let revision = before.as_ref().map_or(0, |known| known.revision);
-            let epoch = before.as_ref().map_or(0, |known| known.progress.epoch) + 1;
+            let epoch = before.as_ref().map_or(0, |known| known.progress.epoch).max(former) + 1;
             let offset = before.filter(|known| known.progress.topic == topic);
             let offset = offset.map_or(start, |known| known.progress.offset);
             let progress = Progress { offset, epoch, owner, topic };

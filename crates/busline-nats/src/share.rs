@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use busline_core::{Error, Offset, Partition, Result, Start, assign};
 use futures_util::StreamExt;
+use futures_util::future::try_join;
 use futures_util::stream::iter;
 use tokio::time::Instant;
 
@@ -59,7 +60,10 @@ impl Member {
     }
 
     async fn look(&self) -> Result<Look> {
-        let entries = self.bucket.list(&[self.keys.members(), self.keys.leases()]).await?;
+        // Two questions: a topic may have as many partitions as the server gives values to one.
+        let (members, leases) = (self.keys.members(), self.keys.leases());
+        let (mut entries, leases) = try_join(self.bucket.list(&members), self.bucket.list(&leases)).await?;
+        entries.extend(leases);
         let (now, lifetime) = (Instant::now(), self.request.lease);
         let mut stillness = self.stillness.lock().unwrap_or_else(PoisonError::into_inner);
         stillness.look(entries.iter().map(|entry| (entry.key.as_str(), entry.revision)), now, lifetime);
@@ -126,7 +130,7 @@ impl Member {
         let Some(lease) = lease_key.take(&self.holder(0), revision).await? else { return Ok(None) };
         let topic = self.request.topic.incarnation;
         let fenced = match self.start(&offset_key).await {
-            Ok(start) => offset_key.fence(self.owner, topic, start).await,
+            Ok(start) => offset_key.fence(self.owner, topic, start, self.former_epoch(partition)).await,
             Err(error) => Err(error),
         };
         match fenced {
@@ -139,6 +143,11 @@ impl Member {
         }
     }
 
+    /// The epoch under which this member held the partition last, or 0.
+    fn former_epoch(&self, partition: Partition) -> u64 {
+        self.held().remembered.get(&partition).map_or(0, |remembered| remembered.epoch)
+    }
+
     /// Where a group begins that has no offset in this partition.
     async fn start(&self, offset_key: &OffsetKey) -> Result<Offset> {
         let topic = &self.request.topic;
@@ -148,8 +157,8 @@ impl Member {
         }
         let partition = offset_key.partition;
         // The key is gone, and this member knew it: somebody deleted the bucket.
-        if let Some(offset) = self.held().remembered.get(&partition) {
-            return Ok(*offset);
+        if let Some(remembered) = self.held().remembered.get(&partition) {
+            return Ok(remembered.committed);
         }
         let place = Place::of(topic, partition);
         let bounds = place.bounds(&self.admin).await?;

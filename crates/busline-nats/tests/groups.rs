@@ -54,7 +54,11 @@ impl Stage {
     }
 
     async fn join(&self, member: &str) -> Member {
-        let source = self.driver.source(self.request(member)).await.expect("joins");
+        self.join_for(member, LEASE).await
+    }
+
+    async fn join_for(&self, member: &str, lease: Duration) -> Member {
+        let source = self.driver.source(SourceRequest { lease, ..self.request(member) }).await.expect("joins");
         Member { source, held: BTreeMap::new(), read: Vec::new(), gaps: Vec::new() }
     }
 
@@ -308,6 +312,25 @@ async fn members_share_and_hand_over() {
     stage.close().await;
 }
 
+/// The server gives at most 1,024 values to one question, and a topic may have as many partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_has_room_for_a_lease_of_every_partition_and_its_members() {
+    let stage = Stage::new(4, 1).await;
+    let mut first = stage.join("a").await;
+    first.until_held(4).await;
+    let foreign = json!({ "member": "x", "owner": uuid::Uuid::from_u128(1), "epoch": 0 });
+    let subject = |number: u32| format!("$KV.busline_groups.lease.{STREAM}.billing=eu.{number}");
+    for number in 4..1_024 {
+        stage.put(&subject(number), &foreign).await;
+    }
+    let mut second = stage.join("b").await;
+    first.until_held(2).await;
+    second.until_held(2).await;
+    second.close().await;
+    first.close().await;
+    stage.close().await;
+}
+
 /// Another member has taken the partition: whatever the former owner still commits moves nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_under_an_old_epoch_is_fenced() {
@@ -385,6 +408,49 @@ async fn a_restarted_server_costs_nothing_but_time() {
 }
 
 /// Longer than the lease: the member gives everything up by itself, and takes it anew under other epochs.
+/// The end of a stream is lost with the server's power, and its numbers are given again: to a partition that had nothing
+/// there before, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_a_stream_lost_and_gives_again_are_read() {
+    let stage = Stage::new(2, 1).await;
+    stage.publish(0, 1..=3).await;
+    let mut member = stage.join_for("a", Duration::from_secs(60)).await;
+    member.until_held(2).await;
+    member.until_read(3).await;
+    let ground = stage.server.log().parent().expect("a folder");
+    let folder = ground.join("nats-store/jetstream/$G/streams").join(STREAM);
+    let saved = ground.join("saved-stream");
+    stage.server.kill().expect("it ran");
+    copy(&folder, &saved);
+    stage.server.start_again().expect("it starts on its store");
+    stage.publish(1, 1..=50).await;
+    member.until_read(53).await;
+    // Until the reader of the other partition has looked at these numbers. Were that not enough, nothing would be lost.
+    sleep(Duration::from_millis(1_500)).await;
+    stage.server.kill().expect("it ran");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    std::fs::rename(&saved, &folder).expect("moved");
+    stage.server.start_again().expect("it starts on its store");
+    stage.publish(0, 4..=6).await;
+    member.until_read(56).await;
+    assert_eq!(member.of(0), versions(1..=6));
+    member.close().await;
+    stage.close().await;
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry").path();
+        let to = to.join(entry.file_name().expect("a name"));
+        if entry.is_dir() {
+            copy(&entry, &to);
+        } else {
+            std::fs::copy(&entry, &to).expect("copied");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_frozen_beyond_the_lease_is_joined_anew() {
     let stage = Stage::new(2, 1).await;
@@ -442,9 +508,13 @@ async fn a_deleted_bucket_is_made_anew_with_what_its_members_know() {
     member.until_read(5).await;
     member.commit().await;
     let committed = stage.committed().await;
+    let before = member.held.clone();
     stage.ask("STREAM.DELETE.KV_busline_groups", json!({})).await;
     member.until("the loss", |member| member.held.is_empty()).await;
     member.until_held(2).await;
+    for (partition, assigned) in &member.held {
+        assert_ne!(assigned.generation, before[partition].generation, "each assignment has a generation of its own");
+    }
     assert_eq!(stage.committed().await, committed);
     stage.publish(1, 6..=8).await;
     member.until_read(8).await;
