@@ -135,21 +135,32 @@ impl Atomic {
     }
 
     /// Sends what the link has room for.
-    pub(crate) fn send(&mut self, link: &mut Link, now: Instant) {
+    pub(crate) fn send(&mut self, link: &mut Link, now: Instant) -> Progress {
+        match self.send_on(link, now) {
+            Ok(()) => Progress::On,
+            // Without its last message the rest is nothing.
+            Err(error) => self.finish(Err(error)),
+        }
+    }
+
+    fn send_on(&mut self, link: &mut Link, now: Instant) -> Result<()> {
         if self.phase == Phase::Asking {
-            self.send_record(link, 0, true);
+            self.send_record(link, 0, true)?;
             self.phase = Phase::Asked(now);
         }
         while let Phase::Sending(index) = self.phase
             && link.has_room()
         {
+            self.send_record(link, index, false)?;
             self.first_sent.get_or_insert(now);
-            self.send_record(link, index, false);
             self.phase = if index + 1 == self.len() { Phase::Answering(now) } else { Phase::Sending(index + 1) };
         }
+        Ok(())
     }
 
-    fn send_record(&mut self, link: &mut Link, index: usize, alone: bool) {
+    /// # Errors
+    /// `TooLarge/Record`: nothing of it was sent.
+    fn send_record(&mut self, link: &mut Link, index: usize, alone: bool) -> Result<()> {
         let last = index + 1 == self.len();
         if index == 0 || last {
             self.attempt += u64::from(index == 0);
@@ -180,7 +191,7 @@ impl Atomic {
             reply.extend_from_slice(self.ground.inbox.as_bytes());
             push_number(&mut reply, token);
         }
-        link.publish(&self.ground.subjects[record.partition.0 as usize], &reply, block, record.body);
+        self.ground.publish(link, record.partition, &reply, block, record.body)
     }
 
     /// The connection is gone: all of it is to be sent again, under a batch id of its own.

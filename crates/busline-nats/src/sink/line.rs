@@ -179,8 +179,9 @@ impl Line {
         if self.session.may_send()
             && let Some(link) = &mut self.session.link
         {
-            atomic.send(link, now);
+            let progress = atomic.send(link, now);
             self.session.has_sent();
+            self.take_progress(progress);
         }
         true
     }
@@ -190,17 +191,24 @@ impl Line {
         if number < ATOMIC {
             return Some(answer);
         }
-        match self.atomic.as_mut()?.answered(number, answer) {
+        let progress = self.atomic.as_mut()?.answered(number, answer);
+        if progress == Progress::Done {
+            self.session.has_moved();
+        }
+        self.take_progress(progress);
+        None
+    }
+
+    fn take_progress(&mut self, progress: Progress) {
+        match progress {
             Progress::On => {}
             Progress::Hold => self.session.hold_and_check(),
             Progress::Done => {
-                self.session.has_moved();
                 if let Some((Some(batch), outcomes)) = self.atomic.take().map(Atomic::into_outcomes) {
                     self.settle_atomic(batch, outcomes);
                 }
             }
         }
-        None
     }
 
     pub(crate) fn atomic_broken(&mut self) {
