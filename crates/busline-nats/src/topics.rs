@@ -76,8 +76,17 @@ pub(crate) async fn create(
     check_retention(spec)?;
     refuse_taken(admin, name).await?;
     let info = TopicInfo { name: name.clone(), spec: spec.clone(), incarnation: Uuid::from_bytes(rand::random()) };
+    if let Err(error) = make_streams(admin, features, &info).await {
+        unmake(admin, &info).await;
+        return Err(error);
+    }
+    Ok(info)
+}
+
+async fn make_streams(admin: &Admin, features: StreamFeatures, info: &TopicInfo) -> Result<()> {
+    let TopicInfo { name, spec, .. } = info;
     for number in (0..spec.streams).rev() {
-        let config = config(&info, number, features)?;
+        let config = config(info, number, features)?;
         let stream = names::stream(name, spec.streams, number);
         match admin.ask::<StreamInfo>(&format!("STREAM.CREATE.{stream}"), &config).await? {
             Ok(_) => {}
@@ -89,7 +98,21 @@ pub(crate) async fn create(
             Err(error) => return Err(from_api(&error)),
         }
     }
-    Ok(info)
+    Ok(())
+}
+
+/// Deletes the streams that were made of a topic which does not come to exist: they would be in the way of the next try.
+async fn unmake(admin: &Admin, info: &TopicInfo) {
+    for number in 0..info.spec.streams {
+        let stream = names::stream(&info.name, info.spec.streams, number);
+        let found = stream_info(admin, &stream).await.ok().flatten();
+        let is_ours = found.is_some_and(|found| {
+            found.config.metadata.get(INCARNATION).is_some_and(|found| *found == info.incarnation.to_string())
+        });
+        if is_ours && let Err(error) = admin.demand::<Value>(&format!("STREAM.DELETE.{stream}"), &Value::Null).await {
+            tracing::warn!("{}", error.at("delete what was made of a topic", &info.name));
+        }
+    }
 }
 
 async fn refuse_taken(admin: &Admin, name: &TopicName) -> Result<()> {

@@ -43,6 +43,30 @@ async fn a_payload_limit_that_shrinks_fails_what_is_too_large_and_nothing_else()
     }
 }
 
+/// An atomic batch with a record that a limit does not allow any more is not stored, and the line goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_atomic_batch_that_became_too_large_fails_and_nothing_else() {
+    for strategy in STRATEGIES {
+        let server = Server::start(&with_payload("256KB")).expect("a server");
+        let topic = format!("atomic-{strategy}");
+        let load = Load::open(driver(server.port(), strategy).await, &topic, 1).await;
+        let event =
+            |version: u64, size: usize| Envelope::new("k", "Happened", version).json(&"1".repeat(size)).expect("json");
+        load.publisher().publish_sync(event(1, 10)).await.expect("acked");
+        server.kill().expect("it ran");
+        server.configure(&with_payload("64KB")).expect("written");
+        server.start_again().expect("it starts on its store");
+        load.publisher().publish_sync(event(2, 10)).await.expect("acked by the server that takes less");
+        let error = load.publisher().publish_atomic(vec![event(3, 10), event(4, 100_000)]).await;
+        let error = error.expect_err("too large");
+        assert_eq!(error.code(), "TooLarge/Record", "{strategy}: {error}");
+        assert!(error.is_definite(), "{strategy}: {error}");
+        let acks = load.publisher().publish_atomic(vec![event(3, 10), event(4, 10)]).await.expect("stored");
+        assert_eq!(acks.len(), 2, "{strategy}");
+        load.bus.close(std::time::Duration::from_secs(5)).await.expect("closes");
+    }
+}
+
 /// The store is full under load, and has room again after a while.
 async fn full_store(strategy: &str) {
     let with_store = |size: &str| Options { jetstream: format!("max_file_store: {size}"), ..Options::default() };
@@ -113,6 +137,20 @@ async fn several_streams_carry_one_topic() {
         reader.delete_topic(&topic).await.expect("deleted");
         assert_eq!(reader.topic(&topic).await.expect_err("gone").code(), "NotFound/Topic");
     }
+}
+
+/// What was made of a topic before the server refused the rest is in nobody's way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_cannot_be_made_whole_leaves_nothing() {
+    let config =
+        "accounts { A { jetstream: { max_streams: 2 }, users: [ { user: a, password: a } ] } }\nno_auth_user: a";
+    let server = Server::start(&Options { config: config.into(), ..Options::default() }).expect("a server");
+    let driver = driver(server.port(), "best").await;
+    let topic = TopicName::new("orders").expect("legal");
+    let spec = |streams| TopicSpec { partitions: 4, streams, ..TopicSpec::default() };
+    let error = driver.create_topic(&topic, &spec(4)).await.expect_err("there may be two streams");
+    assert_eq!(error.code(), "Unavailable/StreamsMax", "{error}");
+    driver.create_topic(&topic, &spec(2)).await.unwrap_or_else(|error| panic!("there is room for two: {error}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
