@@ -159,6 +159,18 @@ impl Log {
         }
     }
 
+    /// The stream ends here, and what is on its way lies behind it, if it is stored at all. A server that lost its power may
+    /// have lost the end of the stream, and gives its numbers again: what was seen of it before says nothing any more.
+    pub(crate) fn ends_at(&mut self, last: u64) {
+        if last >= self.anchor.last {
+            return self.anchor(last);
+        }
+        let known = (self.base - self.anchor.number) as usize;
+        self.hashes.drain(..known.min(self.hashes.len()));
+        self.anchor = Anchor { number: self.base, last };
+        self.candidate = None;
+    }
+
     fn take_anchor(&mut self) {
         if let Some(candidate) = self.candidate.take_if(|candidate| candidate.number <= self.base) {
             let passed = (candidate.number - self.anchor.number) as usize;
@@ -287,6 +299,23 @@ mod tests {
         log.push(rec(4));
         assert_eq!(log.went(40), 4);
         assert_eq!(find(&log, &[40]), 5);
+    }
+
+    #[test]
+    fn numbers_that_a_stream_lost_and_gives_again_are_looked_at() {
+        let mut log = log(3);
+        log.stored_below(3);
+        log.ends_at(500);
+        log.stored_below(4);
+        log.push(rec(4));
+        log.went(40);
+        assert_eq!(log.floor(), 500);
+        log.ends_at(90);
+        assert_eq!(log.floor(), 90, "it has lost what it had from there on");
+        assert_eq!(find(&log, &[10, 40]), 5, "what is on its way is found there");
+        log.stored_below(5);
+        log.ends_at(91);
+        assert_eq!((log.floor(), log.hashes.len()), (91, 0));
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Run {
             (Said::Tail(tail), Step::Read { rested }) => {
                 let found = self.log.find(&tail, |message| stored_hash(hash, message));
                 self.stored_below(found.end, |number| found.sequences.get(&number).copied(), settled);
-                self.log.anchor(tail.last);
+                self.log.ends_at(tail.last);
                 self.go_on_behind(&tail, mend, rested, now, settled);
             }
             // Something was stored since the stream's end was read: it may be ours.

@@ -265,7 +265,7 @@ impl Run {
         self.stored_below(course.first + count, sequence, settled);
         if count >= course.records {
             (self.blamed, self.forbidden) = (None, None);
-            self.log.anchor(seq);
+            self.log.ends_at(seq);
         } else {
             self.mend = Some(Mend::read(course.id));
         }
