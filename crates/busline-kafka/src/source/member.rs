@@ -70,18 +70,7 @@ impl KafkaSource {
             return Err(partition_not_found(name, *missing));
         }
         let agreement = Agreement::find(clients, &request);
-        let shared = Arc::new(Shared {
-            agreement,
-            request,
-            clients: Arc::clone(clients),
-            bell: Arc::default(),
-            state: Mutex::default(),
-            until: Until::default(),
-            ready: Notify::new(),
-            closing: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            end: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(clients, request, agreement));
         poller::start(&shared)?;
         // From here on the end of the source ends the member.
         let source = Self { shared };
@@ -118,6 +107,21 @@ impl KafkaSource {
 }
 
 impl Shared {
+    pub(super) fn new(clients: &Arc<Clients>, request: SourceRequest, agreement: Agreement) -> Self {
+        Self {
+            agreement,
+            request,
+            clients: Arc::clone(clients),
+            bell: Arc::default(),
+            state: Mutex::default(),
+            until: Until::default(),
+            ready: Notify::new(),
+            closing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+        }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

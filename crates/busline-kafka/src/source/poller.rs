@@ -38,19 +38,7 @@ const JOIN_AGAIN: Duration = Duration::from_secs(1);
 pub(super) fn start(shared: &Arc<Shared>) -> Result<()> {
     let is_classic = shared.agreement.is_classic;
     let consumer = join(&shared.clients.config, &shared.request, is_classic, &shared.bell)?;
-    let poller = Poller {
-        shared: Arc::clone(shared),
-        consumer: Some(consumer),
-        is_classic,
-        queues: BTreeMap::new(),
-        generation: 0,
-        assigning: None,
-        revoking: None,
-        commits: Commits::new(),
-        places: Places::new(),
-        identity: Identity::default(),
-        has_more: false,
-    };
+    let poller = Poller::new(shared, Some(consumer));
     let thread = std::thread::Builder::new().name("busline-member".into()).spawn(move || poller.run());
     thread
         .map(drop)
@@ -81,6 +69,22 @@ struct Revoking {
 }
 
 impl Poller {
+    fn new(shared: &Arc<Shared>, consumer: Option<Arc<Consumer>>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            consumer,
+            is_classic: shared.agreement.is_classic,
+            queues: BTreeMap::new(),
+            generation: 0,
+            assigning: None,
+            revoking: None,
+            commits: Commits::new(),
+            places: Places::new(),
+            identity: Identity::default(),
+            has_more: false,
+        }
+    }
+
     fn run(mut self) {
         while !self.shared.is_closing() {
             self.tick();
@@ -241,12 +245,10 @@ impl Poller {
     /// Answers the group once everything that it wants back was released, or must be.
     fn give_up_revoked(&mut self) {
         let Some(revoking) = &self.revoking else { return };
-        let held = self.shared.state().ahead.partitions();
         if revoking.since.elapsed() > POLL_INTERVAL_MAX.mul_f32(0.8) {
-            tracing::warn!("{}: handlers of partitions that go to another member are broken off", self.topic());
-            let overdue = revoking.partitions.clone();
-            return self.shared.change(|state| state.ahead.lose(&overdue));
+            self.break_off(&revoking.partitions);
         }
+        let held = self.shared.state().ahead.partitions();
         if revoking.partitions.iter().any(|partition| held.contains(partition)) {
             return;
         }
@@ -259,6 +261,12 @@ impl Poller {
         if let Err(failed) = give_up(consumer, self.topic(), &revoking.partitions) {
             tracing::debug!("give partitions of {} up: {failed}", self.topic());
         }
+    }
+
+    /// The group would end a member that keeps it waiting any longer.
+    fn break_off(&self, overdue: &[Partition]) {
+        tracing::warn!("{}: handlers of partitions that go to another member are broken off", self.topic());
+        self.shared.change(|state| state.ahead.lose(overdue));
     }
 
     fn lose_everything(&mut self) {
@@ -414,4 +422,59 @@ impl Poller {
 
 fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|element| Partition(element.partition() as u32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use busline_core::{SourceEvent, SourceRequest, Start, TopicInfo, TopicSpec};
+
+    use super::*;
+    use crate::clients::Clients;
+    use crate::config::KafkaConfig;
+    use crate::source::agreement::Agreement;
+
+    /// A member without a client that holds partition 0.
+    fn poller() -> Poller {
+        let mut config = KafkaConfig::new(["127.0.0.1:1"]);
+        config.group_protocol = GroupProtocol::Classic;
+        let clients = Arc::new(Clients::new(config).expect("nobody needs to be there"));
+        let topic = TopicInfo {
+            name: "orders".parse().expect("legal"),
+            spec: TopicSpec::default(),
+            incarnation: uuid::Uuid::nil(),
+        };
+        let request = SourceRequest {
+            group: "billing".parse().expect("legal"),
+            topic,
+            member: "a".into(),
+            start: Start::Earliest,
+            lease: Duration::from_secs(5),
+        };
+        let agreement = Agreement::find(&clients, &request);
+        let shared = Arc::new(Shared::new(&clients, request, agreement));
+        let assigned = Assignment { partition: Partition(0), generation: 1, committed: Offset(0) };
+        shared.change(|state| state.ahead.assign(vec![assigned]));
+        Poller::new(&shared, None)
+    }
+
+    fn told(poller: &Poller) -> Vec<SourceEvent> {
+        std::iter::from_fn(|| poller.shared.change(|state| state.ahead.take(0, 0))).collect()
+    }
+
+    #[test]
+    fn a_partition_is_given_up_when_its_handlers_have_ended_or_must_not_go_on() {
+        let mut poller = poller();
+        drop(told(&poller));
+        poller.revoke(vec![Partition(0)], false);
+        poller.give_up_revoked();
+        assert_eq!(told(&poller), [SourceEvent::Revoking(vec![Partition(0)])]);
+        assert!(poller.revoking.is_some(), "its handlers still run");
+        let long_ago = Instant::now().checked_sub(POLL_INTERVAL_MAX).expect("the machine runs that long");
+        poller.revoking.as_mut().expect("it waits").since = long_ago;
+        for _ in 0..2 {
+            poller.give_up_revoked();
+        }
+        assert_eq!(told(&poller), [SourceEvent::Lost(vec![Partition(0)])]);
+        assert!(poller.revoking.is_none(), "the group has its answer, and waits no longer");
+    }
 }
