@@ -188,6 +188,7 @@ macro_rules! case_list {
                 a_parked_record_is_whole_and_has_its_diagnosis,
                 progress_waits_for_the_parking_ack,
                 a_failed_parking_is_told_and_made_again,
+                a_failed_write_is_not_passed_by_those_behind,
                 the_parked_set_outlives_its_member,
                 the_parked_set_moves_with_its_partition,
                 the_record_policy_parks_the_record_alone,

@@ -8,6 +8,7 @@ use busline_core::{
 };
 
 use crate::consume_stage::{GROUP, Log, Step, easy, keys_of, quick_retry, scripted, until};
+use crate::faulty::Shape;
 use crate::harness::Harness;
 use crate::stage::Stage;
 
@@ -171,6 +172,24 @@ pub async fn a_failed_parking_is_told_and_made_again(harness: impl Harness) {
     assert!(health.write_errors >= 5, "{health:?}");
     assert!(health.trouble.is_none() && subscription.trouble().is_none(), "{health:?}");
     assert_eq!(subscription.stats().parked, 5);
+    drop(subscription);
+    stage.close().await;
+}
+
+/// A queue of a parked key that takes several writes, the first of which fails: what came behind it is not parked before it,
+/// or the log would count it as parked too.
+pub async fn a_failed_write_is_not_passed_by_those_behind(harness: impl Harness) {
+    let shape = Shape { batch_records_max: Some(1), ..Shape::default() };
+    let ((stage, faults), log) = (Stage::shaped(&harness, shape).await, Log::default());
+    stage.one_partition().await;
+    stage.publish(&["a"], 8).await;
+    // The first two are the owner and the record that parks the key.
+    faults.pass_next(2);
+    faults.fail_next(1);
+    let subscription = stage.subscribe().handle(scripted(&log, |_| Step::Park)).await.expect("subscribes");
+    stage.drained().await;
+    assert!(subscription.parking().write_errors >= 1, "one was refused");
+    assert_eq!(stage.parked_of("a").await, [1, 2, 3, 4, 5, 6, 7, 8]);
     drop(subscription);
     stage.close().await;
 }

@@ -69,7 +69,8 @@ impl Writer {
         Outgoing { partition, key: Bytes::new(), header_block, body: Bytes::new() }
     }
 
-    /// Writes entries, no two of one key, and waits for their outcomes; outcome `i` belongs to entry `i`.
+    /// Writes entries and waits for their outcomes; outcome `i` belongs to entry `i`. Behind one that is not acked none of
+    /// its key is: the log takes what stands in it for all that was parked up to there.
     ///
     /// # Cancel safety
     /// What was handed over is perhaps stored.
@@ -84,7 +85,13 @@ impl Writer {
                 bytes <= offer.batch_bytes_max
             });
             let (batch, after) = rest.split_at(fitting.count().max(1));
-            outcomes.extend(self.write_batch(batch).await);
+            let written = self.write_batch(batch).await;
+            let failed = written.iter().find_map(|outcome| outcome.as_ref().err().map(not_tried));
+            outcomes.extend(written);
+            if let Some(not_tried) = failed {
+                outcomes.extend(after.iter().map(|_| Err(not_tried.clone())));
+                break;
+            }
             rest = after;
         }
         outcomes
@@ -124,6 +131,12 @@ impl Outgoing {
     fn bytes(&self) -> usize {
         self.key.len() + self.header_block.len() + self.body.len()
     }
+}
+
+fn not_tried(before: &Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "BehindFailed")
+        .cause(format!("an entry before it was not acked: {before}"))
+        .next("nothing: it is tried again")
 }
 
 fn unanswered() -> Error {
