@@ -249,9 +249,10 @@ impl Line {
         state.batches.free_spare();
     }
 
-    /// Says by when the sink is to end.
+    /// Says by when the sink is to end. A close that was dropped may be made again, with more time.
     pub(crate) fn end_by(&self, instant: Instant) {
-        self.lock().ends_by.get_or_insert(instant);
+        let mut state = self.lock();
+        state.ends_by = state.ends_by.max(Some(instant));
     }
 
     pub(crate) fn is_sink_ended(&self) -> bool {
@@ -360,4 +361,52 @@ pub(crate) fn publisher_closed(subject: &str) -> Error {
         .cause("the publisher is closed")
         .next("open another one")
         .at("publish", subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ack::{Durability, Medium};
+    use crate::batch::Batch;
+    use crate::capabilities::AckPositions;
+    use crate::driver::BoxFuture;
+
+    /// A sink that remembers by when it was to end.
+    #[derive(Debug, Default)]
+    struct Ends(Mutex<Option<Instant>>);
+
+    impl Sink for Ends {
+        fn offer(&self) -> SinkOffer {
+            SinkOffer {
+                durability: Durability::one(Medium::Memory),
+                positions: AckPositions::Always,
+                batches_in_flight_max: 1,
+                batch_records_max: 1,
+                batch_bytes_max: 1,
+            }
+        }
+
+        fn publish(&self, _: Batch) {}
+
+        fn trouble(&self) -> Option<Error> {
+            None
+        }
+
+        fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
+            *self.0.lock().expect("no panic") = Some(deadline);
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_close_that_is_made_again_gives_the_sink_its_own_time() {
+        let sink = Arc::new(Ends::default());
+        let line = Line::new(Arc::clone(&sink) as Arc<dyn Sink>, "t".into(), Duration::from_secs(1), 1, 1);
+        let now = Instant::now();
+        for seconds in [1, 9, 4] {
+            line.end_by(now + Duration::from_secs(seconds));
+        }
+        line.end_sink().await;
+        assert_eq!(*sink.0.lock().expect("no panic"), Some(now + Duration::from_secs(9)));
+    }
 }
