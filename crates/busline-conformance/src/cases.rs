@@ -48,6 +48,7 @@ macro_rules! case_list {
                 each_failure_reaches_the_handler_once_with_its_envelope,
                 a_failure_of_any_size_reaches_the_handler,
                 a_busy_handler_loses_no_outcome,
+                an_overdue_failure_keeps_its_room_for_the_handler,
                 a_panicking_handler_is_counted,
                 every_waiting_receipt_is_woken,
                 a_receipt_that_moves_leaves_the_others_awake,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use busline_core::{Bus, Envelope, ErrorKind, Payload, Publisher, Receipt};
+use busline_core::{Bus, Envelope, ErrorKind, Payload, Publisher, Receipt, TryPublishError};
 
 use crate::envelopes::{accept, acked, definite, envelope, failed, indeterminate, names, outcome};
 use crate::failures::{Failures, Latch};
@@ -154,6 +154,44 @@ pub async fn a_busy_handler_loses_no_outcome(harness: impl Harness) {
     within("room after the handler went on", sender.finish()).await;
     let given = failures.at_least(COUNT).await;
     assert_eq!(given.len(), COUNT, "each failure once");
+    drop(publisher);
+    stage.close().await;
+}
+
+/// What was reported at its deadline keeps its room until the sink has let go of it *and* the handler has it, so that a busy
+/// handler bounds what waits for it.
+pub async fn an_overdue_failure_keeps_its_room_for_the_handler(harness: impl Harness) {
+    let shape = Shape { batches_in_flight_max: Some(2), ..Shape::default() };
+    let (stage, faults) = Stage::shaped(&harness, shape).await;
+    let (failures, latch) = (Failures::new(), Latch::default());
+    let handler = {
+        let (take, latch) = (failures.handler(), latch.clone());
+        move |failure| {
+            latch.wait();
+            take(failure);
+        }
+    };
+    let builder = stage.builder().window(2, 8 << 20).deadline(Duration::from_secs(2));
+    let publisher = builder.on_failure(handler).open().await.expect("opens");
+    faults.hold();
+    let first: Vec<_> = (0..2).map(|n| accept(&publisher, envelope(&format!("k{n}"), 1))).collect();
+    for receipt in first {
+        assert!(!outcome(receipt).await.expect_err("overdue").is_definite(), "the sink has it");
+    }
+    faults.release();
+    // The room of the one that the handler has; its ack says that the sink has let go of both.
+    let third = within("room", publisher.publish(envelope("k2", 1))).await.expect("accepted");
+    acked(third).await;
+    faults.hold();
+    let fourth = accept(&publisher, envelope("k3", 1));
+    let fifth = publisher.try_publish(envelope("k4", 1));
+    assert!(matches!(fifth, Err(TryPublishError::Full(_))), "the failure that waits keeps its room: {fifth:?}");
+    latch.open();
+    assert_eq!(failures.at_least(2).await.len(), 2);
+    faults.release();
+    drop(outcome(fourth).await);
+    let sixth = within("room", publisher.publish(envelope("k5", 1))).await.expect("accepted");
+    acked(sixth).await;
     drop(publisher);
     stage.close().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: whoever calls holds the lock of the line, gives the instants, and wakes whom the outcomes wake once it has let go.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -52,6 +52,8 @@ struct InFlight {
     /// Keys that broke in an earlier batch after this one was accepted: their records are not acked, whatever the sink
     /// says. It may have taken the batch after it gave the failure.
     behind: HashMap<Vec<u8>, Error>,
+    /// Slots that were reported before the sink let go of them, and that the failure handler has.
+    heard: HashSet<u32>,
 }
 
 /// Bodies that are kept for further batches.
@@ -110,7 +112,8 @@ impl Batches {
         let id = self.next_id;
         self.next_id += 1;
         self.stats.batches += 1;
-        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots, behind: HashMap::new() });
+        let (behind, heard) = (HashMap::new(), HashSet::new());
+        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots, behind, heard });
         Some(Batch::new(id, body, atomic, deadline, Arc::clone(settlement) as Arc<dyn Settlement>))
     }
 
@@ -145,8 +148,10 @@ impl Batches {
         let mut by_slot = vec![Err(outcome_forgotten()); batch.slots as usize];
         for (item, outcome) in batch.body.items.iter().zip(outcomes) {
             if batch.cell.is_settled(item.slot) {
-                // It was reported at its deadline, and counted then; its room was kept until the sink let go of it.
-                freed.add(item);
+                // It was reported at its deadline, and counted then. If its handler has not heard of it, the room waits on.
+                if batch.heard.contains(&item.slot) {
+                    freed.add(item);
+                }
                 continue;
             }
             let outcome = outcome.and_then(|ack| match batch.behind.get(batch.body.key(item)) {
@@ -160,7 +165,7 @@ impl Batches {
                     freed.add(item);
                 }
                 Err(error) => {
-                    self.note_failure(&batch.body, item, error, true);
+                    self.note_failure(&batch.body, item, error, None);
                     broken.break_at(&batch.body, item, error);
                 }
             }
@@ -230,7 +235,7 @@ impl Batches {
         for (item, error) in gone.iter().zip(errors) {
             if let Some(mut woken) = cell.settle_early(item.slot, error.clone()) {
                 wake.append(&mut woken);
-                self.note_failure(&body, item, &error, true);
+                self.note_failure(&body, item, &error, None);
             }
         }
         if !body.items.is_empty() {
@@ -255,13 +260,19 @@ impl Batches {
         self.take_out(batch, gone, errors, wake);
     }
 
-    fn note_failure(&mut self, body: &Arc<BatchBody>, item: &Item, error: &Error, keeps_room: bool) {
+    /// The failure handler has a failed item; gives whether its room is free.
+    pub(super) fn hear(&mut self, failed: &FailedItem) -> bool {
+        let at_sink = failed.in_flight.and_then(|id| self.in_flight.iter_mut().find(|batch| batch.id == id));
+        at_sink.map(|batch| batch.heard.insert(failed.item.slot)).is_none()
+    }
+
+    fn note_failure(&mut self, body: &Arc<BatchBody>, item: &Item, error: &Error, in_flight: Option<u64>) {
         if error.is_definite() {
             self.stats.failed += 1;
         } else {
             self.stats.indeterminate += 1;
         }
-        self.failures.push(FailedItem { body: Arc::clone(body), item: *item, error: error.clone(), keeps_room });
+        self.failures.push(FailedItem { body: Arc::clone(body), item: *item, error: error.clone(), in_flight });
     }
 
     /// Reports as indeterminate what the sink holds and `which` picks, with all later ones of its keys.
@@ -279,12 +290,12 @@ impl Batches {
                 if let Some(mut woken) = batch.cell.settle_early(item.slot, error.clone()) {
                     wake.append(&mut woken);
                     broken.break_at(&batch.body, item, &error);
-                    reported.push((Arc::clone(&batch.body), *item, error));
+                    reported.push((batch.id, Arc::clone(&batch.body), *item, error));
                 }
             }
         }
-        for (body, item, error) in reported {
-            self.note_failure(&body, &item, &error, false);
+        for (id, body, item, error) in reported {
+            self.note_failure(&body, &item, &error, Some(id));
         }
         broken
     }

@@ -35,8 +35,9 @@ pub(crate) struct FailedItem {
     pub(crate) body: Arc<BatchBody>,
     pub(crate) item: Item,
     pub(crate) error: Error,
-    /// Whether its room in the window is free only when the handler gets it.
-    pub(crate) keeps_room: bool,
+    /// The batch in flight that it was reported of before the sink let go of it; its room is free when the sink has let go
+    /// *and* the handler has it.
+    pub(crate) in_flight: Option<u64>,
 }
 
 impl FailedItem {

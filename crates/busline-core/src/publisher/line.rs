@@ -307,9 +307,10 @@ impl Line {
         None
     }
 
-    /// A failed item goes to its handler: its room is free.
+    /// A failed item goes to its handler: its room is free, unless the sink has it still.
     pub(crate) fn failure_handed_over(&self, item: &FailedItem) {
-        if item.keeps_room {
+        let is_free = self.lock().batches.hear(item);
+        if is_free {
             self.room.give_back(1, item.bytes());
         }
     }
