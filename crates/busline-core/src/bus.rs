@@ -213,11 +213,14 @@ impl BusCore {
         Ok((publishers, subscriptions))
     }
 
-    /// Remembers a publisher, and forgets those that were closed by themselves.
-    pub(crate) fn register(&self, publisher: &Publisher) {
+    /// Remembers a publisher, and forgets those that were closed by themselves; gives whether the bus is still open.
+    pub(crate) fn register(&self, publisher: &Publisher) -> bool {
         let mut open = self.lock();
         open.publishers.retain(|known| !known.has_ended());
-        open.publishers.push(publisher.shared());
+        if !open.closed {
+            open.publishers.push(publisher.shared());
+        }
+        !open.closed
     }
 
     /// Remembers a subscription, and forgets those that were closed by themselves; gives whether the bus is still open.

@@ -12,12 +12,15 @@ use super::line::Line;
 use super::publish::{AtomicLimits, Publisher};
 use super::settings::PublisherSettings;
 use crate::ack::Durability;
-use crate::bus::{BusCore, Ground};
+use crate::bus::{BusCore, Ground, bus_closed};
 use crate::capabilities::{AckPositions, Capabilities, Integrity};
 use crate::driver::{Driver, Positions, Sink, SinkRequest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::topic::{Provision, TopicInfo, TopicName};
 use crate::wire::Wire;
+
+/// Time that a publisher has to end whose bus was closed while it was opened.
+const CLOSED_MEANWHILE: Duration = Duration::from_secs(1);
 
 /// Opens a [`Publisher`] on a topic.
 pub struct PublisherBuilder {
@@ -120,7 +123,11 @@ impl PublisherBuilder {
         let topic = crate::provision::provision(&*driver, &name, &self.provision).await?;
         let sink = open_sink(&*driver, &topic, &self.settings).await?;
         let publisher = self.assemble(driver.capabilities(), topic, sink, &runtime);
-        bus.register(&publisher);
+        if !bus.register(&publisher) {
+            // The bus was closed meanwhile, and nobody else would end this.
+            publisher.close(CLOSED_MEANWHILE).await;
+            return Err(bus_closed());
+        }
         Ok(publisher)
     }
 
