@@ -173,9 +173,20 @@ pub async fn a_seek_back_repeats_from_there(harness: impl Harness) {
     stage.drained().await;
     assert_eq!(log.ends().len(), 51);
     refused(subscription.seek(Partition(9), Offset(0)).await, "Fenced/NotOwner");
+    refused_beyond_the_end(&stage, &subscription).await;
     subscription.close(CLOSE).await.expect("closes");
     refused(subscription.seek(FIRST, Offset(0)).await, "Closed/Subscription");
     stage.close().await;
+}
+
+/// A seek to where nothing stands yet would pass over records that nobody has seen, and progress beyond the end is damage
+/// to whoever opens the group next.
+async fn refused_beyond_the_end(stage: &Stage, subscription: &Subscription) {
+    let end = stage.driver().bounds(&stage.name(), FIRST).await.expect("the topic exists").end;
+    for beyond in [end.next(), Offset(u64::MAX)] {
+        refused(subscription.seek(FIRST, beyond).await, "Invalid/Offset");
+    }
+    subscription.seek(FIRST, end).await.expect("the end itself is a place");
 }
 
 /// A seek while handlers run and records wait: what was handed over before counts for nothing, a key whose handler still

@@ -21,7 +21,7 @@ use super::tender;
 use super::watchdog::Watchdog;
 use crate::bus::Claim;
 use crate::error::{Error, ErrorKind, Result, escaped};
-use crate::topic::{GroupName, Offset, Partition, TopicName};
+use crate::topic::{GroupName, Offset, Partition, TopicName, offset_beyond_end};
 
 /// One member of a group, at work on a topic.
 ///
@@ -180,14 +180,18 @@ impl Subscription {
     /// progress has come there again, and a crash before that ends the replay.
     ///
     /// # Errors
-    /// `Fenced/NotOwner` if the member does not hold it; `Closed/Subscription` if nothing is read any more.
+    /// `Fenced/NotOwner` if the member does not hold it; `Invalid/Offset` beyond its end, since records that come there
+    /// would be passed over unseen; `Closed/Subscription` if nothing is read any more; what keeps the backend from saying
+    /// where the partition ends.
     ///
     /// # Cancel safety
-    /// Once polled, the seek is made, whether its end is awaited or not.
+    /// Nothing is done before the backend has said where the partition ends; then the seek is made, whether its end is
+    /// awaited or not.
     ///
     /// # Source
     /// Promise C12.
     pub async fn seek(&self, partition: Partition, offset: Offset) -> Result<()> {
+        self.inner.check_within(partition, offset).await?;
         let (answer, answered) = oneshot::channel();
         self.inner.engine.order_seek(SeekOrder { partition, offset, answer });
         answered.await.unwrap_or_else(|_| Err(super::engine::source_closed()))
@@ -259,6 +263,17 @@ impl SubscriptionCore {
             why,
         };
         self.engine.blocked().into_iter().map(named).collect()
+    }
+
+    /// Refuses an offset beyond the end of a partition that is read.
+    async fn check_within(&self, partition: Partition, offset: Offset) -> Result<()> {
+        let (engine, topic) = (&self.engine, &self.engine.place.topic);
+        if engine.is_closing() || engine.with_lanes(|lanes| lanes.generation(partition)).is_none() {
+            // Whoever takes the order says why.
+            return Ok(());
+        }
+        let end = engine.driver.bounds(topic, partition).await.map_err(|error| error.at("seek", topic))?.end;
+        if offset <= end { Ok(()) } else { Err(offset_beyond_end(partition, offset, end).at("seek", topic)) }
     }
 
     /// Whether this thread is inside one of its handlers.
