@@ -24,6 +24,7 @@ mod publisher;
 mod record;
 mod retention;
 mod subscription;
+mod timers;
 mod topic;
 mod until;
 mod wire;

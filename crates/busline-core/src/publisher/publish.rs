@@ -23,6 +23,7 @@ use crate::batch::behind_failed;
 use crate::driver::SinkOffer;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::timers::with_timers;
 use crate::topic::{TopicInfo, TopicName};
 
 /// Most envelopes of one call of [`Publisher::publish_batch`].
@@ -451,15 +452,6 @@ fn kept_for_ending(deadline: Duration) -> Duration {
 
 /// Longer deadlines of a close count as this one: no instant is further away.
 const CLOSE_DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
-
-/// Polls with the timers of this runtime where there is no other, so that any executor may await a close.
-async fn with_timers<F: Future>(runtime: &Handle, mut future: Pin<&mut F>) -> F::Output {
-    poll_fn(|context| {
-        let _entered = Handle::try_current().is_err().then(|| runtime.enter());
-        future.as_mut().poll(context)
-    })
-    .await
-}
 
 /// What became of an envelope that could not wait.
 enum Acceptance {

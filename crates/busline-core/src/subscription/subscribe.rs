@@ -21,6 +21,7 @@ use super::tender;
 use super::watchdog::Watchdog;
 use crate::bus::Claim;
 use crate::error::{Error, ErrorKind, Result, escaped};
+use crate::timers::with_timers;
 use crate::topic::{GroupName, Offset, Partition, TopicName, offset_beyond_end};
 
 /// One member of a group, at work on a topic.
@@ -30,7 +31,7 @@ use crate::topic::{GroupName, Offset, Partition, TopicName, offset_beyond_end};
 #[derive(Clone)]
 pub struct Subscription {
     inner: Arc<SubscriptionCore>,
-    _handles: Arc<LastHandle>,
+    handles: Arc<LastHandle>,
 }
 
 /// What the bus holds of a subscription.
@@ -127,7 +128,7 @@ impl Subscription {
             closed: OnceCell::new(),
         });
         let handles = Arc::new(LastHandle { core: Arc::clone(&inner), runtime });
-        Self { inner, _handles: handles }
+        Self { inner, handles }
     }
 
     pub(crate) fn shared(&self) -> Arc<SubscriptionCore> {
@@ -214,7 +215,8 @@ impl Subscription {
         if self.inner.is_in_handler() {
             return Err(close_in_handler().at("close subscription", &self.inner.engine.place.topic));
         }
-        Ok(self.inner.close(deadline).await)
+        let closed = pin!(self.inner.close(deadline));
+        Ok(with_timers(&self.handles.runtime, closed).await)
     }
 }
 
