@@ -259,6 +259,16 @@ impl Engine {
         self.cancel_partitions(partitions);
     }
 
+    /// The same for one assignment; nothing, if the partition is held under another by now. Gives whether it was held.
+    pub(crate) fn lose_assignment(&self, partition: Partition, generation: u64) -> bool {
+        let was_held = self.with_lanes_of(&[partition], |lanes| lanes.drop_assignment(partition, generation));
+        if was_held {
+            self.count(|stats| stats.lost_partitions += 1);
+            self.cancel_partitions(&[partition]);
+        }
+        was_held
+    }
+
     /// Breaks off what runs for these partitions.
     pub(crate) fn cancel_partitions(&self, partitions: &[Partition]) {
         for (hand, slot) in self.hands.iter().zip(&self.slots) {

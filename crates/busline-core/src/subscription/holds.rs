@@ -173,6 +173,11 @@ impl Lanes {
         drop(self.drop_partition_if(partition, |_| true));
     }
 
+    /// The same of one assignment; nothing, if the partition is held under another by now. Gives whether it was held.
+    pub(crate) fn drop_assignment(&mut self, partition: Partition, generation: u64) -> bool {
+        self.drop_partition_if(partition, |held| held.generation == generation).is_some()
+    }
+
     fn drop_partition_if(&mut self, partition: Partition, is_it: impl Fn(&Held) -> bool) -> Option<Held> {
         if !is_it(self.partitions.get(&partition)?) {
             return None;

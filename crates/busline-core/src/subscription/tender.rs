@@ -58,9 +58,8 @@ pub(crate) async fn commit(engine: &Engine) {
 
 /// Another member owns it: what runs for it is broken off.
 fn lose_fenced(engine: &Engine, commit: &Commit) {
-    if engine.with_lanes(|lanes| lanes.generation(commit.partition)) == Some(commit.generation) {
+    if engine.lose_assignment(commit.partition, commit.generation) {
         tracing::warn!("{}/{} belongs to another member", engine.place.topic, commit.partition);
-        engine.lose(&[commit.partition]);
     }
 }
 
@@ -81,7 +80,12 @@ async fn give_up_drained(engine: &Engine, revoking: &mut HashMap<Partition, Inst
         return;
     }
     commit(engine).await;
-    engine.with_lanes(|lanes| drained.iter().for_each(|(partition, _)| lanes.drop_partition(*partition)));
+    // Only these assignments: during the commit one may have been lost, and its partition taken anew.
+    engine.with_lanes(|lanes| {
+        for (partition, generation) in &drained {
+            lanes.drop_assignment(*partition, *generation);
+        }
+    });
     if let Err(error) = engine.source.release(drained).await {
         tracing::warn!("release partitions of {}: {error}", engine.place.topic);
     }
@@ -89,3 +93,112 @@ async fn give_up_drained(engine: &Engine, revoking: &mut HashMap<Partition, Inst
 
 /// Pause before a partition that is given up is broken off once more.
 const CANCEL_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::sync::{OnceLock, Weak};
+
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::driver::{Assignment, BoxFuture, Driver, Source, SourceEvent, SourceRequest, Start};
+    use crate::error::Result;
+    use crate::headers::Headers;
+    use crate::layer::SourceLayer;
+    use crate::memory::MemoryDriver;
+    use crate::record::Record;
+    use crate::subscription::handler::Place;
+    use crate::subscription::lanes::{End, Lanes};
+    use crate::subscription::settings::SubscriptionSettings;
+    use crate::topic::{GroupName, Offset, TopicName, TopicSpec, not_owner};
+
+    const FIRST: Partition = Partition(0);
+
+    fn assigned(generation: u64) -> Assignment {
+        Assignment { partition: FIRST, generation, committed: Offset(0) }
+    }
+
+    /// Loses the partition while a commit is under way, and has it again under another generation before that ends.
+    #[derive(Default)]
+    struct TakesItAnew(OnceLock<Weak<Engine>>);
+
+    impl SourceLayer for Arc<TakesItAnew> {
+        fn next<'a>(
+            &'a self,
+            inner: &'a dyn Source,
+            records: usize,
+            bytes: usize,
+        ) -> BoxFuture<'a, Result<SourceEvent>> {
+            inner.next(records, bytes)
+        }
+
+        fn commit<'a>(&'a self, _: &'a dyn Source, commits: Vec<Commit>) -> BoxFuture<'a, Vec<Result<()>>> {
+            let engine = self.0.get().and_then(Weak::upgrade).expect("it is there");
+            engine.lose(&[FIRST]);
+            engine.with_lanes_of(&[FIRST], |lanes| lanes.assign(&assigned(2)));
+            Box::pin(async move { commits.iter().map(|commit| Err(not_owner(commit.partition))).collect() })
+        }
+    }
+
+    impl fmt::Debug for TakesItAnew {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("TakesItAnew")
+        }
+    }
+
+    async fn engine_over(layer: &Arc<TakesItAnew>) -> Arc<Engine> {
+        let driver: Arc<dyn Driver> = Arc::new(MemoryDriver::new());
+        let (topic, group) = (TopicName::new("orders").expect("legal"), GroupName::new("g").expect("legal"));
+        let place = Arc::new(Place { topic: topic.clone(), group: group.clone() });
+        let topic = driver.create_topic(&topic, &TopicSpec::default()).await.expect("a new topic");
+        let settings = SubscriptionSettings::default();
+        let (member, start, lease) = ("m".into(), Start::Earliest, settings.lease);
+        let source = driver.source(SourceRequest { group, topic, member, start, lease }).await.expect("joins");
+        let engine = Arc::new(Engine::new(driver, Arc::clone(layer).over(source), settings, place, None));
+        layer.0.set(Arc::downgrade(&engine)).expect("set once");
+        engine
+    }
+
+    /// Finishes a record.
+    fn move_on(lanes: &mut Lanes) {
+        let record = Record {
+            partition: FIRST,
+            offset: Offset(0),
+            time: Timestamp::UNIX_EPOCH,
+            key: Bytes::from_static(b"k"),
+            headers: Headers::default(),
+            body: Bytes::new(),
+        };
+        lanes.deliver(1, [record]);
+        let work = lanes.take().expect("a lane is ready");
+        lanes.finish(&work.ticket, End::Done);
+    }
+
+    #[tokio::test]
+    async fn what_came_back_while_it_was_given_up_is_kept() {
+        let layer = Arc::default();
+        let engine = engine_over(&layer).await;
+        engine.with_lanes(|lanes| {
+            lanes.assign(&assigned(1));
+            move_on(lanes);
+            lanes.revoke(&[FIRST]);
+        });
+        give_up_drained(&engine, &mut HashMap::new()).await;
+        assert_eq!(engine.with_lanes(|lanes| lanes.generation(FIRST)), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_fenced_commit_costs_only_the_assignment_that_it_was_of() {
+        let layer = Arc::default();
+        let engine = engine_over(&layer).await;
+        engine.with_lanes(|lanes| {
+            lanes.assign(&assigned(1));
+            move_on(lanes);
+        });
+        commit(&engine).await;
+        assert_eq!(engine.with_lanes(|lanes| lanes.generation(FIRST)), Some(2));
+        assert_eq!(engine.stats().lost_partitions, 1, "told by the source");
+    }
+}
