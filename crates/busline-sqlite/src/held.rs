@@ -23,6 +23,8 @@ pub(crate) struct Held {
     ends: Option<Instant>,
     /// The thread has read ahead as far as it may, and is to be woken once much of it was taken.
     has_enough: bool,
+    /// A loss was given and no further event asked for: the subscription may not have taken it in.
+    tells_loss: bool,
     /// Why nothing more comes.
     ended: Option<Error>,
 }
@@ -71,9 +73,14 @@ impl Held {
         }
     }
 
+    /// Whether the last event that was given is a loss.
+    pub(crate) fn tells_loss(&self) -> bool {
+        self.tells_loss
+    }
+
     /// Until when what is held may be worked on.
     pub(crate) fn term(&self) -> Term {
-        // A beat is good for what is taken from then on, not for what was held before a loss that was not told.
+        // A beat is good for what is taken from then on, not for what was held before a loss that was not taken in.
         match self.ends {
             None => Term::None,
             Some(_) if self.has_untold_loss() => Term::Over,
@@ -129,9 +136,11 @@ impl Held {
         self.reading.get_mut(&partition).filter(|reading| reading.generation == generation && reading.next == from)
     }
 
-    /// The next event, with as many of its records as fit.
+    /// The next event, with as many of its records as fit. Whoever asks has taken in the one before.
     pub(crate) fn next_event(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
-        match self.pop_event(records_max) {
+        let event = self.pop_event(records_max);
+        self.tells_loss = matches!(event, Some(SourceEvent::Lost(_)));
+        match event {
             Some(SourceEvent::Records { generation, mut records }) => {
                 let rest = records.split_off(records_within(&records, records_max, bytes_max));
                 if rest.is_empty() {
@@ -208,9 +217,9 @@ impl Held {
         self.ended.clone().map_or(Ok(()), Err)
     }
 
-    /// Whether a loss was found that the subscription has not heard of.
+    /// Whether a loss was found that the subscription has not taken in.
     fn has_untold_loss(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
+        self.tells_loss || self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
     }
 
     fn drop_partition(&mut self, partition: Partition) {

@@ -238,11 +238,14 @@ impl MemberState {
 
     fn take_event(&self, records_max: usize, bytes_max: usize) -> Result<Option<SourceEvent>> {
         let mut held = self.held();
+        let had_loss = held.tells_loss();
         let event = held.next_event(records_max, bytes_max);
-        match &event {
-            Some(SourceEvent::Lost(_)) => self.until.set(held.term()),
-            Some(_) => {}
-            None => held.check_open()?,
+        // Only now: between a loss that is given and the end of its work a worker could begin one of its records.
+        if had_loss && !held.tells_loss() {
+            self.until.set(held.term());
+        }
+        if event.is_none() {
+            held.check_open()?;
         }
         if event.is_none() && self.closing.load(Ordering::Acquire) {
             return Err(source_closed());
