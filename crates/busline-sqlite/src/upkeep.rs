@@ -33,6 +33,8 @@ pub(crate) struct Upkeep {
     lost: BTreeMap<(TopicName, GroupName), u64>,
     sweeping: bool,
     vacuum: Vacuum,
+    /// Sweeping or giving pages back was broken off: both begin again after the next look.
+    broken_off: bool,
     /// The code of the error that was logged last: one that stays is logged once.
     logged: Option<String>,
     /// Before this, publishing has the thread: a step under load is followed by as much time for what waits.
@@ -51,6 +53,7 @@ impl Upkeep {
             lost: BTreeMap::new(),
             sweeping: true,
             vacuum: Vacuum::Wanted,
+            broken_off: false,
             logged: None,
             rest_until: now,
         }
@@ -131,7 +134,10 @@ impl Upkeep {
                     self.looked_at = Some(topic);
                     self.due.extend(due);
                 }
-                None => self.end_look(),
+                None => {
+                    self.end_look();
+                    self.resume();
+                }
             }
         }
         if self.due.is_empty() {
@@ -143,6 +149,24 @@ impl Upkeep {
     fn end_look(&mut self) {
         self.looked_at = None;
         self.next_look = Instant::now() + self.look_every;
+    }
+
+    /// Leaves everything until the next look.
+    pub(crate) fn break_off(&mut self) {
+        self.tell_lost();
+        self.due.clear();
+        self.broken_off |= self.sweeping || self.vacuum != Vacuum::Done;
+        self.sweeping = false;
+        self.vacuum = Vacuum::Done;
+        self.end_look();
+    }
+
+    /// Goes on with what was broken off.
+    fn resume(&mut self) {
+        if std::mem::take(&mut self.broken_off) {
+            self.sweeping = true;
+            self.want_vacuum();
+        }
     }
 
     fn note_lost(&mut self, lost: Vec<Lost>) {
@@ -157,14 +181,10 @@ impl Upkeep {
         }
     }
 
-    /// What could not be done is tried again at the next look.
+    /// What could not be done is tried again after the next look.
     fn after(&mut self, done: Result<()>) {
         let Err(error) = done else { return };
-        self.tell_lost();
-        self.due.clear();
-        self.sweeping = false;
-        self.vacuum = Vacuum::Done;
-        self.end_look();
+        self.break_off();
         // A lock is another process's turn, and a bus that closes needs no upkeep.
         if !matches!(error.reason(), "Locked" | "Bus") && self.logged.replace(error.code()) != Some(error.code()) {
             tracing::warn!("delete old records: {error}");

@@ -269,3 +269,28 @@ async fn the_file_becomes_shorter_when_records_are_deleted() -> Result<()> {
     close(&bus).await;
     Ok(())
 }
+
+/// Upkeep waits for no lock, and what it left goes on by itself: a process that only publishes makes no change that would
+/// remind it.
+#[tokio::test]
+async fn what_a_lock_keeps_from_being_deleted_goes_later() -> Result<()> {
+    let stage = Stage::new();
+    let bus = stage.open().await?;
+    let orders = publisher(&bus, Retention::default()).await?;
+    publish(&orders, 5_000, 10).await?;
+    orders.close(Duration::from_secs(5)).await;
+    let foreign = rusqlite::Connection::open(&stage.config.path).expect("the file");
+    foreign.busy_timeout(Duration::from_secs(5)).expect("sets");
+    bus.driver().delete_topic(&topic()).await?;
+    foreign.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    foreign.execute_batch("COMMIT").expect("unlocks");
+    let end = Instant::now() + Duration::from_secs(20);
+    let left = || foreign.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, u64>(0)).expect("reads");
+    while left() > 0 {
+        assert!(Instant::now() < end, "{} records stay", left());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    close(&bus).await;
+    Ok(())
+}
