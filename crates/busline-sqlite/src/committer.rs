@@ -1,5 +1,6 @@
 //! The one thread of a process that writes to the file; a thread that publishes and blocks may take its seat.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -171,23 +172,42 @@ impl std::fmt::Debug for Committer {
 fn run(shared: &Mutex<Store>, queue: &Queue, (records_max, bytes_max): (usize, usize), mut upkeep: Upkeep) {
     loop {
         let work = queue.next(records_max, bytes_max, upkeep.pause());
-        let store = &mut *lock(shared);
-        match work {
-            Work::Group(group) => {
-                store.publish(group, queue);
-                upkeep.step_under_load(store, queue);
-            }
-            Work::Write(write) => {
-                (write.run)(Ok((store, queue)));
-                upkeep.note_change(write.deletes);
-                upkeep.step_under_load(store, queue);
-            }
-            Work::Idle => upkeep.step(store, queue),
-            Work::Stop => return store.end(),
+        if matches!(work, Work::Stop) {
+            return lock(shared).end();
+        }
+        // Such as one of the user's clock. Without this thread what is queued would wait for ever.
+        if catch_unwind(AssertUnwindSafe(|| turn(shared, queue, work, &mut upkeep))).is_err() {
+            tracing::error!("the committer thread panicked: nothing more is written");
+            // At once: its transaction keeps other processes from writing.
+            drop(lock(shared));
+            upkeep.break_off();
         }
     }
 }
 
-fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
+fn turn(shared: &Mutex<Store>, queue: &Queue, work: Work, upkeep: &mut Upkeep) {
+    let store = &mut *lock(shared);
+    match work {
+        Work::Group(group) => {
+            store.publish(group, queue);
+            upkeep.step_under_load(store, queue);
+        }
+        Work::Write(write) => {
+            (write.run)(Ok((store, queue)));
+            upkeep.note_change(write.deletes);
+            upkeep.step_under_load(store, queue);
+        }
+        Work::Idle => upkeep.step(store, queue),
+        Work::Stop => {}
+    }
+}
+
+/// The store; one that a panic has left in the middle of something writes nothing more.
+fn lock(shared: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    shared.lock().unwrap_or_else(|left| {
+        shared.clear_poison();
+        let mut store = left.into_inner();
+        store.give_up_after_panic();
+        store
+    })
 }

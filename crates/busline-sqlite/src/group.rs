@@ -344,6 +344,11 @@ impl Store {
         self.connection = None;
     }
 
+    /// Gives the file up after a panic: nobody knows what was done to it. Its transaction goes with the connection.
+    pub(crate) fn give_up_after_panic(&mut self) {
+        self.poison(&Error::new(ErrorKind::Internal, "Panic").cause("the code that writes has panicked"));
+    }
+
     /// Resets the `-wal` once it is long enough. Comes after the acks, which do not wait for it.
     ///
     /// A reader in an old snapshot keeps it from being reset; then the next try waits until as many pages have come again.

@@ -86,3 +86,40 @@ async fn a_clock_that_goes_back_changes_no_order() -> Outcome {
     bus.close(Duration::from_secs(5)).await?;
     Ok(())
 }
+
+/// A clock that panics once it is told to.
+#[derive(Debug, Default)]
+struct Panics(std::sync::atomic::AtomicBool);
+
+impl Clock for Panics {
+    fn now(&self) -> jiff::Timestamp {
+        assert!(!self.0.swap(false, std::sync::atomic::Ordering::Relaxed), "a clock panics");
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+/// A panic in the middle of a transaction: nothing more is written by this bus, everybody is told at once, and the lock of
+/// the file is free for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_committer_is_told_and_locks_nobody_out() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let config = SqliteConfig {
+        retention_interval: Duration::from_secs(3_600),
+        ..SqliteConfig::new(folder.path().join("bus.db"))
+    };
+    let clock = Arc::new(Panics::default());
+    let driver = SqliteDriver::open_with_clock(config.clone(), Arc::clone(&clock) as Arc<dyn Clock>).await?;
+    let bus = Bus::new(Arc::new(driver));
+    let publisher = bus.publisher("orders").open().await?;
+    publisher.publish_sync(Envelope::new("k", "Placed", 1)).await?;
+    clock.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = publisher.publish_sync(Envelope::new("k", "Placed", 2)).await.expect_err("it panicked");
+    assert!(!error.is_definite(), "{error}");
+    let error = publisher.publish_sync(Envelope::new("k", "Placed", 3)).await.expect_err("nothing more");
+    assert_eq!((error.code(), error.is_definite()), ("Unavailable/Poisoned".into(), true), "{error}");
+    let other = Bus::new(Arc::new(SqliteDriver::open(config).await?));
+    other.publisher("orders").open().await?.publish_sync(Envelope::new("k", "Placed", 2)).await?;
+    other.close(Duration::from_secs(5)).await?;
+    bus.close(Duration::from_secs(5)).await?;
+    Ok(())
+}
