@@ -88,6 +88,7 @@ impl Limited {
             })
             .map_err(from_sqlite)?;
         let Some((name, spec, (start, end, bytes))) = row else { return Ok(None) };
+        topics::bounds(&name, start, end)?;
         let limits = topics::read_spec(&name, &spec)?.retention;
         Ok(Some(Self { topic: TopicName::stored(&name)?, limits, start, end, bytes }))
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::from_sqlite;
 use crate::groups;
-use crate::schema::PARTITION_ID_MAX;
+use crate::schema::{OFFSET_END, PARTITION_ID_MAX};
 
 /// The ids of a topic's partitions, by number.
 pub(crate) type PartitionIds = Vec<i64>;
@@ -184,7 +184,21 @@ pub(crate) fn partition_ids(connection: &Connection, topic: &TopicInfo) -> Resul
     }
 }
 
+/// The bounds of a partition as they are stored: what counts from them relies on their order.
+///
+/// # Errors
+/// `Corrupt/Store`.
+pub(crate) fn bounds(topic: &str, start: u64, end: u64) -> Result<Bounds> {
+    if start <= end && end <= OFFSET_END {
+        return Ok(Bounds { start: Offset(start), end: Offset(end) });
+    }
+    Err(damaged(format!("a partition of {topic} begins at offset {start} and ends at {end}")))
+}
+
 /// The id and the bounds of one partition.
+///
+/// # Errors
+/// `NotFound/Topic`, `NotFound/Partition`; `Corrupt/Store`.
 pub(crate) fn partition(connection: &Connection, topic: &TopicName, number: Partition) -> Result<(i64, Bounds)> {
     let found = connection
         .prepare_cached(
@@ -197,7 +211,7 @@ pub(crate) fn partition(connection: &Connection, topic: &TopicName, number: Part
         })
         .map_err(from_sqlite)?;
     match found {
-        Some((id, start, end)) => Ok((id, Bounds { start: Offset(start), end: Offset(end) })),
+        Some((id, start, end)) => Ok((id, bounds(topic.as_str(), start, end)?)),
         None => {
             info(connection, topic)?;
             Err(partition_not_found(topic, number))

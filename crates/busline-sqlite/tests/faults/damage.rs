@@ -80,6 +80,34 @@ async fn a_record_past_the_end_refuses_the_publish_definitely() -> Result<()> {
     Ok(())
 }
 
+/// Number 85: the ends of a partition in the wrong order. Nothing counts from them, and the committer outlives it.
+#[tokio::test]
+async fn a_partition_that_ends_before_it_begins_is_damage() -> Result<()> {
+    let stage = Stage::new();
+    let partition = Partition(ten_records(&stage).await?);
+    for (start, end) in [(20, 10), (0, 1_i64 << 41)] {
+        let ends = "UPDATE partitions SET start_offset = ?1, end_offset = ?2 WHERE number = ?3";
+        stage.plain().execute(ends, rusqlite::params![start, end, partition.0]).expect("a writable file");
+        let bus = stage.open().await?;
+        let driver = bus.driver();
+        for damaged in [
+            driver.bounds(&topic(), partition).await.map(drop),
+            driver.lag(&GroupName::new("billing")?, &topic()).await.map(drop),
+            driver.trim(&topic(), partition, Offset(3)).await.map(drop),
+        ] {
+            let error = damaged.expect_err("damage");
+            assert_eq!(error.code(), "Corrupt/Store", "{error}");
+            assert!(error.to_string().contains(&format!("offset {start} and ends at {end}")), "{error}");
+        }
+        // The trim has met the damage while writing, after which nothing more is written; and that is told at once.
+        let orders = publisher(&bus, Duration::from_secs(10)).await?;
+        let error = orders.publish_sync(envelope("p", "key", 11, 10)).await.expect_err("nothing is written");
+        assert_eq!((error.code(), error.is_definite()), ("Unavailable/Poisoned".into(), true), "{error}");
+        close(&bus).await;
+    }
+    Ok(())
+}
+
 /// Number 85: the head of a partition below what a group has finished.
 #[tokio::test]
 async fn a_group_that_has_finished_more_than_there_is_is_damage() -> Result<()> {
