@@ -348,14 +348,14 @@ fn bells(connection: &Connection, group: &GroupName, topic_id: i64) -> Result<Ve
     rows.collect::<rusqlite::Result<_>>().map_err(from_sqlite)
 }
 
-/// The members of a group with what they hold, by name.
+/// The members of a group with what they hold, by name; without those whose bell is gone with their process.
 pub(crate) fn members(connection: &Connection, group: &GroupName, topic: &TopicName) -> Result<Vec<Member>> {
     let topic_id = topics::id(connection, &topics::info(connection, topic)?)?;
     let rows = owned(connection, group, topic_id)?;
     let held =
         |name: &String| rows.iter().filter(|row| row.owner.as_ref() == Some(name)).map(|row| row.partition).collect();
-    let names = beats(connection, group, topic_id)?;
-    Ok(names.into_iter().map(|(name, _)| Member { partitions: held(&name), name }).collect())
+    let alive = bells(connection, group, topic_id)?.into_iter().filter(|(_, wake)| is_heard(wake));
+    Ok(alive.map(|(name, _)| Member { partitions: held(&name), name }).collect())
 }
 
 /// Every group with the topics it has progress or members on, by name.
@@ -375,16 +375,15 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<(GroupName, TopicName)>
     .collect()
 }
 
-/// The first group with members on this topic, if any.
-pub(crate) fn active_group(connection: &Connection, topic: &TopicName) -> Result<Option<String>> {
-    connection
-        .query_row(
-            "SELECT group_name FROM members JOIN topics USING (topic_id) WHERE name = ?1 LIMIT 1",
-            [topic.as_str()],
-            |row| row.get(0),
+/// The groups with members on this topic, dead ones included, by name.
+pub(crate) fn with_members(connection: &Connection, topic: &TopicName) -> Result<Vec<GroupName>> {
+    let mut select = connection
+        .prepare(
+            "SELECT DISTINCT group_name FROM members JOIN topics USING (topic_id) WHERE name = ?1 ORDER BY group_name",
         )
-        .optional()
-        .map_err(from_sqlite)
+        .map_err(from_sqlite)?;
+    let names = select.query_map([topic.as_str()], |row| row.get::<_, String>(0)).map_err(from_sqlite)?;
+    names.map(|name| GroupName::stored(&name.map_err(from_sqlite)?)).collect()
 }
 
 /// Addresses of all members of all groups, to wake them.

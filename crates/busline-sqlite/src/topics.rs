@@ -1,7 +1,7 @@
 //! Topics and partitions as rows.
 
 use busline_core::{
-    Bounds, Error, ErrorKind, GroupName, Offset, Partition, Result, TopicInfo, TopicName, TopicSpec, colliding_name,
+    Bounds, Error, ErrorKind, Offset, Partition, Result, TopicInfo, TopicName, TopicSpec, colliding_name,
     partition_not_found, topic_exists, topic_not_found,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -130,8 +130,8 @@ fn to_json(spec: &TopicSpec) -> Result<String> {
 /// Deletes the topic; its records are only marked, because deleting many in one transaction would hold up publishers.
 pub(crate) fn delete(connection: &Connection, name: &TopicName) -> Result<()> {
     info(connection, name)?;
-    if let Some(group) = groups::active_group(connection, name)? {
-        groups::check_idle(connection, &GroupName::stored(&group)?, name)?;
+    for group in groups::with_members(connection, name)? {
+        groups::check_idle(connection, &group, name)?;
     }
     for sql in [
         "DELETE FROM progress WHERE partition_id IN

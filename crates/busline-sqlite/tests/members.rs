@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busline_conformance::{Meeting, MemberProcess};
-use busline_core::{Bus, Commit, Driver, Envelope, ErrorKind, Offset, SourceEvent, SourceRequest, Start, TopicSpec};
+use busline_core::{
+    Bus, Commit, Deletion, Delivery, Driver, Envelope, ErrorKind, HandlerError, Offset, SourceEvent, SourceRequest,
+    Start, TopicSpec,
+};
 use busline_sqlite::{SqliteConfig, SqliteDriver};
 use tempfile::TempDir;
 
@@ -123,6 +126,71 @@ async fn a_commit_under_an_old_generation_is_fenced() -> Outcome {
     assert!(driver.members(&request.group, &name).await?.is_empty());
     bus.close(CLOSE).await?;
     driver.close(tokio::time::Instant::now() + CLOSE).await?;
+    Ok(())
+}
+
+/// A loss that was given and not yet taken in is in doubt, or a worker could begin what another member has by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_is_in_doubt_until_the_next_event_is_asked_for() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("bus.db");
+    let driver = SqliteDriver::open(SqliteConfig::new(&path)).await?;
+    let (group, name) = ("billing".parse()?, "orders".parse()?);
+    let topic = driver.create_topic(&name, &TopicSpec { partitions: 1, ..TopicSpec::default() }).await?;
+    let request = SourceRequest { group, topic, member: "m".into(), start: Start::Earliest, lease: LEASE };
+    let source = driver.source(request).await?;
+    assert!(matches!(source.next(1, 1).await?, SourceEvent::Assigned(_)));
+    let foreign = rusqlite::Connection::open(&path)?;
+    foreign.busy_timeout(CLOSE)?;
+    foreign.execute_batch(
+        "BEGIN IMMEDIATE; DELETE FROM members; UPDATE progress SET owner = 'other', generation = generation + 1; COMMIT",
+    )?;
+    while !matches!(source.next(1, 1).await?, SourceEvent::Lost(_)) {}
+    let is_held = || source.holds_until().is_none_or(|until| tokio::time::Instant::now() < until);
+    for _ in 0..3 {
+        assert!(!is_held(), "whoever is told has not let go of it yet");
+        // A beat meanwhile changes nothing about that.
+        tokio::time::sleep(LEASE / 4).await;
+    }
+    drop(tokio::time::timeout(Duration::from_millis(1), source.next(1, 1)).await);
+    assert!(is_held(), "it is taken in");
+    source.close(tokio::time::Instant::now() + CLOSE).await?;
+    driver.close(tokio::time::Instant::now() + CLOSE).await?;
+    Ok(())
+}
+
+/// Writes the row of a member whose process is gone.
+fn add_dead_member(path: &Path, group: &str) -> Outcome {
+    let foreign = rusqlite::Connection::open(path)?;
+    foreign.busy_timeout(CLOSE)?;
+    foreign.execute(
+        "INSERT INTO members (group_name, topic_id, member, beat, wake)
+         SELECT ?1, topic_id, 'gone', 0, 'busline-no-such-bell' FROM topics WHERE name = 'orders'",
+        [group],
+    )?;
+    Ok(())
+}
+
+/// One group's dead members neither hide another group's live ones, nor keep topic or group by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_members_neither_keep_a_topic_nor_hide_live_ones() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("bus.db");
+    let bus = open(&path).await?;
+    publish(&bus).await?;
+    let handler = async |_: Delivery| Ok::<(), HandlerError>(());
+    let subscription = bus.subscribe("orders", "shipping").handle(handler).await?;
+    add_dead_member(&path, "billing")?;
+    let refused = bus.driver().delete_topic(&"orders".parse()?).await.expect_err("shipping is at work");
+    assert_eq!(refused.code(), "Unavailable/GroupActive", "{refused}");
+    assert!(refused.to_string().contains("shipping"), "{refused}");
+    subscription.close(CLOSE).await?;
+
+    add_dead_member(&path, "shipping")?;
+    bus.delete_group("shipping", "orders", Deletion::default()).await?;
+    add_dead_member(&path, "shipping")?;
+    bus.delete_topic("orders", Deletion::default()).await?;
+    bus.close(CLOSE).await?;
     Ok(())
 }
 
