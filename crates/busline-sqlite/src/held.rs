@@ -116,7 +116,7 @@ impl Held {
         true
     }
 
-    /// Queues a piece, unless the partition was lost or moved while it was read; gives whether it has.
+    /// Queues a piece, unless the partition was lost, moved or paused while it was read; gives whether it has.
     pub(crate) fn add(&mut self, partition: Partition, generation: u64, from: Offset, records: Vec<Record>) -> bool {
         let (Some(first), Some(newest)) = (records.first(), records.last()) else { return false };
         let first = first.offset;
@@ -131,9 +131,11 @@ impl Held {
         true
     }
 
-    /// A partition that is still read from here under this generation.
+    /// A partition that is still read from here under this generation, and has not paused since.
     fn reading_from(&mut self, partition: Partition, generation: u64, from: Offset) -> Option<&mut Reading> {
-        self.reading.get_mut(&partition).filter(|reading| reading.generation == generation && reading.next == from)
+        let is_it =
+            |reading: &&mut Reading| reading.generation == generation && reading.next == from && !reading.paused;
+        self.reading.get_mut(&partition).filter(is_it)
     }
 
     /// The next event, with as many of its records as fit. Whoever asks has taken in the one before.
@@ -244,5 +246,40 @@ impl Held {
 
     fn pieces(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, SourceEvent::Records { .. })).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busline_core::Headers;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    const FIRST: Partition = Partition(0);
+
+    /// A pause comes from another thread than the pieces, so it may come while one is being read.
+    #[test]
+    fn a_piece_that_was_being_read_as_its_partition_paused_is_read_again_later() {
+        let mut held = Held::default();
+        let assignment = Assignment { partition: FIRST, generation: 1, committed: Offset(7) };
+        held.take(Share { taken: vec![assignment], ..Share::default() }, Instant::now());
+        assert!(matches!(held.next_event(9, 99), Some(SourceEvent::Assigned(_))));
+        let reads = [(FIRST, 1, Offset(7))];
+        assert_eq!(held.next_reads(FIRST), reads);
+        held.set_paused(&[(FIRST, 1)], true);
+        let record = Record {
+            partition: FIRST,
+            offset: Offset(7),
+            time: Timestamp::UNIX_EPOCH,
+            key: Vec::new().into(),
+            headers: Headers::default(),
+            body: Vec::new().into(),
+        };
+        assert!(!held.add(FIRST, 1, Offset(7), vec![record]), "nothing of a paused partition is given");
+        assert!(!held.skip(FIRST, 1, Offset(7), Offset(9)));
+        assert_eq!(held.next_event(9, 99), None);
+        held.set_paused(&[(FIRST, 1)], false);
+        assert_eq!(held.next_reads(FIRST), reads);
     }
 }
