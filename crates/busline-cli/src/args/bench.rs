@@ -145,30 +145,34 @@ Examples:
   busline bench --level surge --mode async --topics 1 --runs 5
   busline bench --level all --json results.json
   busline bench --rate auto --slo 20ms --duration 5s
-  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html --markdown soak.md
+  busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html
   busline bench --runs 5 --baseline results.json --tolerance 20
   busline bench --workload consume,wake --runs 5
-  busline bench --bus nats://localhost:4222 --bus kafka://localhost:9092 --strategy all --level extreme
-  busline bench --bus nats://localhost:4222 --headers on,off --streams 1,2,4 --level extreme --mode async
+  busline bench --bus nats://localhost:4222 --strategy all --level extreme
+  busline bench --bus nats://localhost:4222 --headers on,off --streams 1,2,4 --mode async
   busline bench --bus nats://localhost:4222 --bus kafka://localhost:9092 --durability written
   busline bench --bus sqlite:shop.db --bus nats://localhost:4222 --runs 5 --html report.html";
 
 const BENCH_CONTRACT: &str = "\
-Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run the native client
-stores the same rows in the same batch sizes, and reads them; on NATS it publishes the same bytes in the same window.
-Its figures are checked in the same way, and every figure is also given as a ratio to it. A speed is
-printed only after a dump of the store has shown every envelope, and handlers got each, once and in order; else the
-exit status is 1. A SQLite file is dumped by plain SQL, every other bus by the bounded reads of its driver.
+Without --bus (or BUSLINE_URL) each run has a temporary SQLite file of its own. Beside each run
+the native client stores the same rows in the same batch sizes, and reads them; on NATS it
+publishes the same bytes in the same window. Its figures are checked in the same way, and every
+figure is also given as a ratio to it. A speed is printed only after a dump of the store has shown
+every envelope, and handlers got each, once and in order; else the exit status is 1. A SQLite file
+is dumped by plain SQL, every other bus by the bounded reads of its driver.
 
---bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on topics with a random
-suffix that are deleted afterwards. One bus is called faster than another if it was in every one of at least 5 runs.
+--bus may be repeated, up to 8 times: each run then goes over all buses before the next one, on
+topics with a random suffix that are deleted afterwards. One bus is called faster than another if
+it was in every one of at least 5 runs.
 
---strategy, --headers and --streams are tried in every combination, in turn as several buses are; a bus takes part with
-those that it has. What differs from the default stands behind its name: nats/task-per-message, kafka/headers. All are
-judged by the same dump. What capped-256 refuses lowers its success and leaves its speed out of every comparison; whatever
-else is lost fails the run.
+--strategy, --headers and --streams are tried in every combination, in turn as several buses are;
+a bus takes part with those that it has. What differs from the default stands behind its name:
+nats/task-per-message, kafka/headers. All are judged by the same dump. What capped-256 refuses
+lowers its success and leaves its speed out of every comparison; whatever else is lost fails the
+run.
 
---baseline compares each figure's ratio to its native twin with that of an earlier --json, by Welch's test on the
-logarithms of the runs: so the speed of the machine cancels out, and at most 1 in 100 comparisons of a bus with itself
-raises an alarm. Both sides need at least 3 runs of a load. A figure that got worse beyond --tolerance is named first,
-and the exit status is 1. docs/bench-json.md describes the file.";
+--baseline compares each figure's ratio to its native twin with that of an earlier --json, by
+Welch's test on the logarithms of the runs: so the speed of the machine cancels out, and at most 1
+in 100 comparisons of a bus with itself raises an alarm. Both sides need at least 3 runs of a
+load. A figure that got worse beyond --tolerance is named first, and the exit status is 1.
+docs/bench-json.md describes the file.";

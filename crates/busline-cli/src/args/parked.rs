@@ -104,6 +104,7 @@ Examples:
   busline parked replay --group billing --key order-42 --exec './charge --currency EUR'
   busline parked discard --group billing --key order-42 --first --reason 'sent twice' --dry-run
 
-An event is parked when its attempts are used up; later events of its key queue behind it. A replay runs them in order,
-beside the members of the group, and then the key flows again. What is parked is chosen by key, type, error and time of
-the first parked event of each key, and keys are taken whole.";
+An event is parked when its attempts are used up; later events of its key queue behind it. A
+replay runs them in order, beside the members of the group, and then the key flows again. What is
+parked is chosen by key, type, error and time of the first parked event of each key, and keys are
+taken whole.";

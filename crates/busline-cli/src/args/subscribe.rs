@@ -84,16 +84,19 @@ With --json each record is a line:
 Records of a partition, and so of a key, come in order; partitions are interleaved.
 
 In a group:
-  A line is written when the event's attempt has ended well, and before the group's progress is committed: after a
-  crash some lines come again, and none is missing. Keys keep their order, partitions do not.
-  --until-end waits for the whole group: until every partition is finished up to the end it had at the start, also
-  those of other members, and those that a dead member leaves.
-  An event whose attempts are used up is parked, with those of its key behind it, and progress goes on: see 'busline
-  parked'. What cannot be decoded is parked by itself. With --parking off its key waits instead, and holds its
-  partition's progress back; with --until-end or --count the command then ends with status 1 once nothing else is left
-  to do, and names topic, partition, offset and key.
-  --exec gets the envelope as one line of CloudEvents JSON, and BUSLINE_TOPIC, BUSLINE_GROUP, BUSLINE_PARTITION,
-  BUSLINE_OFFSET and BUSLINE_ATTEMPT in its environment. What it prints goes to stderr.
+  A line is written when the event's attempt has ended well, and before the group's progress is
+  committed: after a crash some lines come again, and none is missing. Keys keep their order,
+  partitions do not.
+  --until-end waits for the whole group: until every partition is finished up to the end it had at
+  the start, also those of other members, and those that a dead member leaves.
+  An event whose attempts are used up is parked, with those of its key behind it, and progress
+  goes on: see 'busline parked'. What cannot be decoded is parked by itself. With --parking off
+  its key waits instead, and holds its partition's progress back; with --until-end or --count the
+  command then ends with status 1 once nothing else is left to do, and names topic, partition,
+  offset and key.
+  --exec gets the envelope as one line of CloudEvents JSON, and BUSLINE_TOPIC, BUSLINE_GROUP,
+  BUSLINE_PARTITION, BUSLINE_OFFSET and BUSLINE_ATTEMPT in its environment. What it prints goes to
+  stderr.
   Ctrl-C lets what runs end, commits and leaves the group; a second one kills the programs.";
 
 fn policy(name: &str) -> ParkingPolicy {

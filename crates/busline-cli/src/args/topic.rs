@@ -81,8 +81,9 @@ Examples:
   busline topic update clicks --retain-age 86400 --dry-run
   busline topic update clicks --retain-age 86400 --retain-bytes none
 
-A lower limit deletes what is above it within seconds, whether it was read or not. What the backend cannot do, such as
-more copies than it has nodes, is refused by the change itself and not by a dry run.";
+A lower limit deletes what is above it within seconds, whether it was read or not. What the
+backend cannot do, such as more copies than it has nodes, is refused by the change itself and not
+by a dry run.";
 
 /// When the oldest records go.
 #[derive(Debug, Args)]
