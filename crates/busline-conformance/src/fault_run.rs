@@ -31,6 +31,8 @@ pub struct FaultRun {
     pub fault: String,
     /// How often it happened.
     pub times: u64,
+    /// What its chances came from, to run it again with `BUSLINE_SEED`; `None` where nothing is left to chance.
+    pub seed: Option<u64>,
     /// Records whose outcome was an ack.
     pub acked: u64,
     /// Records whose outcome was a definite failure.

@@ -71,8 +71,8 @@ impl Report {
 mod tests {
     use super::*;
 
-    const TOLD: &str = r#"{"fault":"killed, fast","times":3,"acked":10,"failed":1,"indeterminate":0,"handled_again":null}
-{"fault":"cut","times":2,"acked":5,"failed":0,"indeterminate":2,"handled_again":7}
+    const TOLD: &str = r#"{"fault":"killed, fast","times":3,"seed":18446744073709551615,"acked":10,"failed":1,"indeterminate":0,"handled_again":null}
+{"fault":"cut","times":2,"seed":null,"acked":5,"failed":0,"indeterminate":2,"handled_again":7}
 "#;
 
     #[test]
@@ -86,6 +86,7 @@ mod tests {
             [30, 2, 4, 14].map(Some)
         );
         assert_eq!((json["runs"].as_array().map(Vec::len), json["runs"][3]["round"].as_u64()), (Some(4), Some(2)));
+        assert_eq!((json["runs"][0]["seed"].as_u64(), json["runs"][1]["seed"].as_u64()), (Some(u64::MAX), None));
         assert_eq!(report.faults()["killed, fast"], (6, 20));
         assert!(report.lines().ends_with("in all 30 acked, 2 failed, 4 indeterminate; every one judged"));
     }

@@ -22,7 +22,7 @@ async fn publishing_at_once_to_a_fresh_topic_loses_nothing() {
         let outcomes = load.end().await;
         assert!(all_acked(&outcomes), "nothing disturbs it");
         judge(&cluster.bootstrap(), &topic, &outcomes);
-        tell("topic made on one of three", 1, &outcomes, None);
+        tell("topic made on one of three", 1, None, &outcomes, None);
     }
     bus.close(Duration::from_secs(10)).await.expect("closes");
 }
@@ -46,7 +46,7 @@ async fn a_topic_of_somebody_elses_is_published_to_as_soon_as_it_is_made() {
         let outcomes = load.end().await;
         assert!(all_acked(&outcomes), "nothing disturbs it");
         judge(&cluster.bootstrap(), &topic, &outcomes);
-        tell("topic made on one of three", 1, &outcomes, None);
+        tell("topic made on one of three", 1, None, &outcomes, None);
     }
     bus.close(Duration::from_secs(10)).await.expect("closes");
 }

@@ -18,7 +18,8 @@ const FROZEN: Duration = Duration::from_secs(12);
 /// Publishes and handles while this happens to a broker, round after round; every outcome is an ack.
 async fn survives(topic: &str, short: u32, fault: fn(&Cluster, usize), only_leaders: bool) {
     let cluster = cluster().await;
-    let mut dice = StdRng::seed_from_u64(seed());
+    let seed = seed();
+    let mut dice = StdRng::seed_from_u64(seed);
     create(&cluster, topic).await;
     let bus = connect(&cluster.bootstrap()).await;
     let publisher = bus.publisher(topic).deadline(Duration::from_secs(240)).open().await.expect("opens");
@@ -42,7 +43,7 @@ async fn survives(topic: &str, short: u32, fault: fn(&Cluster, usize), only_lead
     judge(&cluster.bootstrap(), topic, &outcomes);
     let again = group.judge(&outcomes).await;
     bus.close(Duration::from_secs(10)).await.expect("closes");
-    tell(&format!("one of three {topic}"), rounds, &outcomes, Some(again));
+    tell(&format!("one of three {topic}"), rounds, Some(seed), &outcomes, Some(again));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,6 @@ async fn a_full_disk_costs_nothing_once_there_is_room_again() {
     assert!(!all_acked(&hasty), "a deadline in the outage was reported");
     for (topic, outcomes) in [(TOPIC, &patient), ("conformance-full-hasty", &hasty)] {
         judge(&server.bootstrap(), topic, outcomes);
-        tell("disk full", 1, outcomes, None);
+        tell("disk full", 1, None, outcomes, None);
     }
 }

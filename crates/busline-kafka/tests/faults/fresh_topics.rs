@@ -18,7 +18,7 @@ async fn publishing_at_once_to_a_fresh_topic_loses_nothing() {
         let outcomes = load.end().await;
         assert!(all_acked(&outcomes), "nothing disturbs it");
         judge(&broker::bootstrap(), &topic, &outcomes);
-        tell("topic made", 1, &outcomes, None);
+        tell("topic made", 1, None, &outcomes, None);
     }
     bus.close(Duration::from_secs(10)).await.expect("closes");
 }

@@ -30,7 +30,8 @@ fn middle(mut times: Vec<Duration>) -> Duration {
 async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     const TOPIC: &str = "conformance-killed";
     let server = Server::start(&Options::default()).expect("a broker starts");
-    let mut dice = StdRng::seed_from_u64(seed());
+    let seed = seed();
+    let mut dice = StdRng::seed_from_u64(seed);
     let bus = connect(&server.bootstrap()).await;
     let publisher = bus.publisher(TOPIC).deadline(PATIENT).open().await.expect("opens");
     let group = Group::join(&bus, TOPIC).await;
@@ -54,7 +55,7 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     let again = group.judge(&outcomes).await;
     bus.close(Duration::from_secs(10)).await.expect("closes");
     judge(&server.bootstrap(), TOPIC, &outcomes);
-    tell("killed", kills, &outcomes, Some(again));
+    tell("killed", kills, Some(seed), &outcomes, Some(again));
     assert!(middle(resumed.clone()) <= RESUMED_MAX, "handling began again after {resumed:?}");
 }
 
@@ -88,6 +89,6 @@ async fn a_frozen_broker_costs_nothing_or_a_deadline() {
         [("conformance-frozen", "frozen", &patient), ("conformance-hasty", "frozen beyond the deadline", &hasty)]
     {
         judge(&server.bootstrap(), topic, outcomes);
-        tell(fault, pauses, outcomes, None);
+        tell(fault, pauses, None, outcomes, None);
     }
 }

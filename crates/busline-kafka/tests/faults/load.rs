@@ -150,12 +150,14 @@ pub(crate) fn judge(bootstrap: &str, topic: &str, outcomes: &Outcomes) {
     }
 }
 
-/// Tells of a load that was judged; of what was handled again where a group read along.
-pub(crate) fn tell(fault: &str, times: u32, outcomes: &Outcomes, handled_again: Option<u64>) {
+/// Tells of a load that was judged: the seed if anything was left to chance, and what was handled again where a group read
+/// along.
+pub(crate) fn tell(fault: &str, times: u32, seed: Option<u64>, outcomes: &Outcomes, handled_again: Option<u64>) {
     let count = |kind| outcomes.values().flatten().filter(|outcome| **outcome == kind).count() as u64;
     let run = FaultRun {
         fault: fault.into(),
         times: times.into(),
+        seed,
         acked: count(Outcome::Acked),
         failed: count(Outcome::Failed),
         indeterminate: count(Outcome::Indeterminate),

@@ -16,7 +16,8 @@ async fn connections_that_break_off_cost_nothing() {
     let bus = connect(&proxy.bootstrap()).await;
     let topic = format!("conformance-cut-{:x}", std::process::id());
     let publisher = bus.publisher(&topic).deadline(Duration::from_secs(60)).open().await.expect("opens");
-    let (load, mut dice) = (Load::start(publisher), StdRng::seed_from_u64(seed()));
+    let seed = seed();
+    let (load, mut dice) = (Load::start(publisher), StdRng::seed_from_u64(seed));
     let cuts = fault_rounds(10);
     for round in 0..cuts {
         load.more(fault_records(1_000)).await;
@@ -42,7 +43,7 @@ async fn connections_that_break_off_cost_nothing() {
     bus.close(Duration::from_secs(10)).await.expect("closes");
     assert!(all_acked(&outcomes), "the deadline was never reached");
     judge(&broker::bootstrap(), &topic, &outcomes);
-    tell("cut", cuts, &outcomes, None);
+    tell("cut", cuts, Some(seed), &outcomes, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ async fn writing_that_is_forbidden_under_load_fails_and_goes_on_when_it_is_allow
     assert!(outcomes.values().flatten().any(|outcome| *outcome == Outcome::Failed), "what was forbidden has failed");
     // Requests that were on their way behind the first refused one may be left open; the judge looks them up too.
     judge(&server().bootstrap(), TOPIC, &outcomes);
-    tell("writing forbidden", 1, &outcomes, None);
+    tell("writing forbidden", 1, None, &outcomes, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn reading_that_is_forbidden_stands_still_and_goes_on_when_it_is_allowed()
     let again = group.judge(&outcomes).await;
     bus.close(SOON).await.expect("closes");
     judge(&server().bootstrap(), TOPIC, &outcomes);
-    tell("reading forbidden", 1, &outcomes, Some(again));
+    tell("reading forbidden", 1, None, &outcomes, Some(again));
 }
 
 #[tokio::test(flavor = "multi_thread")]

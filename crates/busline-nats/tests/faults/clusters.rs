@@ -91,7 +91,7 @@ async fn survives(name: &str, fault: Fault, short: u32, records: u64) {
         load.publisher().flush().await;
         cluster.wait_until_ready().expect("all three serve");
         let counts = load.judge(&reader, strategy).await;
-        counts.tell(format!("{name}, {strategy}"), faults.len() as u64);
+        counts.tell(format!("{name}, {strategy}"), faults.len() as u64, None);
         assert_eq!(counts.acked, records * faults.len() as u64 + 500, "{strategy}: {counts:?}");
     }
 }

@@ -10,7 +10,8 @@ use crate::proxy::Proxy;
 
 async fn cut_at_random_bytes(late: bool) {
     let server = Server::start(&Options::default()).expect("a server");
-    let mut dice = StdRng::seed_from_u64(seed());
+    let seed = seed();
+    let mut dice = StdRng::seed_from_u64(seed);
     for strategy in STRATEGIES {
         let proxy = Proxy::start(server.port()).await;
         proxy.let_late_bytes_through(late);
@@ -25,7 +26,7 @@ async fn cut_at_random_bytes(late: bool) {
         assert!(proxy.cuts() > u64::from(rounds) / 4, "the cuts happen: {}", proxy.cuts());
         let counts = load.judge(&reader, strategy).await;
         let bytes = if late { "late bytes arrive" } else { "late bytes are lost" };
-        counts.tell(format!("cut, {bytes}, {strategy}"), proxy.cuts());
+        counts.tell(format!("cut, {bytes}, {strategy}"), proxy.cuts(), Some(seed));
         assert!(counts.all_acked(), "{strategy}: a cut loses no outcome: {counts:?}");
     }
 }
@@ -43,7 +44,8 @@ async fn bytes_that_arrive_after_a_cut_are_not_stored_behind_new_ones() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_falls_silent_is_given_up_and_costs_nothing_but_time() {
     let server = Server::start(&Options::default()).expect("a server");
-    let mut dice = StdRng::seed_from_u64(seed());
+    let seed = seed();
+    let mut dice = StdRng::seed_from_u64(seed);
     for strategy in STRATEGIES {
         let proxy = Proxy::start(server.port()).await;
         proxy.leave_half_open(true);
@@ -60,7 +62,7 @@ async fn a_connection_that_falls_silent_is_given_up_and_costs_nothing_but_time()
         let cuts = proxy.cuts();
         proxy.leave_half_open(false);
         let counts = load.judge(&reader, strategy).await;
-        counts.tell(format!("half open, {strategy}"), cuts);
+        counts.tell(format!("half open, {strategy}"), cuts, Some(seed));
         assert!(counts.all_acked(), "{strategy}: a cut loses no outcome: {counts:?}");
     }
 }

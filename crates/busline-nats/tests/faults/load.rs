@@ -47,11 +47,11 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Tells that something happened so often to the load.
-    pub(crate) fn tell(&self, fault: impl Into<String>, times: impl Into<u64>) {
+    /// Tells that something happened so often to the load, with the seed of its chances.
+    pub(crate) fn tell(&self, fault: impl Into<String>, times: impl Into<u64>, seed: Option<u64>) {
         let (fault, times) = (fault.into(), times.into());
         let Self { acked, failed, indeterminate, .. } = *self;
-        FaultRun { fault, times, acked, failed, indeterminate, handled_again: None }.tell();
+        FaultRun { fault, times, seed, acked, failed, indeterminate, handled_again: None }.tell();
     }
 
     /// Whether each envelope was acked.
