@@ -11,6 +11,7 @@ mod foreign_places;
 mod globs;
 mod macros;
 mod mod_files;
+mod named_files;
 mod printing;
 mod promises;
 mod release_targets;

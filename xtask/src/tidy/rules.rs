@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::tree::{Finding, Tree};
 use super::{
-    arrows, clients, crate_docs, drawers, foreign_places, globs, macros, mod_files, printing, promises,
+    arrows, clients, crate_docs, drawers, foreign_places, globs, macros, mod_files, named_files, printing, promises,
     release_targets, sql_texts, tokio_features,
 };
 use crate::workspace::Workspace;
@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// A name to find it by, and the rule.
 type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     ("arrows", arrows::check),
     ("clients", clients::check),
     ("crate-docs", crate_docs::check),
@@ -21,6 +21,7 @@ const RULES: [Rule; 13] = [
     ("globs", globs::check),
     ("macros", macros::check),
     ("mod-files", mod_files::check),
+    ("named-files", named_files::check),
     ("printing", printing::check),
     ("promises", promises::check),
     ("release-targets", release_targets::check),
