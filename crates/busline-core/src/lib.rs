@@ -23,6 +23,7 @@ mod provision;
 mod publisher;
 mod record;
 mod retention;
+mod stillness;
 mod subscription;
 mod timers;
 mod topic;
@@ -54,6 +55,7 @@ pub use publisher::{
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of, records_within};
 pub use retention::{Kept, Retention};
+pub use stillness::{BEATS_PER_LEASE, Stillness};
 pub use subscription::{
     BatchHandler, Blocked, Deletion, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left,
     Parked, ParkedCount, ParkedFilter, ParkedQueue, ParkedRecord, ParkedScope, ParkingHealth, ParkingPolicy,

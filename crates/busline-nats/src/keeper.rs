@@ -6,7 +6,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use busline_core::{Commit, ErrorKind, Partition, Result, topic_not_found};
+use busline_core::{BEATS_PER_LEASE, Commit, ErrorKind, Partition, Result, topic_not_found};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -16,13 +16,10 @@ use crate::leases::{Lease, Renewed};
 use crate::member::{AT_ONCE, Member};
 use crate::topics;
 
-/// Beats in one lease: each renews everything.
-const BEATS_PER_LEASE: u32 = 5;
-
 /// Pause after a beat that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Keeps the member's leases until it closes, and then leaves the group.
+/// Keeps the member's leases until it closes, each beat renewing all of them, and then leaves the group.
 pub(crate) async fn keep(member: Arc<Member>) {
     let every = member.request.lease / BEATS_PER_LEASE;
     let mut next_beat = Instant::now();

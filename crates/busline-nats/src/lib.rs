@@ -43,7 +43,6 @@ mod share;
 mod sink;
 mod source;
 mod standing;
-mod stillness;
 mod tls;
 mod topics;
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use busline_core::{Commit, Error, ErrorKind, Partition, Result, SourceRequest, Until, not_owner};
+use busline_core::{Commit, Error, ErrorKind, Partition, Result, SourceRequest, Stillness, Until, not_owner};
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
@@ -14,7 +14,6 @@ use crate::held::Held;
 use crate::keys::Keys;
 use crate::leases::{Holder, Lease, LeaseKey};
 use crate::offsets::OffsetKey;
-use crate::stillness::Stillness;
 
 /// Keys that are written at once.
 pub(crate) const AT_ONCE: usize = 64;
@@ -62,11 +61,11 @@ impl Member {
             bucket: Bucket::new(admin.clone()),
             admin,
             dialer,
+            stillness: Mutex::new(Stillness::new(request.lease / 2)),
             request,
             owner: Uuid::from_bytes(rand::random()),
             held: Mutex::default(),
             until: Until::default(),
-            stillness: Mutex::default(),
             releases: Mutex::default(),
             ready: Notify::new(),
             read: Notify::new(),

@@ -17,6 +17,12 @@ use crate::offsets::OffsetKey;
 use crate::records;
 use crate::topics::Place;
 
+/// Lifetimes for which a key's revision must stand still before a member calls it left.
+///
+/// Deleting it is the server's matter, and its clock's, so the server has the first word; it may fail to, after a change of
+/// the leader for instance. To take such a key is safe: its owner is fenced like any other.
+const LIFETIMES: u32 = 2;
+
 /// The group as a look found it.
 #[derive(Debug, Default)]
 struct Look {
@@ -64,12 +70,11 @@ impl Member {
         let (members, leases) = (self.keys.members(), self.keys.leases());
         let (mut entries, leases) = try_join(self.bucket.list(&members), self.bucket.list(&leases)).await?;
         entries.extend(leases);
-        let (now, lifetime) = (Instant::now(), self.request.lease);
         let mut stillness = self.stillness.lock().unwrap_or_else(PoisonError::into_inner);
-        stillness.look(entries.iter().map(|entry| (entry.key.as_str(), entry.revision)), now, lifetime);
+        stillness.look(entries.iter().map(|entry| (entry.key.as_str(), entry.revision)), Instant::now());
         let mut look = Look::default();
         for entry in &entries {
-            let is_still = stillness.is_still(&entry.key, now, lifetime);
+            let is_still = stillness.is_still(&entry.key, self.request.lease * LIFETIMES);
             match parse(&entry.key) {
                 Some((Key::Member(name), ..)) if !is_still => look.members.push(name),
                 Some((Key::Lease(partition), ..)) => {

@@ -26,7 +26,6 @@ mod groups;
 mod held;
 mod identity;
 mod inbox;
-mod liveness;
 mod queue;
 mod readers;
 mod records;

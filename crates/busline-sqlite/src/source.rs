@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use busline_core::{
-    Bounds, BoxFuture, Commit, Error, ErrorKind, Offset, Partition, ReadRequest, Result, Source, SourceEvent,
-    SourceRequest, Until,
+    BEATS_PER_LEASE, Bounds, BoxFuture, Commit, Error, ErrorKind, Offset, Partition, ReadRequest, Result, Source,
+    SourceEvent, SourceRequest, Stillness, Until,
 };
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -17,7 +17,6 @@ use tokio::sync::Notify;
 use crate::committer::Committer;
 use crate::groups::{self, Share};
 use crate::held::Held;
-use crate::liveness::{BEATS_PER_LEASE, Liveness};
 use crate::readers::in_snapshot;
 use crate::wake::Bell;
 use crate::{records, topics};
@@ -91,16 +90,16 @@ impl SqliteSource {
 impl MemberState {
     fn run(&self, connection: &Connection) {
         let beat_every = self.request.lease / BEATS_PER_LEASE;
-        let mut liveness = Liveness::default();
+        let mut stillness = Stillness::new(beat_every * 3 / 2);
         let mut next_beat = Instant::now();
         let mut last: Partition = Partition(0);
         while !self.closing.load(Ordering::Acquire) {
             let now = Instant::now();
             if now >= next_beat {
                 next_beat = now + beat_every;
-                match self.beat(&mut liveness) {
+                match self.beat(&mut stillness) {
                     // Whoever was found dead is ended by the next beat, which need not wait.
-                    Ok(()) if !liveness.dead().is_empty() => next_beat = now,
+                    Ok(()) if !self.dead(&stillness).is_empty() => next_beat = now,
                     Ok(()) => {}
                     Err(error) => self.trouble(error),
                 }
@@ -158,10 +157,10 @@ impl MemberState {
     }
 
     /// Beats, looks at the others, ends those that are dead, and takes or gives up partitions.
-    fn beat(&self, liveness: &mut Liveness) -> Result<()> {
+    fn beat(&self, stillness: &mut Stillness) -> Result<()> {
         // The lease runs from here: the process may be frozen before the answer comes.
         let sent = Instant::now();
-        let dead = liveness.dead();
+        let dead = self.dead(stillness);
         let known = self.held().shares();
         let request = self.request.clone();
         let wake = self.bell.name().to_owned();
@@ -183,9 +182,15 @@ impl MemberState {
             Ok((members, share))
         })?;
         let (members, share) = look;
-        liveness.look(members, sent, self.request.lease / BEATS_PER_LEASE);
+        stillness.look(members.iter().map(|(member, beat)| (member.as_str(), *beat)), sent.into());
         self.take(share, sent);
         Ok(())
+    }
+
+    /// Members whose beats have stood still for a lease, give or take half a beat, with the beat they stand at.
+    fn dead(&self, stillness: &Stillness) -> Vec<(String, u64)> {
+        let still = stillness.still(self.request.lease * 9 / 10);
+        still.map(|(member, beat)| (member.to_owned(), beat)).collect()
     }
 
     /// Turns a look into events.
