@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::ack::Durability;
 use crate::batch::Batch;
 use crate::capabilities::{AckPositions, Capabilities};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
 use crate::topic::{Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec};
 
@@ -415,6 +415,16 @@ pub struct Lag {
     pub deleted: Option<u64>,
 }
 
+impl Lag {
+    /// The lag where every offset within the bounds counts as a record. What is committed may lie outside of them: below
+    /// after a trim, above after a topic was made anew.
+    #[must_use]
+    pub fn of_offsets(partition: Partition, committed: Option<Offset>, bounds: Bounds, deleted: Option<u64>) -> Self {
+        let from = committed.map_or(bounds.start, |offset| offset.clamp(bounds.start, bounds.end));
+        Self { partition, committed, end: bounds.end, records: bounds.end.0 - from.0, deleted }
+    }
+}
+
 /// A live member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -437,4 +447,30 @@ pub struct ReadRequest {
     pub records_max: usize,
     /// Bytes after which no further record is added.
     pub bytes_max: usize,
+}
+
+/// The error of each record of a batch that comes after its sink was closed.
+pub fn sink_closed(topic: &TopicName) -> Error {
+    Error::new(ErrorKind::Closed, "Sink").next("open another publisher").at("publish", topic)
+}
+
+/// The error of a call on a source that is closed.
+pub fn source_closed() -> Error {
+    Error::new(ErrorKind::Closed, "Source").cause("the source is closed").next("subscribe again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_counts_what_is_left_between_the_bounds() {
+        let bounds = Bounds { start: Offset(10), end: Offset(30) };
+        for (committed, records) in [(None, 20), (Some(25), 5), (Some(3), 20), (Some(30), 0), (Some(99), 0)] {
+            let committed = committed.map(Offset);
+            let lag = Lag::of_offsets(Partition(1), committed, bounds, Some(4));
+            let expected = Lag { partition: Partition(1), committed, end: Offset(30), records, deleted: Some(4) };
+            assert_eq!(lag, expected);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod ack;
 mod assign;
 mod batch;
+mod blocking;
 mod bus;
 mod capabilities;
 mod clock;
@@ -33,12 +34,13 @@ mod wire;
 pub use ack::{Ack, Durability, Medium};
 pub use assign::assign;
 pub use batch::{Batch, RecordRef};
+pub use blocking::blocking;
 pub use bus::{Bus, bus_closed, forked_process, no_runtime};
 pub use capabilities::{AckPositions, Capabilities, Gaps, Integrity};
 pub use clock::{Clock, SystemClock};
 pub use driver::{
     Assignment, BoxFuture, Commit, Driver, Lag, Member, Positions, ReadRequest, Sink, SinkOffer, SinkRequest, Source,
-    SourceEvent, SourceRequest, Start,
+    SourceEvent, SourceRequest, Start, sink_closed, source_closed,
 };
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, KEY_BYTES_MAX};
 pub use error::{Error, ErrorKind, Result, escaped};

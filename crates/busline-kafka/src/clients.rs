@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use busline_core::{Error, ErrorKind, Result, TopicName, bus_closed, no_runtime};
+use busline_core::{Error, ErrorKind, Result, TopicName, bus_closed};
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -179,14 +179,6 @@ pub(crate) fn end<T>(mut client: Arc<T>, until: Instant) {
         client = held;
         pause(TRY_AGAIN);
     }
-}
-
-/// Runs what may block on a thread for it.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-    runtime.spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "Panic").because(error).next("report this with the text before it"))
-    })
 }
 
 /// Waits on a thread that may block.

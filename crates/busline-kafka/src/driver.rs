@@ -6,12 +6,12 @@ use std::time::Duration;
 use busline_core::{
     AckPositions, Bounds, BoxFuture, Capabilities, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag, Member,
     Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
-    TopicInfo, TopicName, TopicSpec,
+    TopicInfo, TopicName, TopicSpec, blocking,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::clients::{Clients, blocking};
+use crate::clients::Clients;
 use crate::config::KafkaConfig;
 use crate::sink::{KafkaSink, SinkTopic};
 use crate::{error, facts, groups, identity, native, topics};

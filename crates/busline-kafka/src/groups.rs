@@ -63,8 +63,7 @@ pub(crate) fn lag(clients: &Clients, group: &GroupName, topic: &TopicName) -> Re
         let partition = Partition(number as u32);
         let bounds = clients.readers.bounds_of(clients, topic, &described, partition)?;
         // Numbers without a record, which transactions and compaction leave, count as records in between.
-        let from = committed.map_or(bounds.start, |offset| offset.clamp(bounds.start, bounds.end));
-        Ok(Lag { partition, committed, end: bounds.end, records: bounds.end.0 - from.0, deleted: None })
+        Ok(Lag::of_offsets(partition, committed, bounds, None))
     };
     committed.into_iter().enumerate().map(of).collect()
 }

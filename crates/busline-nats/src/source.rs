@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use busline_core::{
     BoxFuture, Commit, Error, ErrorKind, Offset, Partition, Result, Source, SourceEvent, SourceRequest, not_owner,
+    source_closed,
 };
 use futures_util::StreamExt;
 use futures_util::stream::iter;
@@ -90,10 +91,6 @@ fn check_lease(request: &SourceRequest) -> Result<()> {
         .cause(format!("a lease of {:?}, and NATS counts in whole seconds", request.lease))
         .next("use a lease of at least 1 s")
         .at("subscribe", &request.topic.name))
-}
-
-fn source_closed() -> Error {
-    Error::new(ErrorKind::Closed, "Source").cause("the source is closed").next("subscribe again")
 }
 
 impl Source for NatsSource {

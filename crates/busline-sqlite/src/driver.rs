@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use busline_core::{
-    AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Error, ErrorKind, Gaps, GroupName, Integrity, Lag,
-    Member, Offset, Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest,
-    SystemClock, TopicInfo, TopicName, TopicSpec, no_runtime, warn_deleted,
+    AckPositions, Bounds, BoxFuture, Capabilities, Clock, Driver, Gaps, GroupName, Integrity, Lag, Member, Offset,
+    Partition, RECORD_BYTES_MAX, ReadRequest, Record, Result, Sink, SinkRequest, Source, SourceRequest, SystemClock,
+    TopicInfo, TopicName, TopicSpec, blocking, warn_deleted,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -99,13 +99,6 @@ fn open(mut config: SqliteConfig, clock: Arc<dyn Clock>) -> Result<SqliteDriver>
         record_bytes_max: RECORD_BYTES_MAX,
     };
     Ok(SqliteDriver { capabilities, readers: Arc::new(Readers::new(config, identity)), committer })
-}
-
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
-    runtime.spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "Panic").because(error).next("report this with the text before it"))
-    })
 }
 
 impl Driver for SqliteDriver {

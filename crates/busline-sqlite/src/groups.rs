@@ -277,10 +277,9 @@ pub(crate) fn lag(connection: &Connection, group: &GroupName, topic: &TopicName)
     let mut lags = Vec::with_capacity(rows.len());
     for (number, row) in rows.into_iter().enumerate() {
         let partition = Partition(number as u32);
-        let (_, Bounds { start, end }) = topics::partition(connection, topic, partition)?;
+        let (_, bounds) = topics::partition(connection, topic, partition)?;
         let committed = row.as_ref().and_then(|row| row.committed).map(Offset);
-        let records = end.0 - committed.map_or(start.0, |offset| offset.0.clamp(start.0, end.0));
-        lags.push(Lag { partition, committed, end, records, deleted: Some(row.map_or(0, |row| row.deleted)) });
+        lags.push(Lag::of_offsets(partition, committed, bounds, Some(row.map_or(0, |row| row.deleted))));
     }
     Ok(lags)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use busline_core::{
-    AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Result, Sink, SinkOffer, TopicName,
+    AckPositions, Batch, BoxFuture, Durability, Error, Medium, Result, Sink, SinkOffer, TopicName, sink_closed,
 };
 
 use tokio::time::Instant;
@@ -42,8 +42,7 @@ impl Sink for SqliteSink {
 
     fn publish(&self, batch: Batch) {
         if self.closed.load(Ordering::Acquire) {
-            let error = Error::new(ErrorKind::Closed, "Sink").next("open another publisher");
-            return batch.settle_all(&error.at("publish", &self.topic.name));
+            return batch.settle_all(&sink_closed(&self.topic.name));
         }
         self.committer.publish(batch, &self.topic);
     }

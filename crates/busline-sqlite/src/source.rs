@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use busline_core::{
     BEATS_PER_LEASE, Bounds, BoxFuture, Commit, Error, ErrorKind, Offset, Partition, ReadRequest, Result, Source,
-    SourceEvent, SourceRequest, Stillness, Until,
+    SourceEvent, SourceRequest, Stillness, Until, blocking, source_closed,
 };
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -274,10 +274,6 @@ impl MemberState {
     }
 }
 
-fn source_closed() -> Error {
-    Error::new(ErrorKind::Closed, "Source").cause("the source is closed").next("subscribe again")
-}
-
 impl Source for SqliteSource {
     fn next(&self, records_max: usize, bytes_max: usize) -> BoxFuture<'_, Result<SourceEvent>> {
         Box::pin(async move {
@@ -338,7 +334,7 @@ impl Source for SqliteSource {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             let Some(thread) = thread else { return Ok(()) };
-            crate::driver::blocking(move || {
+            blocking(move || {
                 drop(thread.join());
                 Ok(())
             })

@@ -9,8 +9,8 @@ use super::driver::Shared;
 use crate::ack::{Durability, Medium};
 use crate::batch::Batch;
 use crate::capabilities::AckPositions;
-use crate::driver::{BoxFuture, Sink, SinkOffer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::driver::{BoxFuture, Sink, SinkOffer, sink_closed};
+use crate::error::{Error, Result};
 use crate::topic::TopicInfo;
 
 #[derive(Debug)]
@@ -33,9 +33,7 @@ impl Sink for MemorySink {
 
     fn publish(&self, batch: Batch) {
         if self.closed.load(Ordering::Acquire) {
-            let error =
-                Error::new(ErrorKind::Closed, "Sink").next("open another publisher").at("publish", &self.topic.name);
-            return batch.settle_all(&error);
+            return batch.settle_all(&sink_closed(&self.topic.name));
         }
         let time = self.shared.clock.now();
         // One lock for the whole batch: a reader sees all of it or nothing, so every batch is an atomic one.

@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 use super::driver::Shared;
 use super::store::Store;
-use crate::driver::{Assignment, BoxFuture, Commit, ReadRequest, Source, SourceEvent, SourceRequest, Start};
-use crate::error::{Error, ErrorKind, Result};
+use crate::driver::{
+    Assignment, BoxFuture, Commit, ReadRequest, Source, SourceEvent, SourceRequest, Start, source_closed,
+};
+use crate::error::{Error, Result};
 use crate::topic::{Offset, Partition, not_owner, topic_not_found};
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl MemorySource {
         let mut store = self.shared.store()?;
         let mut held = self.held();
         if held.closed {
-            return Err(Error::new(ErrorKind::Closed, "Source").cause("the source is closed").next("subscribe again"));
+            return Err(source_closed());
         }
         let topic = &self.request.topic;
         if store.info(&topic.name)?.incarnation != topic.incarnation {

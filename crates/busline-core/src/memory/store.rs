@@ -134,8 +134,7 @@ impl Store {
     }
 
     pub(super) fn bounds(&self, topic: &TopicName, partition: Partition) -> Result<Bounds> {
-        let log = self.log(topic, partition)?;
-        Ok(Bounds { start: Offset(log.start), end: Offset(log.end()) })
+        Ok(self.log(topic, partition)?.bounds())
     }
 
     pub(super) fn offset_at(&self, topic: &TopicName, partition: Partition, time: Timestamp) -> Result<Offset> {
@@ -161,12 +160,8 @@ impl Store {
         let found = stored.groups.get(group);
         let committed = found.map_or_else(|| vec![None; stored.partitions.len()], Group::committed);
         let deleted = found.map_or_else(|| vec![0; stored.partitions.len()], Group::deleted);
-        let of = |((number, log), (committed, deleted)): ((usize, &Log), (Option<Offset>, u64))| Lag {
-            partition: Partition(number as u32),
-            committed,
-            end: Offset(log.end()),
-            records: log.end() - committed.map_or(log.start, |offset| offset.0.clamp(log.start, log.end())),
-            deleted: Some(deleted),
+        let of = |((number, log), (committed, deleted)): ((usize, &Log), (Option<Offset>, u64))| {
+            Lag::of_offsets(Partition(number as u32), committed, log.bounds(), Some(deleted))
         };
         Ok(stored.partitions.iter().enumerate().zip(committed.into_iter().zip(deleted)).map(of).collect())
     }
@@ -213,6 +208,10 @@ impl Topic {
 }
 
 impl Log {
+    fn bounds(&self) -> Bounds {
+        Bounds { start: Offset(self.start), end: Offset(self.end()) }
+    }
+
     fn end(&self) -> u64 {
         self.start + self.records.len() as u64
     }

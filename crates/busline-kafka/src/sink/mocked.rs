@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use busline_core::{
     BoxFuture, Bus, Driver, Durability, Layer, Layered, Medium, MemoryDriver, Offset, Positions, Result, Sink,
-    SinkRequest, TopicSpec,
+    SinkRequest, TopicSpec, blocking,
 };
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::{KafkaSink, SinkTopic};
-use crate::clients::{Clients, blocking};
+use crate::clients::Clients;
 use crate::config::KafkaConfig;
 
 pub(super) const TOPIC: &str = "outcomes";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use busline_core::{
     AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Offset, Partition, Positions, Result, Sink,
-    SinkOffer, TopicInfo,
+    SinkOffer, TopicInfo, sink_closed,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
@@ -259,7 +259,7 @@ impl Shared {
     }
 
     pub(super) fn close_error(&self) -> Error {
-        Error::new(ErrorKind::Closed, "Sink").next("open another publisher").at("publish", &self.topic.info.name)
+        sink_closed(&self.topic.info.name)
     }
 
     /// Records that are not to be sent, with their errors or without one if they only have to wait.

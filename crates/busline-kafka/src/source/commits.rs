@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Commit, Error, Offset, Partition, Result, not_owner};
+use busline_core::{Commit, Error, Offset, Partition, Result, not_owner, source_closed};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::consumer::{Consumer, TRY_AGAIN};
-use super::member::{Shared, source_closed};
+use super::member::Shared;
 use crate::clients::pause;
 use crate::native::{self, Ask, Native};
 use crate::{error, groups};

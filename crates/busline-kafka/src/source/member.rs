@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busline_core::{
     BoxFuture, Commit, Error, ErrorKind, Offset, Partition, Result, Source, SourceEvent, SourceRequest, Start, Term,
-    Until, not_owner, partition_not_found,
+    Until, not_owner, partition_not_found, source_closed,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -282,10 +282,6 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.shared.close();
     }
-}
-
-pub(super) fn source_closed() -> Error {
-    Error::new(ErrorKind::Closed, "Source").cause("the source is closed").next("subscribe again")
 }
 
 impl fmt::Debug for KafkaSource {

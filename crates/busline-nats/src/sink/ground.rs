@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use busline_core::{Ack, Durability, Error, ErrorKind, Offset, Partition, Result, TopicInfo, topic_not_found};
+use busline_core::{
+    Ack, Durability, Error, ErrorKind, Offset, Partition, Result, TopicInfo, sink_closed, topic_not_found,
+};
 
 use crate::admin::Admin;
 use crate::dialer::Dialer;
@@ -109,7 +111,7 @@ impl Ground {
     }
 
     pub(crate) fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed, "Sink").next("open another publisher").at("publish", &self.topic.name)
+        sink_closed(&self.topic.name)
     }
 
     /// The error of a record whose deadline passed; definite unless some copy of it may be stored.
