@@ -20,6 +20,7 @@ mod layer;
 mod memory;
 mod occurred_at;
 mod payload;
+mod percent;
 mod provision;
 mod publisher;
 mod record;
@@ -51,6 +52,7 @@ pub use layer::{Layer, Layered, SourceLayer};
 pub use memory::MemoryDriver;
 pub use occurred_at::OccurredAt;
 pub use payload::{JSON_CONTENT_TYPE, Payload, RawJson};
+pub use percent::percent_decoded;
 pub use publisher::{
     BATCH_ITEMS_MAX, Closed, Failure, FailureHandler, Publisher, PublisherBuilder, PublisherSettings, PublisherStats,
     Receipt, TryPublishError,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use busline_core::{Error, ErrorKind, Result, escaped};
+use busline_core::{Error, ErrorKind, Result, escaped, percent_decoded};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use crate::properties;
@@ -268,24 +268,14 @@ fn check_server(server: &str) -> Result<String> {
 }
 
 fn decoded(value: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
-        let [Some(high), Some(low)] = digits else { return Err(url_error("a '%' without two hex digits")) };
-        bytes.push((high * 16 + low) as u8);
-    }
-    let text = String::from_utf8(bytes).map_err(|_| url_error("a value is not UTF-8"))?;
-    if text.contains('\0') { Err(url_error("a value holds NUL")) } else { Ok(text) }
+    percent_decoded(value).map_err(|error| error.next(URL_NEXT))
 }
+
+const URL_NEXT: &str = "write kafka://host:port,host:port?setting=value";
 
 /// The URL itself is never shown: a part of it may be a secret.
 fn url_error(cause: &'static str) -> Error {
-    Error::invalid("Url").cause(cause).next("write kafka://host:port,host:port?setting=value")
+    Error::invalid("Url").cause(cause).next(URL_NEXT)
 }
 
 #[cfg(test)]

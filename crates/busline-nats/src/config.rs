@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use busline_core::{Error, Result, escaped};
+use busline_core::{Error, Result, escaped, percent_decoded};
 
 use crate::secret::{Secret, SecretSource};
 
@@ -301,29 +301,14 @@ fn server(text: &str) -> Result<ServerAddress> {
 }
 
 fn decoded(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| (digit as char).to_digit(16)));
-        match digits {
-            [Some(high), Some(low)] => bytes.push((high * 16 + low) as u8),
-            _ => return Err(bad_url("a '%' without two hexadecimal digits")),
-        }
-    }
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.chars().any(char::is_control))
-        .ok_or_else(|| bad_url("an escape that is no text"))
+    let text = percent_decoded(text).map_err(|error| error.next(URL_NEXT))?;
+    if text.chars().any(char::is_control) { Err(bad_url("a control character")) } else { Ok(text) }
 }
 
+const URL_NEXT: &str = "write nats://host:4222; percent-encode ':', '@' and '/' in user, password and token";
+
 fn bad_url(cause: &str) -> Error {
-    Error::invalid("Url")
-        .cause(cause)
-        .next("write nats://host:4222; percent-encode ':', '@' and '/' in user, password and token")
+    Error::invalid("Url").cause(cause).next(URL_NEXT)
 }
 
 fn bad_port() -> Error {
