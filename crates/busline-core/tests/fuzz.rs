@@ -1,11 +1,12 @@
 //! Fuzz bodies of the decoders: replayed over the corpus, then over seeded random changes of it.
 //!
 //! Each body is a plain `fn(&[u8])`, so that any fuzzer can drive it too. `BUSLINE_FUZZ_SECONDS` (default 2)
-//! bounds each random run, `BUSLINE_FUZZ_SEED` repeats one.
+//! bounds each random run, `BUSLINE_SEED` repeats one.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use busline_conformance::seed;
 use busline_core::{Envelope, Error, Format, Wire, decode};
 use bytes::Bytes;
 use rand::prelude::*;
@@ -93,9 +94,7 @@ fn the_corpus_is_replayed() {
 #[test]
 fn random_changes_of_the_corpus_are_replayed() {
     let seconds = number_of("BUSLINE_FUZZ_SECONDS").unwrap_or(2);
-    let seed = number_of("BUSLINE_FUZZ_SEED").unwrap_or_else(|| rand::rng().random());
-    println!("BUSLINE_FUZZ_SEED={seed}");
-    let (corpus, mut random) = (corpus(), StdRng::seed_from_u64(seed));
+    let (corpus, mut random) = (corpus(), StdRng::seed_from_u64(seed()));
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut runs = 0_u64;
     while Instant::now() < end {

@@ -438,8 +438,7 @@ impl Course {
 
 #[test]
 fn lanes_agree_with_a_plain_model() {
-    let given = std::env::var("BUSLINE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let first = given.unwrap_or_else(rand::random);
+    let first = busline_conformance::seed();
     let mut attempts = 0;
     for seed in (0..COURSES).map(|number| first.wrapping_add(number)) {
         let mut course = Course::new(seed);
