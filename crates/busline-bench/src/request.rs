@@ -52,7 +52,7 @@ pub struct BenchRequest {
 }
 
 /// Most buses of one benchmark: each one more is that much longer between two runs of the same one.
-const BUSES_MAX: usize = 8;
+pub(crate) const BUSES_MAX: usize = 8;
 
 impl Default for BenchRequest {
     fn default() -> Self {

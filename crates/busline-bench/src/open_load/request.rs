@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
 
+use crate::request::BUSES_MAX;
 use crate::workload::{PAYLOAD_BYTES, Shape, TOPICS};
 
 /// The rates to publish at. Unit: envelopes a second.
@@ -40,7 +41,7 @@ const RATE: std::ops::RangeInclusive<f64> = 1.0..=1_000_000.0;
 /// An open load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenRequest {
-    /// The buses, as URLs; each rate goes over all of them. Default none: a temporary SQLite file for each run.
+    /// The buses, as URLs, 8 at most; each rate goes over all of them. Default none: a temporary SQLite file for each run.
     pub buses: Vec<String>,
     /// The rates. Default: auto.
     pub rates: Rates,
@@ -91,6 +92,10 @@ impl OpenRequest {
     /// # Errors
     /// The first field that is out of its range, with the range.
     pub fn validate(&self) -> Result<()> {
+        let buses = self.buses.len();
+        if buses > BUSES_MAX {
+            bail!("buses = {buses} (at most {BUSES_MAX})");
+        }
         let day = Duration::from_secs(86_400);
         if !(Duration::from_secs(1)..=day).contains(&self.duration) {
             bail!("duration = {:?} (1 s to 24 h)", self.duration);
@@ -142,15 +147,27 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_for_ever_is_refused() {
-        OpenRequest::default().validate().expect("legal");
-        let long = OpenRequest { duration: Duration::from_secs(90_000), ..OpenRequest::default() };
-        assert!(long.validate().expect_err("refused").to_string().contains("24 h"));
-        let many = OpenRequest {
-            rates: Rates::Each(vec![1e6]),
-            duration: Duration::from_secs(3_600),
-            ..OpenRequest::default()
-        };
-        assert!(many.validate().is_err());
+    fn a_field_out_of_its_range_is_named_with_the_range() {
+        let legal = OpenRequest { buses: vec!["memory:".into(); BUSES_MAX], ..OpenRequest::default() };
+        legal.validate().expect("all within");
+        let (long, hour) = (Duration::from_secs(90_000), Duration::from_secs(3_600));
+        let each = |rates: &[f64]| Rates::Each(rates.to_vec());
+        let table = [
+            (OpenRequest { buses: vec!["memory:".into(); BUSES_MAX + 1], ..legal.clone() }, "buses = 9 (at most 8)"),
+            (OpenRequest { duration: long, ..legal.clone() }, "duration = 90000s (1 s to 24 h)"),
+            (OpenRequest { slo: long, ..legal.clone() }, "slo = 90000s (100 µs to 60 s)"),
+            (OpenRequest { window_envelopes: 0, ..legal.clone() }, "window = 0 (1 to 1,000,000 envelopes)"),
+            (OpenRequest { topics: 51, ..legal.clone() }, "topics = 51 (1 to 50)"),
+            (OpenRequest { payload_bytes: 1, ..legal.clone() }, "payload = 1 ("),
+            (OpenRequest { rates: each(&[]), ..legal.clone() }, "no rate (name at least one)"),
+            (
+                OpenRequest { rates: each(&[1.0, 1e6]), duration: hour, ..legal.clone() },
+                "shorten it, or lower the rate",
+            ),
+        ];
+        for (request, told) in table {
+            let text = request.validate().expect_err(told).to_string();
+            assert!(text.contains(told) && !text.contains('\n'), "{text}");
+        }
     }
 }

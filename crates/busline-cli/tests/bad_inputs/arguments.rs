@@ -65,6 +65,22 @@ const REFUSED: &[(u32, &[&str], &str)] = &[
     (65, &["sub", "t", "--group", "g", "--lease", "0.5"], "Invalid/Range"),
     (65, &["bench", "--runs", "0"], "Invalid/Range"),
     (65, &["bench", "--window", "0"], "Invalid/Range"),
+    (
+        65,
+        &[
+            "bench", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:", "--bus",
+            "memory:", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:",
+        ],
+        "Invalid/Range",
+    ),
+    (
+        65,
+        &[
+            "bench", "--rate", "100", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:",
+            "--bus", "memory:", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:", "--bus", "memory:",
+        ],
+        "Invalid/Range",
+    ),
     (66, &["--bus", "topics.db", "topic", "list"], "Invalid/UrlScheme"),
     (66, &["--bus", "http://localhost", "topic", "list"], "Invalid/UrlScheme"),
     (66, &["--bus", "", "topic", "list"], "Invalid/UrlScheme"),
