@@ -57,7 +57,7 @@ pub(crate) struct Clients {
 }
 
 /// Pause between two tries of what may succeed a moment later.
-const TRY_AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 impl Clients {
     pub(crate) fn new(config: KafkaConfig) -> Result<Self> {
@@ -92,7 +92,7 @@ impl Clients {
 
     /// How requests are to be made: with the driver's patience.
     pub(crate) fn options(&self) -> AdminOptions {
-        AdminOptions::new().request_timeout(Some(self.patience())).operation_timeout(Some(self.patience()))
+        options_within(self.patience())
     }
 
     /// Waits for a request of the admin client, on a thread that may block.
@@ -152,6 +152,11 @@ impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").field("servers", &self.config.servers).finish_non_exhaustive()
     }
+}
+
+/// How a request is to be made that must be answered within this time.
+pub(crate) fn options_within(limit: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit))
 }
 
 /// Makes a client of this configuration.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::config::KafkaConfig;
 use crate::sink::{KafkaSink, SinkTopic};
-use crate::{error, facts, groups, identity, native, topics};
+use crate::{deletion, error, facts, groups, identity, native, topics};
 
 /// The backend on a cluster of Kafka brokers.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Driver for KafkaDriver {
 
     fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BoxFuture<'a, Result<()>> {
         let name = name.clone();
-        self.ask(move |clients| topics::delete(clients, &name))
+        self.ask(move |clients| deletion::delete(clients, &name))
     }
 
     fn trim<'a>(&'a self, topic: &'a TopicName, partition: Partition, below: Offset) -> BoxFuture<'a, Result<Offset>> {

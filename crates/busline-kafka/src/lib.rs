@@ -17,6 +17,7 @@ mod broker;
 mod clients;
 mod config;
 mod coordinators;
+mod deletion;
 mod driver;
 mod error;
 mod facts;

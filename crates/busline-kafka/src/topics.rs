@@ -1,11 +1,11 @@
-//! Topics: how they come to exist, change and end.
+//! Topics: how they come to exist and change.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use busline_core::{
     Error, ErrorKind, Offset, Partition, RECORD_BYTES_MAX, Result, Retention, TopicInfo, TopicName, TopicSpec,
-    colliding_name, group_active, partition_not_found, topic_exists, topic_not_found,
+    colliding_name, partition_not_found, topic_exists, topic_not_found,
 };
 use rdkafka::admin::{AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -14,13 +14,12 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use crate::clients::Clients;
 use crate::error;
 use crate::fresh::BEHIND_MAX;
-use crate::groups;
 use crate::native::{self, Described, Resource, Setting};
 
 /// Room that a topic leaves beyond the largest record, for what the broker and parking add.
 const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + 64 * 1024;
 
-/// Looks in a row that must find a new topic where several brokers may answer.
+/// Looks in a row that must agree where several brokers may answer.
 const LOOKS_OF_SEVERAL: u32 = 6;
 
 /// What the configuration of a topic says, as far as the driver reads it.
@@ -75,7 +74,7 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
     }
     // Any broker may answer: another one hears of the name a moment later, and of the settings after that.
     let (mut found, mut looks) = (Err(topic_not_found(name)), 0);
-    let enough = if spec.replicas > 1 { LOOKS_OF_SEVERAL } else { 1 };
+    let enough = looks_enough(usize::from(spec.replicas));
     clients.await_that(|| {
         found = topic(clients, name);
         looks = match &found {
@@ -171,32 +170,6 @@ pub(crate) fn all(clients: &Clients) -> Result<Vec<Topic>> {
     Ok(topics)
 }
 
-pub(crate) fn delete(clients: &Clients, name: &TopicName) -> Result<()> {
-    describe(clients, name)?;
-    let of_topic = groups::of_topic(clients, name)?;
-    for group in &of_topic {
-        let members = groups::member_names(clients, group, name)?;
-        if !members.is_empty() {
-            return Err(group_active(group, &members));
-        }
-    }
-    for group in &of_topic {
-        match groups::delete(clients, group, name) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            deleted => deleted?,
-        }
-    }
-    clients.fresh.forget(name);
-    let deleted = clients.wait(clients.admin()?.delete_topics(&[name.as_str()], &clients.options()))?;
-    match deleted.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))) => return Err(topic_not_found(name)),
-        Some(Err((_, code))) => return Err(error::of_code(code).at("delete topic", name)),
-        _ => {}
-    }
-    clients.await_that(|| Ok(describe(clients, name).is_err_and(|error| error.kind() == ErrorKind::NotFound)))?;
-    Ok(())
-}
-
 /// Deletes records below an offset; gives the partition's start afterwards.
 pub(crate) fn trim(clients: &Clients, name: &TopicName, partition: Partition, below: Offset) -> Result<Offset> {
     check_partition(clients, name, partition)?;
@@ -228,15 +201,23 @@ pub(crate) fn check_partition(clients: &Clients, name: &TopicName, partition: Pa
 
 /// What the brokers say of the topic itself. One that does not know a topic which was just made is asked again.
 pub(crate) fn describe(clients: &Clients, name: &TopicName) -> Result<Described> {
-    clients.patiently_of(name, || {
-        let found = native::describe_topics(&clients.native()?, &[name.as_str()], clients.patience());
-        let found = found.and_then(|topics| topics.into_iter().next().unwrap_or_else(|| Err(topic_not_found(name))));
-        match found {
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(topic_not_found(name)),
-            Err(error) => Err(error.at("topic", name)),
-            Ok(described) => Ok(described),
-        }
-    })
+    clients.patiently_of(name, || look(clients, name, clients.patience()))
+}
+
+/// What the broker that is asked says at once, or within this time.
+pub(crate) fn look(clients: &Clients, name: &TopicName, limit: Duration) -> Result<Described> {
+    let found = native::describe_topics(&clients.native()?, &[name.as_str()], limit);
+    let found = found.and_then(|topics| topics.into_iter().next().unwrap_or_else(|| Err(topic_not_found(name))));
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(topic_not_found(name)),
+        Err(error) => Err(error.at("topic", name)),
+        Ok(described) => Ok(described),
+    }
+}
+
+/// Looks in a row that must say the same before every broker is taken to know it.
+pub(crate) fn looks_enough(replicas: usize) -> u32 {
+    if replicas > 1 { LOOKS_OF_SEVERAL } else { 1 }
 }
 
 fn names(clients: &Clients) -> Result<Vec<TopicName>> {

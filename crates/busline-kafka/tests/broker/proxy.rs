@@ -1,10 +1,11 @@
-//! A proxy in front of a broker, which can be cut and closed, and can be slow.
+//! A proxy in front of a broker, which can be cut and closed, and can be slow or behind.
 //!
 //! It reads the broker's answers whole and puts its own port where the broker names its own, so that clients stay with it.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -25,9 +26,18 @@ struct Shared {
     /// Questions for a group's coordinator are held up, and what follows on their connections.
     hides_coordinators: Mutex<bool>,
     shown: Condvar,
+    /// Answers to deletions of topics are thrown away.
+    loses_deletions: AtomicBool,
+    /// How many answers about topics are to be those of before.
+    outdated: AtomicUsize,
+    /// The last answer to each question about topics, by the question.
+    answered: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
+
+/// Requests on their way on one connection, by correlation id.
+type Asked = Mutex<HashMap<[u8; 4], Request>>;
 
 impl Proxy {
     /// In front of the broker at this port of the loopback.
@@ -40,6 +50,9 @@ impl Proxy {
             swallows: AtomicBool::new(false),
             hides_coordinators: Mutex::default(),
             shown: Condvar::new(),
+            loses_deletions: AtomicBool::new(false),
+            outdated: AtomicUsize::new(0),
+            answered: Mutex::default(),
             ended: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -77,6 +90,22 @@ impl Proxy {
         *self.shared.hides_coordinators.lock().expect("no panic") = hides;
         self.shared.shown.notify_all();
     }
+
+    /// Whether answers to deletions of topics are thrown away from now on: topics are deleted all the same.
+    pub(crate) fn lose_deletions(&self, loses: bool) {
+        self.shared.loses_deletions.store(loses, Ordering::SeqCst);
+    }
+
+    /// Gives the next so many questions about topics the answer that the same question had before, as a broker that is
+    /// behind would.
+    pub(crate) fn be_outdated(&self, answers: usize) {
+        self.shared.outdated.store(answers, Ordering::SeqCst);
+    }
+
+    /// How many such answers are left to give.
+    pub(crate) fn outdated(&self) -> usize {
+        self.shared.outdated.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -111,40 +140,65 @@ impl Shared {
         open.extend([client.try_clone()?, broker.try_clone()?]);
         drop(open);
         let (from_client, to_broker) = (client.try_clone()?, broker.try_clone()?);
-        let shared = Arc::clone(self);
+        let asked = Arc::new(Asked::default());
+        let (shared, asking) = (Arc::clone(self), Arc::clone(&asked));
         thread::spawn(move || {
-            drop(shared.ask(&from_client, &to_broker));
+            drop(shared.ask(&from_client, &to_broker, &asking));
             drop(to_broker.shutdown(Shutdown::Both));
         });
         let shared = Arc::clone(self);
         thread::spawn(move || {
-            drop(shared.answer(&broker, &client, port));
+            drop(shared.answer(&broker, &client, port, &asked));
             drop(client.shutdown(Shutdown::Both));
             drop(broker.shutdown(Shutdown::Both));
         });
         Ok(())
     }
 
-    fn ask(&self, client: &TcpStream, mut broker: &TcpStream) -> io::Result<()> {
+    fn ask(&self, client: &TcpStream, mut broker: &TcpStream, asked: &Asked) -> io::Result<()> {
         loop {
-            let request = read(client)?;
-            if asks_for_coordinator(&request) {
+            let message = read(client)?;
+            let request = Request::of(&message);
+            if request == Request::Coordinator {
                 let hides = self.hides_coordinators.lock().expect("no panic");
                 drop(self.shown.wait_while(hides, |hides| *hides).expect("no panic"));
             }
-            broker.write_all(&request)?;
+            if let Some(id) = message.get(8..12) {
+                asked.lock().expect("no panic").insert(id.try_into().expect("four bytes"), request);
+            }
+            broker.write_all(&message)?;
         }
     }
 
-    fn answer(&self, broker: &TcpStream, mut client: &TcpStream, port: u16) -> io::Result<()> {
+    fn answer(&self, broker: &TcpStream, mut client: &TcpStream, port: u16, asked: &Asked) -> io::Result<()> {
         loop {
             let mut answer = read(broker)?;
+            let request = answer.get(4..8).and_then(|id| asked.lock().expect("no panic").remove(id));
             if self.swallows.load(Ordering::SeqCst) {
                 continue;
+            }
+            match request {
+                Some(Request::Deletion) if self.loses_deletions.load(Ordering::SeqCst) => continue,
+                Some(Request::Topics(question)) => answer = self.of_topics(question, answer),
+                _ => {}
             }
             replace(&mut answer, self.broker, port);
             client.write_all(&answer)?;
         }
+    }
+
+    /// The broker's answer about topics, or the one before.
+    fn of_topics(&self, question: Vec<u8>, answer: Vec<u8>) -> Vec<u8> {
+        let mut answered = self.answered.lock().expect("no panic");
+        if let Some(before) = answered.get(&question)
+            && self.outdated.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        {
+            let mut before = before.clone();
+            before[4..8].copy_from_slice(&answer[4..8]);
+            return before;
+        }
+        answered.insert(question, answer.clone());
+        answer
     }
 
     fn cut(&self) {
@@ -168,9 +222,27 @@ fn read(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-fn asks_for_coordinator(request: &[u8]) -> bool {
-    const FIND_COORDINATOR: u16 = 10;
-    request.get(4..6) == Some(&FIND_COORDINATOR.to_be_bytes())
+/// What a request asks for, as far as the proxy does something about it.
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    /// With all that tells it from other questions.
+    Topics(Vec<u8>),
+    Coordinator,
+    Deletion,
+    Other,
+}
+
+impl Request {
+    /// # Source
+    /// The Kafka protocol: size, key of the request, its version, correlation id, name of the client.
+    fn of(message: &[u8]) -> Self {
+        match message.get(4..6) {
+            Some([0, 3]) => Self::Topics(message.get(12..).unwrap_or_default().to_vec()),
+            Some([0, 10]) => Self::Coordinator,
+            Some([0, 20]) => Self::Deletion,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Puts one port in the place of the other wherever it follows the host.

@@ -4,6 +4,7 @@
 
 #[path = "../broker/mod.rs"]
 mod broker;
+mod deletion;
 mod disk_full;
 mod fenced;
 mod first_ack;
