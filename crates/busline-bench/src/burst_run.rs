@@ -9,7 +9,6 @@ use busline::{TopicName, TopicSpec};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
-use crate::clearing;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
@@ -245,7 +244,7 @@ pub(crate) fn clear(stage: &Stage) -> Result<()> {
         let bus = stage.bus().await?;
         for topic in bus.driver().topics().await? {
             if stage.owns(topic.name.as_str()) {
-                clearing::delete(&bus, &topic.name).await?;
+                bus.driver().delete_topic(&topic.name).await?;
             }
         }
         bus.close(CLOSE_MAX).await?;

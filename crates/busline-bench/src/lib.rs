@@ -27,7 +27,6 @@ mod baseline;
 mod beside;
 mod buckets;
 mod burst_run;
-mod clearing;
 mod compare;
 mod connect;
 mod consuming;

@@ -8,7 +8,6 @@ use busline::{Bus, TopicName};
 
 use super::came_to::{Bodies, TwinRun};
 use super::made::{Made, Maker};
-use crate::clearing;
 use crate::dump::judge_driver;
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
@@ -41,7 +40,7 @@ pub(super) async fn stored_by<W: Window>(
     let stored = publish(topics, workload, bodies, window).await;
     let verdict = judge_driver(bus, topics, workload).await;
     for topic in topics {
-        clearing::delete(bus, &TopicName::new(topic)?).await?;
+        bus.driver().delete_topic(&TopicName::new(topic)?).await?;
     }
     let (stored, verdict) = (stored?, verdict?);
     ensure!(verdict.is_perfect() && verdict.stored == stored.envelopes, "the twin is wrong: {verdict:?}");
