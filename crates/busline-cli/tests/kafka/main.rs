@@ -3,10 +3,16 @@
 #[path = "../cli/harness.rs"]
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod harness;
+#[path = "../cli/journey.rs"]
+mod journey;
+#[path = "../groups/lines.rs"]
+#[expect(dead_code, reason = "each test target needs another part of it")]
+mod lines;
 #[path = "../cli/ways.rs"]
 mod ways;
 
 mod bench;
+mod travel;
 
 use std::sync::OnceLock;
 

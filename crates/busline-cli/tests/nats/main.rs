@@ -3,6 +3,8 @@
 #[path = "../cli/harness.rs"]
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod harness;
+#[path = "../cli/journey.rs"]
+mod journey;
 #[path = "../groups/lines.rs"]
 #[expect(dead_code, reason = "each test target needs another part of it")]
 mod lines;
