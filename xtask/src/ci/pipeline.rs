@@ -10,10 +10,10 @@ use crate::duration::Shown;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// The workspace, as all steps of the profile `dev` build it: with TLS on Kafka, so that its tests run, and so that the C
-/// library of the clients is the one that clippy's build of all features has compiled already. Without this it would be
-/// compiled a second time.
-pub(crate) const WORKSPACE: &str = "--workspace --features busline-kafka/tls";
+/// The workspace, as all steps of the profile `dev` build it: with Kafka in the command and TLS on Kafka, so that the tests
+/// of both run, and so that the C library of the clients is the one that clippy's build of all features has compiled already.
+/// Without TLS it would be compiled a second time.
+pub(crate) const WORKSPACE: &str = "--workspace --features busline-kafka/tls,busline-cli/kafka";
 
 /// One step of the pipeline.
 pub(crate) struct Step {

@@ -1,4 +1,4 @@
-//! Tests that run in release: real inputs, and crashes of the real binary.
+//! Tests that run in release: real inputs, crashes of the real binary, and what it says without Kafka.
 //!
 //! They run in dev as well, unless their manifest says otherwise:
 //! ```toml
@@ -12,7 +12,8 @@ use anyhow::Result;
 use super::pipeline::{Outcome, Pipeline};
 
 /// Package and test target, each run by `cargo test --release`.
-pub(crate) const RELEASE_TESTS: &[(&str, &str)] = &[("busline-bench", "baseline"), ("busline-cli", "kills")];
+pub(crate) const RELEASE_TESTS: &[(&str, &str)] =
+    &[("busline-bench", "baseline"), ("busline-cli", "kills"), ("busline-cli", "without_kafka")];
 
 /// Runs all of them, built once.
 pub(crate) fn run(ci: &Pipeline<'_>) -> Result<Outcome> {

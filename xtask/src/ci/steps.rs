@@ -2,10 +2,12 @@
 //!
 //! What is built, and shared:
 //! - `check`: metadata only, with all features; clippy and rustdoc use one set of dependencies.
-//! - `dev`: one build of the workspace with its default features and TLS on Kafka; tests, doc tests, examples and fuzz
-//!   bodies run it. All of them say [`WORKSPACE`], since a build for one package unifies fewer features and would build anew.
+//! - `dev`: one build of the workspace with its default features, Kafka in the command and TLS on Kafka; tests, doc tests,
+//!   examples and fuzz bodies run it. All of them say [`WORKSPACE`], since a build for one package unifies fewer features and
+//!   would build anew. The facade alone, small as it is without drivers, is built a second time to test what it says then.
 //! - `release`: the command, the benchmark and what they depend on, for the tests that need their speed: real inputs, kills,
-//!   and the benchmark's baseline on the project itself.
+//!   and the benchmark's baseline on the project itself. It has the default features, and so tests what the command says
+//!   without Kafka.
 
 use super::examples;
 use super::licences;
@@ -23,11 +25,7 @@ pub(crate) const STEPS: [Step; 11] = [
         run: |ci| ci.task("mutate --check", |workspace| mutate::run(workspace, &mutate::Request::check())),
     },
     Step { name: "clippy", profile: "check, all features", run: clippy },
-    Step {
-        name: "no default features",
-        profile: "check, no features",
-        run: |ci| ci.cargo("clippy --package busline --no-default-features -- -D warnings"),
-    },
+    Step { name: "no default features", profile: "check and dev, no features", run: no_default_features },
     Step {
         name: "docs",
         profile: "check, all features",
@@ -48,6 +46,12 @@ fn clippy(ci: &Pipeline<'_>) -> Result<Outcome, anyhow::Error> {
         Some(targets) => ci.cargo(&format!("clippy {targets} --all-features -- -D warnings")),
         None => Ok(Outcome::Passed),
     }
+}
+
+/// The facade without drivers: that it builds, and what it says of their URLs.
+fn no_default_features(ci: &Pipeline<'_>) -> Result<Outcome, anyhow::Error> {
+    ci.cargo("clippy --package busline --no-default-features -- -D warnings")?;
+    ci.tests("test --package busline --no-default-features --lib", &[])
 }
 
 /// A minute in all, or ten: the fuzz binary shares `BUSLINE_FUZZ_SECONDS` among its bodies.
