@@ -1,23 +1,38 @@
 //! The benchmark in every way that Kafka has.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::Value;
 
 use crate::harness::Shop;
 use crate::{bus, done, run, ways};
 
-/// One benchmark at a time: topics of another one on this broker would look like leftovers.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held by whoever benchmarks: topics of others on this broker look like leftovers.
+static BROKER: RwLock<()> = RwLock::new(());
+
+fn beside_others() -> RwLockReadGuard<'static, ()> {
+    BROKER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    BROKER.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
-fn strategies_headers_and_durability_on_a_real_broker() {
-    let _turn = alone();
+fn every_strategy_on_a_real_broker() {
+    let _turn = beside_others();
     ways::all_strategies_are_judged("kafka", &bus());
+}
+
+#[test]
+fn headers_on_a_real_broker() {
+    let _turn = beside_others();
     ways::headers_are_stored_where_they_are_on("kafka", &bus());
+}
+
+#[test]
+fn durability_on_a_real_broker() {
+    let _turn = beside_others();
     for medium in ["written", "synced"] {
         let runs = ways::runs(&bus(), &format!("--level low --durability {medium} --strategy fast,pipelined"));
         assert_eq!(runs.len(), 2);
