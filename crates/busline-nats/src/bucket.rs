@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::admin::Admin;
 use crate::error::{ApiError, code, from_api, protocol, unanswered, unreachable};
@@ -26,6 +26,13 @@ const COPIES: u8 = 3;
 
 /// No message of this sequence.
 const NO_SUCH_SEQUENCE: [u16; 2] = [10_057, 10_043];
+
+/// Between two questions whether a new bucket takes writes.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is asked for then: a key that nobody writes, at a revision that no key has.
+const ASKED_KEY: &str = "asked";
+const NEVER: u64 = 1 << 62;
 
 /// The cluster has too few servers for so many copies, or is none.
 const TOO_FEW_SERVERS: [u16; 2] = [10_005, 10_074];
@@ -66,14 +73,20 @@ impl Bucket {
         Self { admin }
     }
 
-    /// Makes the bucket unless it is there, with as many copies as there are servers, at most three or those of the topic.
+    /// Makes the bucket unless it is there, with as many copies as there are servers, at most three or those of the topic, and
+    /// waits until it takes writes.
     ///
     /// # Errors
     /// `Unavailable/GroupCopies` if it has fewer copies than the topic whose groups it is to keep; `Unavailable/…`.
     pub(crate) async fn ensure(&self, copies: u8) -> Result<()> {
-        if let Some(found) = self.info().await? {
-            return self.widen(&found, copies).await;
+        match self.info().await? {
+            Some(found) => self.widen(&found, copies).await?,
+            None => self.make(copies).await?,
         }
+        self.wait_for_writes().await
+    }
+
+    async fn make(&self, copies: u8) -> Result<()> {
         let mut refused = None;
         for wanted in (1..=copies.max(COPIES)).rev() {
             let made = self.admin.ask::<Value>(&format!("STREAM.CREATE.KV_{BUCKET}"), &config(wanted)).await?;
@@ -90,6 +103,19 @@ impl Bucket {
             }
         }
         Err(refused.map_or_else(|| too_few_copies(0, copies), |error| from_api(&error)))
+    }
+
+    /// A server of a cluster hears a moment later than the bucket's leader that there is one, and answers for nobody until
+    /// then.
+    async fn wait_for_writes(&self) -> Result<()> {
+        let until = Instant::now() + ATTEMPT_MAX;
+        loop {
+            // The key never has this revision, so nothing is written.
+            match self.put(ASKED_KEY, Vec::new(), Expect::Revision(NEVER), None).await {
+                Err(error) if error.reason() == BUCKET_GONE && Instant::now() < until => sleep(ASK_AGAIN).await,
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     async fn info(&self) -> Result<Option<BucketInfo>> {
