@@ -118,7 +118,7 @@ fn run_twin(place: &Place, workload: &Workload, transactions: &[usize], bodies: 
     crate::burst_run::make_topics(&format!("sqlite:{}", path.display()), &topics)?;
     let run = crate::twin::run(&path, &topics, workload, transactions, bodies)?;
     let dump = crate::dump::judge_file(&path, &topics, workload)?;
-    anyhow::ensure!(dump.verdict.is_perfect(), "the twin is wrong: {:?}", dump.verdict);
+    anyhow::ensure!(dump.verdict.is_perfect(0), "the twin is wrong: {:?}", dump.verdict);
     anyhow::ensure!(dump.transactions.len() == transactions.len(), "the twin's transactions are not those of the run");
     crate::place::remove_file(&path);
     Ok(TwinFigures::of(&run))

@@ -66,7 +66,7 @@ impl Measured {
         let Reading { drained, followed, .. } = &self.reading;
         let delivered =
             drained.is_perfect(workload, self.rejected) && followed.consumed.is_perfect(workload, followed.rejected);
-        self.not_acked == 0 && self.verdict.is_perfect_but(self.rejected) && delivered
+        self.not_acked == 0 && self.verdict.is_perfect(self.rejected) && delivered
     }
 }
 

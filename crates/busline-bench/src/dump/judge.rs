@@ -33,13 +33,8 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Whether every planned envelope is there once, whole and in order.
-    pub(crate) fn is_perfect(&self) -> bool {
-        self.is_perfect_but(0)
-    }
-
-    /// The same, but for so many that were refused and are not there.
-    pub(crate) fn is_perfect_but(&self, refused: u64) -> bool {
+    /// Whether every planned envelope is there once, whole and in order, but for so many that were refused.
+    pub(crate) fn is_perfect(&self, refused: u64) -> bool {
         *self == Self { stored: self.stored, missing: refused, ..Self::default() }
     }
 }
@@ -169,14 +164,14 @@ mod tests {
         let (workload, rows) = stored();
         let verdict = judged(&workload, &rows, unchanged);
         assert_eq!(verdict, Verdict { stored: 200, ..Verdict::default() });
-        assert!(verdict.is_perfect());
+        assert!(verdict.is_perfect(0));
     }
 
     #[test]
     fn other_aggregates_may_come_in_any_order() {
         let (workload, mut rows) = stored();
         rows.sort_by_key(|(topic, event)| (*topic, event.aggregate, event.version));
-        assert!(judged(&workload, &rows, unchanged).is_perfect());
+        assert!(judged(&workload, &rows, unchanged).is_perfect(0));
     }
 
     #[test]
@@ -185,7 +180,7 @@ mod tests {
         rows.remove(77);
         let verdict = judged(&workload, &rows, unchanged);
         assert_eq!(verdict, Verdict { stored: 199, missing: 1, ..Verdict::default() });
-        assert!(!verdict.is_perfect());
+        assert!(!verdict.is_perfect(0));
     }
 
     #[test]
@@ -194,7 +189,7 @@ mod tests {
         rows.insert(80, rows[20]);
         let verdict = judged(&workload, &rows, unchanged);
         assert_eq!(verdict, Verdict { stored: 200, duplicates: 1, ..Verdict::default() });
-        assert!(!verdict.is_perfect());
+        assert!(!verdict.is_perfect(0));
     }
 
     #[test]
@@ -205,14 +200,14 @@ mod tests {
         rows.swap(same[0], same[1]);
         let verdict = judged(&workload, &rows, unchanged);
         assert_eq!(verdict, Verdict { stored: 200, order_violations: 1, ..Verdict::default() });
-        assert!(!verdict.is_perfect());
+        assert!(!verdict.is_perfect(0));
     }
 
     #[test]
     fn headers_that_are_not_the_planned_ones_are_damage() {
         let (without, rows) = stored();
         let with = without.clone().with_headers(true);
-        assert!(judged(&with, &rows, unchanged).is_perfect());
+        assert!(judged(&with, &rows, unchanged).is_perfect(0));
         let mut judge = Judge::new(&with);
         for (asked, expected) in [(&with, 0), (&without, 1)] {
             let envelope = asked.envelope(rows[expected].1);
