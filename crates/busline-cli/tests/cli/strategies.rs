@@ -24,7 +24,9 @@ fn a_bus_that_has_none_of_the_ways_is_refused_by_name() {
 fn a_bus_that_attests_something_else_is_refused_with_what_it_attests() {
     refused("--durability written", "Unsupported/Durability", "acks attest synced × 1 here, wanted written × 1");
     refused("--durability synced --bus memory:", "Unsupported/Durability", "acks attest memory × 1 here");
-    refused("--durability synced --copies 2", "Unsupported/Replicas", "keeps one copy");
+    let copies =
+        "wanted synced × 2, which needs topics of 3 replicas, and they are refused; an embedded bus keeps one copy";
+    refused("--durability synced --copies 2", "Unsupported/Durability", copies);
     let shop = Shop::new();
     let ran = shop.run("bench --level low --mode async --runs 1 --durability synced --headers off --streams 1");
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);

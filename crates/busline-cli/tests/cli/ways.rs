@@ -18,6 +18,22 @@ pub(crate) fn runs(url: &str, flags: &str) -> Vec<Value> {
     report["results"].as_array().expect("runs").clone()
 }
 
+/// Sees that acks of more copies than the servers can keep are refused before anything is measured, and no topic is left.
+#[track_caller]
+pub(crate) fn copies_that_cannot_be_are_refused(backend: &str, url: &str, copies: u32) {
+    let shop = Shop::new();
+    let ran = shop.run(&format!("bench --bus {url} --level low --runs 1 --durability written --copies {copies}"));
+    let replicas = 2 * copies - 1;
+    let said = format!(
+        "bench {backend}: Unsupported/Durability: wanted written × {copies}, which needs topics of {replicas} replicas, \
+         and they are refused; ask for fewer --copies"
+    );
+    assert!(ran.code == Some(1) && ran.stdout.is_empty(), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    let left = shop.run(&format!("topic list --json --bus {url}"));
+    assert!(left.code == Some(0) && !left.stdout.contains("bench-"), "{}{}", left.stdout, left.stderr);
+}
+
 fn count(run: &Value, field: &str) -> u64 {
     run[field].as_u64().unwrap_or_else(|| panic!("no count '{field}' in {run}"))
 }

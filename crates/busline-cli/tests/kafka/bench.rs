@@ -41,6 +41,7 @@ fn durability_on_a_real_broker() {
             assert!(run["success_percent"] == 100.0 && run["twin"].is_object(), "{run}");
         }
     }
+    ways::copies_that_cannot_be_are_refused("kafka", &bus(), 2);
 }
 
 #[test]

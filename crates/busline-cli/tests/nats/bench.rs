@@ -1,6 +1,6 @@
 //! The benchmark in every way that NATS has.
 
-use busline_brokers::nats::{Options, Server};
+use busline_brokers::nats::{Cluster, Options, Server};
 
 use crate::harness::Shop;
 use crate::ways;
@@ -29,4 +29,21 @@ fn strategies_headers_streams_and_durability_on_a_real_server() {
     let ran = Shop::new().run(&format!("{line} --durability synced"));
     let words = ["Unsupported/Durability", "acks attest written × 1 here, wanted synced × 1", "sync_interval"];
     assert!(words.iter().all(|word| ran.stderr.contains(word)), "{}", ran.stderr);
+    ways::copies_that_cannot_be_are_refused("nats", &server.url(), 2);
+}
+
+#[test]
+fn equal_copies_are_asked_of_a_cluster_and_more_than_it_has_are_refused() {
+    let cluster = Cluster::start(&Options::default()).expect("three servers");
+    // Nobody has used this cluster before: its first group is one of the benchmark's.
+    let runs =
+        ways::runs(&cluster.url(), "--level low --durability written --copies 2 --strategy fast,task-per-message");
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        assert!(
+            run["durability"] == "written × 2" && run["success_percent"] == 100.0 && run["twin"].is_object(),
+            "{run}"
+        );
+    }
+    ways::copies_that_cannot_be_are_refused("nats", &cluster.url(), 3);
 }
