@@ -25,7 +25,7 @@ impl Bar {
 impl Progress for Bar {
     fn begin(&mut self, steps: u64) {
         self.bar.set_length(steps);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed}, about {eta} left)") {
             self.bar.set_style(style);
         }
     }
