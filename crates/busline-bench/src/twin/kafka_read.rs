@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::came_to::TwinRead;
-use super::kafka::client;
+use super::kafka::{client, warm};
 use crate::measure::cpu_time;
 
 /// Longest wait for a record before the rest counts as not there.
@@ -35,6 +35,8 @@ pub(crate) fn read(url: &str, topics: &[String], records: u64) -> Result<TwinRea
         .set("queued.min.messages", "20000")
         .create()
         .context("the twin's consumer")?;
+    // A partition whose leader is not known yet is asked for its first offset half a second later.
+    warm(consumer.client(), topics)?;
     let mut partitions = TopicPartitionList::new();
     for topic in topics {
         for partition in 0..TopicSpec::default().partitions as i32 {
