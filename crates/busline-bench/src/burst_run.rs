@@ -9,6 +9,7 @@ use busline::{TopicName, TopicSpec};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
+use crate::clearing;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
@@ -242,11 +243,8 @@ pub(crate) fn clear(stage: &Stage) -> Result<()> {
     }
     runtime()?.block_on(async {
         let bus = stage.bus().await?;
-        for topic in bus.driver().topics().await? {
-            if stage.owns(topic.name.as_str()) {
-                bus.driver().delete_topic(&topic.name).await?;
-            }
-        }
+        let found = bus.driver().topics().await?.into_iter().map(|topic| topic.name);
+        clearing::delete(&bus, found.filter(|name| stage.owns(name.as_str())).collect()).await?;
         bus.close(CLOSE_MAX).await?;
         Ok(())
     })

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use busline::{Bus, Delivery, Subscription};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::arrivals::{Arrivals, Arrived};
+use crate::at_once::at_once;
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
 use crate::open_load::Pace;
@@ -237,22 +237,16 @@ impl Follower {
         topics: &[String],
         group: &str,
     ) -> Result<Vec<Subscription>> {
-        let mut joining = Vec::with_capacity(topics.len());
-        for topic in topics {
+        let joining = topics.iter().map(|topic| {
             let follower = Arc::clone(self);
             let handler = move |delivery: Delivery| {
                 follower.take(&delivery);
                 ready(Ok(()))
             };
-            let builder = bus.subscribe(topic, group).concurrency(concurrency_of(topics.len()));
-            // All at once: the first one would else be at work before the last one has joined.
-            joining.push(Handle::current().spawn(builder.handle(handler)));
-        }
-        let mut subscriptions = Vec::with_capacity(topics.len());
-        for joined in joining {
-            subscriptions.push(joined.await.context("joining panicked")??);
-        }
-        Ok(subscriptions)
+            bus.subscribe(topic, group).concurrency(concurrency_of(topics.len())).handle(handler)
+        });
+        // One by one the first would be at work before the last one has joined.
+        at_once(joining).await
     }
 
     /// Different envelopes that have come.
@@ -333,9 +327,9 @@ impl Follower {
         called: Instant,
         cpu: Duration,
     ) -> Result<Consumed> {
+        let closing = subscriptions.into_iter().map(|subscription| async move { subscription.close(CLOSE_MAX).await });
         let mut handled = 0;
-        for subscription in subscriptions {
-            let left = subscription.close(CLOSE_MAX).await?;
+        for left in at_once(closing).await? {
             ensure!(left.left.is_empty(), "not closed within {CLOSE_MAX:?}: {:?}", left.left);
             handled += left.stats.handled;
         }

@@ -23,10 +23,12 @@
 
 mod allocations;
 mod arrivals;
+mod at_once;
 mod baseline;
 mod beside;
 mod buckets;
 mod burst_run;
+mod clearing;
 mod compare;
 mod connect;
 mod consuming;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use busline::{Bus, Durability, Medium, TopicName, TopicSpec};
 
+use crate::at_once::at_once;
+
 /// The topics of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TopicPlan {
@@ -23,14 +25,17 @@ impl TopicPlan {
         Self { spec, medium: wanted.map(|wanted| wanted.medium) }
     }
 
-    /// Makes the topics by the driver.
+    /// Makes the topics by the driver, all at once.
     ///
     /// # Errors
     /// Those of the driver: a backend that keeps no such copies, or has no streams.
     pub(crate) async fn make(&self, bus: &Bus, url: &str, topics: &[String]) -> Result<()> {
-        for topic in topics {
-            bus.driver().create_topic(&TopicName::new(topic)?, &self.spec).await?;
-        }
+        let names = topics.iter().map(|topic| TopicName::new(topic)).collect::<busline::Result<Vec<TopicName>>>()?;
+        at_once(names.into_iter().map(|name| {
+            let (bus, spec) = (bus.clone(), self.spec.clone());
+            async move { bus.driver().create_topic(&name, &spec).await }
+        }))
+        .await?;
         #[cfg(feature = "kafka")]
         if let Some(medium) = self.medium.filter(|_| crate::contender::backend_of(url) == "kafka") {
             crate::kafka_flush::set(url, topics, medium).await?;

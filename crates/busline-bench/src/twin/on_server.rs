@@ -8,6 +8,7 @@ use busline::{Bus, TopicName};
 
 use super::came_to::{Bodies, TwinRun};
 use super::made::{Made, Maker};
+use crate::clearing;
 use crate::dump::judge_driver;
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
@@ -39,9 +40,8 @@ pub(super) async fn stored_by<W: Window>(
     stage.plan.make(bus, &stage.url, topics).await?;
     let stored = publish(topics, workload, bodies, window).await;
     let verdict = judge_driver(bus, topics, workload).await;
-    for topic in topics {
-        bus.driver().delete_topic(&TopicName::new(topic)?).await?;
-    }
+    let names = topics.iter().map(|topic| TopicName::new(topic)).collect::<busline::Result<Vec<_>>>()?;
+    clearing::delete(bus, names).await?;
     let (stored, verdict) = (stored?, verdict?);
     ensure!(verdict.is_perfect(0) && verdict.stored == stored.envelopes, "the twin is wrong: {verdict:?}");
     Ok(stored)
