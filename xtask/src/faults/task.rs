@@ -25,7 +25,7 @@ const SHOWN: usize = 4;
 /// # Errors
 /// The tests cannot be built or tell nothing, or the report cannot be written.
 pub(crate) fn run(workspace: &Workspace, request: &Request) -> Result<bool> {
-    let (begin, told) = (Instant::now(), workspace.target().join("faults.ndjson"));
+    let (begin, told) = (Instant::now(), workspace.target().join(format!("faults-{}.ndjson", request.backend.name())));
     process::pass(&mut tests(workspace, request, "--no-run ", &told))?;
     let (mut report, mut round, mut broken) = (Report::default(), 0, None);
     while broken.is_none() && report.sum("acked") < request.acked {
