@@ -130,6 +130,15 @@ pub(super) fn join(
     Ok(Arc::new(consumer))
 }
 
+/// A client that joins no group.
+#[cfg(test)]
+pub(super) fn without_group(bootstrap: &str) -> Arc<Consumer> {
+    let voice = Voice { said: Mutex::default(), is_closing: AtomicBool::new(false) };
+    let mut client = rdkafka::ClientConfig::new();
+    client.set("bootstrap.servers", bootstrap).set("group.id", "none").set("auto.offset.reset", "error");
+    Arc::new(client.create_with_context(voice).expect("a client"))
+}
+
 /// Reads these partitions from now on, each from its offset.
 pub(super) fn take(consumer: &Consumer, topic: &TopicName, places: &[(Partition, Offset)]) -> KafkaResult<()> {
     let mut list = TopicPartitionList::new();

@@ -32,6 +32,11 @@ impl Places {
         self.looked = Instant::now() - LOOK_AGAIN;
     }
 
+    /// Whether what the client has read of this partition may lie behind records that are still to be read.
+    pub(super) fn is_displaced(&self, partition: Partition) -> bool {
+        self.displaced.contains(&partition)
+    }
+
     /// The member does not read this partition any more.
     pub(super) fn forget(&mut self, partition: Partition) {
         self.displaced.remove(&partition);

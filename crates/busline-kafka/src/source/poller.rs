@@ -316,7 +316,9 @@ impl Poller {
 
     fn read(&mut self) {
         let (mut failures, mut unreadable) = (Vec::new(), None);
-        for (partition, reader) in &mut self.queues {
+        let places = &self.places;
+        let placed = self.queues.iter_mut().filter(|(partition, _)| !places.is_displaced(**partition));
+        for (partition, reader) in placed {
             let mut turn = 0;
             while turn < TURN_RECORDS && self.shared.state().ahead.has_room(*partition) {
                 let Piece { records, bytes, end } = reader.read();
@@ -427,15 +429,19 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
 #[cfg(test)]
 mod tests {
     use busline_core::{SourceEvent, SourceRequest, Start, TopicInfo, TopicSpec};
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
     use super::*;
     use crate::clients::Clients;
     use crate::config::KafkaConfig;
     use crate::source::agreement::Agreement;
+    use crate::source::consumer::without_group;
 
-    /// A member without a client that holds partition 0.
-    fn poller() -> Poller {
-        let mut config = KafkaConfig::new(["127.0.0.1:1"]);
+    /// A member without a client that holds nothing.
+    fn member(bootstrap: &str) -> Poller {
+        let mut config = KafkaConfig::new([bootstrap]);
         config.group_protocol = GroupProtocol::Classic;
         let clients = Arc::new(Clients::new(config).expect("nobody needs to be there"));
         let topic = TopicInfo {
@@ -452,8 +458,6 @@ mod tests {
         };
         let agreement = Agreement::find(&clients, &request);
         let shared = Arc::new(Shared::new(&clients, request, agreement));
-        let assigned = Assignment { partition: Partition(0), generation: 1, committed: Offset(0) };
-        shared.change(|state| state.ahead.assign(vec![assigned]));
         Poller::new(&shared, None)
     }
 
@@ -463,7 +467,9 @@ mod tests {
 
     #[test]
     fn a_partition_is_given_up_when_its_handlers_have_ended_or_must_not_go_on() {
-        let mut poller = poller();
+        let mut poller = member("127.0.0.1:1");
+        let assigned = Assignment { partition: Partition(0), generation: 1, committed: Offset(0) };
+        poller.shared.change(|state| state.ahead.assign(vec![assigned]));
         drop(told(&poller));
         poller.revoke(vec![Partition(0)], false);
         poller.give_up_revoked();
@@ -476,5 +482,60 @@ mod tests {
         }
         assert_eq!(told(&poller), [SourceEvent::Lost(vec![Partition(0)])]);
         assert!(poller.revoking.is_none(), "the group has its answer, and waits no longer");
+    }
+
+    fn produce(bootstrap: &str, records: u32) {
+        let client: BaseProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("a client");
+        for _ in 0..records {
+            client.send(BaseRecord::to("orders").partition(0).key("a").payload("{}")).expect("there is room");
+        }
+        client.flush(WAIT).expect("all is stored");
+    }
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    fn next(poller: &Poller) -> Option<Offset> {
+        poller.shared.state().ahead.next(Partition(0))
+    }
+
+    fn read_up_to(poller: &mut Poller, wanted: Offset) {
+        let started = Instant::now();
+        while next(poller) != Some(wanted) {
+            assert!(started.elapsed() < WAIT, "it is at {:?}", next(poller));
+            poller.poll(SAID_MAX);
+            poller.read();
+            poller.place_again();
+            pause(TRY_AGAIN);
+        }
+    }
+
+    /// A seek that the client has not made when its wait is over.
+    #[test]
+    fn nothing_that_was_fetched_before_a_seek_is_read_before_it_is_made() {
+        let cluster = MockCluster::new(1).expect("a mock cluster");
+        cluster.create_topic("orders", 1, 1).expect("a topic");
+        let bootstrap = cluster.bootstrap_servers();
+        produce(&bootstrap, 10);
+        let mut poller = member(&bootstrap);
+        let consumer = without_group(&bootstrap);
+        poller.consumer = Some(Arc::clone(&consumer));
+        poller.split(&consumer, Partition(0));
+        let assigned = Assignment { partition: Partition(0), generation: 1, committed: Offset(0) };
+        poller.shared.change(|state| state.ahead.assign(vec![assigned]));
+        take(&consumer, poller.topic(), &[(Partition(0), Offset(0))]).expect("it is fetched");
+        read_up_to(&mut poller, Offset(10));
+        drop(told(&poller));
+        poller.shared.change(|state| state.ahead.seek(Partition(0), 1, Offset(2)));
+        poller.places.lost(Partition(0));
+        produce(&bootstrap, 5);
+        pause(Duration::from_millis(500));
+        poller.read();
+        assert_eq!(next(&poller), Some(Offset(2)), "what lies between was passed over");
+        read_up_to(&mut poller, Offset(15));
+        let Some(SourceEvent::Records { records, .. }) = poller.shared.change(|state| state.ahead.take(99, 9_999))
+        else {
+            panic!("nothing was read");
+        };
+        assert_eq!(records.first().map(|record| record.offset), Some(Offset(2)));
     }
 }
