@@ -46,17 +46,23 @@ impl Retry {
     /// Checks every field.
     ///
     /// # Errors
-    /// `Invalid/Range`, `Invalid/Contradiction`.
+    /// `Invalid/Range` with every field that is wrong; `Invalid/Contradiction`.
     pub fn validate(&self) -> Result<()> {
-        let hour = Duration::from_secs(3_600);
-        let in_range = (1..=1_000).contains(&self.attempts_max)
-            && self.backoff_max <= hour
-            && (1.0..=10.0).contains(&self.factor)
-            && (0.0..=1.0).contains(&self.jitter);
-        if !in_range {
-            return Err(Error::invalid("Range")
-                .cause(format!("{self:?}"))
-                .next("use 1 to 1,000 attempts, pauses up to 1 h, a factor of 1 to 10 and a jitter of 0 to 1"));
+        let mut wrong = Vec::new();
+        if !(1..=1_000).contains(&self.attempts_max) {
+            wrong.push(format!("attempts_max = {} (1 to 1,000)", self.attempts_max));
+        }
+        if self.backoff_max > Duration::from_secs(3_600) {
+            wrong.push(format!("backoff_max = {:?} (up to 1 h)", self.backoff_max));
+        }
+        if !(1.0..=10.0).contains(&self.factor) {
+            wrong.push(format!("factor = {} (1 to 10)", self.factor));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            wrong.push(format!("jitter = {} (0 to 1)", self.jitter));
+        }
+        if !wrong.is_empty() {
+            return Err(Error::invalid("Range").cause(wrong.join(", ")).next("use values in the ranges given"));
         }
         if self.backoff_min > self.backoff_max {
             return Err(Error::invalid("Contradiction")
@@ -108,5 +114,10 @@ mod tests {
         for attempts in [0, u32::MAX] {
             assert_eq!(Retry::exponential(attempts).validate().expect_err("refused").reason(), "Range");
         }
+        let wrong = Retry { attempts_max: 0, factor: 0.5, ..Retry::default() };
+        assert_eq!(
+            wrong.validate().expect_err("refused").to_string(),
+            "Invalid/Range: attempts_max = 0 (1 to 1,000), factor = 0.5 (1 to 10); use values in the ranges given"
+        );
     }
 }
