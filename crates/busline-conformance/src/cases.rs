@@ -209,6 +209,7 @@ macro_rules! case_list {
                 a_filter_chooses_keys,
                 a_rate_bounds_a_replay,
                 what_is_discarded_never_runs,
+                a_replay_that_is_stopped_ends_what_runs,
                 a_replay_that_is_broken_off_loses_nothing,
                 two_replays_share_the_work,
                 a_group_that_is_moved_back_runs_what_was_replayed,

@@ -172,6 +172,33 @@ pub async fn what_is_discarded_never_runs(harness: impl Harness) {
     stage.close().await;
 }
 
+/// A replay that is told to stop ends what runs and begins nothing more.
+pub async fn a_replay_that_is_stopped_ends_what_runs(harness: impl Harness) {
+    let (stage, log, gate) = (Stage::open(&harness).await, Log::default(), Gate::shut());
+    stage.publish(&["a"], 6).await;
+    let subscription = stage.subscribe().handle(scripted(&log, |_| Step::Park)).await.expect("subscribes");
+    stage.drained().await;
+    let first = Log::default();
+    let held = gate.clone();
+    let handler = scripted(&first, move |delivery: &Delivery| match delivery.envelope.event_version {
+        2 => Step::At(held.clone()),
+        _ => Step::Ok,
+    });
+    let stop = async {
+        first.started(2).await;
+        gate.open();
+    };
+    let parked = stage.parked().await;
+    let stopped = parked.replay_until(ReplayOptions::default(), handler, stop);
+    let report = within("the end of what runs", stopped).await.expect("stops");
+    assert_eq!((report.replayed, report.failed, first.handled("a")), (2, 0, vec![1, 2]));
+    let again = Log::default();
+    let report = parked.replay(ReplayOptions::default(), easy(&again)).await.expect("replays");
+    assert_eq!((report.replayed, again.handled("a")), (4, vec![3, 4, 5, 6]));
+    drop(subscription);
+    stage.close().await;
+}
+
 /// A replay that is broken off loses nothing, and repeats at most the record in hand.
 pub async fn a_replay_that_is_broken_off_loses_nothing(harness: impl Harness) {
     let (stage, log) = (Stage::open(&harness).await, Log::default());

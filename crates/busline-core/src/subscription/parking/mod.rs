@@ -13,6 +13,7 @@ mod entry;
 mod filter;
 mod follower;
 mod gate;
+mod halt;
 mod keep;
 mod log;
 mod owner;

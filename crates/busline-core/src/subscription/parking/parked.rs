@@ -1,5 +1,7 @@
 //! What a group has parked, to be looked at, replayed and discarded.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio::time::Instant;
 use super::entry::{ParkedScope, Token};
 use super::filter::ParkedFilter;
 use super::follower::{Follower, ParkedRecord, Selection};
+use super::halt::Halt;
 use super::replay::{Act, ReplayOptions, ReplayReport, replay};
 use super::writer::{Outgoing, Writer};
 use crate::driver::Driver;
@@ -153,9 +156,40 @@ impl Parked {
     /// # Source
     /// Promise C8.
     pub async fn replay<H: Handler>(&self, options: ReplayOptions, handler: H) -> Result<ReplayReport> {
+        self.replay_until(options, handler, std::future::pending()).await
+    }
+
+    /// [`replay`](Self::replay) that begins nothing more once `stop` is done: what runs then ends, is written down and is in
+    /// the report. An attempt that fails meanwhile is not made again, and its record counts as failed.
+    ///
+    /// # Errors
+    /// Those of [`replay`](Self::replay).
+    ///
+    /// # Cancel safety
+    /// As [`replay`](Self::replay).
+    ///
+    /// # Source
+    /// Promise C8.
+    pub async fn replay_until<H: Handler>(
+        &self,
+        options: ReplayOptions,
+        handler: H,
+        stop: impl Future<Output = ()>,
+    ) -> Result<ReplayReport> {
         options.validate().map_err(|error| error.at("replay", &self.parking.name))?;
+        let halt = Halt::default();
         let act = Act::Run(Arc::new(handler));
-        replay(self, options, act).await.map_err(|error| error.at("replay", &self.parking.name))
+        let mut run = pin!(replay(self, options, act, halt.clone()));
+        let mut stop = pin!(stop);
+        let mut is_stopped = false;
+        let outcome = poll_fn(|context| {
+            if !is_stopped && stop.as_mut().poll(context).is_ready() {
+                is_stopped = true;
+                halt.now();
+            }
+            run.as_mut().poll(context)
+        });
+        outcome.await.map_err(|error| error.at("replay", &self.parking.name))
     }
 
     /// Gives parked records up, with a reason that stays in the parking topic until it is trimmed: all of the chosen keys,
@@ -173,7 +207,8 @@ impl Parked {
         }
         let options = ReplayOptions { filter, ..ReplayOptions::default() };
         let act: Act<NoHandler> = Act::Discard { reason: reason.into(), extent };
-        replay(self, options, act).await.map_err(|error| error.at("discard", &self.parking.name))
+        let report = replay(self, options, act, Halt::default()).await;
+        report.map_err(|error| error.at("discard", &self.parking.name))
     }
 
     /// Lets records at or above these offsets run again that were parked and replayed or discarded: for a group that is

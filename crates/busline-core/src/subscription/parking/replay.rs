@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::entry::{Outcome, Token};
 use super::filter::ParkedFilter;
 use super::follower::{Follower, ParkedRecord, QueueId, Selection};
+use super::halt::Halt;
 use super::parked::{Extent, Parked};
 use super::writer::{Outgoing, Writer};
 use crate::driver::{Source, SourceEvent, SourceRequest, Start};
@@ -62,20 +63,26 @@ impl ReplayOptions {
     /// Checks every field.
     ///
     /// # Errors
-    /// `Invalid/Range`; what [`Retry::validate`] refuses.
+    /// `Invalid/Range` with every field that is wrong; what [`Retry::validate`] refuses.
     pub fn validate(&self) -> Result<()> {
         self.retry.validate()?;
-        let hour = Duration::from_secs(3_600);
-        let is_right = (1..=1_024).contains(&self.concurrency)
-            && self.rate.is_none_or(|rate| (0.001..=1e9).contains(&rate))
-            && (Duration::from_millis(1)..=hour).contains(&self.handler_timeout)
-            && (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.lease);
-        if is_right {
+        let mut wrong = Vec::new();
+        if !(1..=1_024).contains(&self.concurrency) {
+            wrong.push(format!("concurrency = {} (1 to 1,024 keys)", self.concurrency));
+        }
+        if let Some(rate) = self.rate.filter(|rate| !(0.001..=1e9).contains(rate)) {
+            wrong.push(format!("rate = {rate} (0.001 to 1e9 records a second)"));
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&self.handler_timeout) {
+            wrong.push(format!("handler_timeout = {:?} (1 ms to 1 h)", self.handler_timeout));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.lease) {
+            wrong.push(format!("lease = {:?} (1 s to 5 min)", self.lease));
+        }
+        if wrong.is_empty() {
             return Ok(());
         }
-        Err(Error::invalid("Range").cause(format!("{self:?}")).next(
-            "use 1 to 1,024 keys at once, 0.001 to 1e9 records a second, a timeout of 1 ms to 1 h and a lease of 1 s to 5 min",
-        ))
+        Err(Error::invalid("Range").cause(wrong.join(", ")).next("use values in the ranges given"))
     }
 }
 
@@ -141,12 +148,18 @@ struct Replay<'a, H> {
     source: Arc<dyn Source>,
     place: Arc<Place>,
     report: ReplayReport,
+    halt: Halt,
     /// When the next record may run.
     due: Instant,
 }
 
-/// Replays what is wanted of all partitions.
-pub(crate) async fn replay<H: Handler>(parked: &Parked, options: ReplayOptions, act: Act<H>) -> Result<ReplayReport> {
+/// Replays what is wanted of all partitions, until the halt.
+pub(super) async fn replay<H: Handler>(
+    parked: &Parked,
+    options: ReplayOptions,
+    act: Act<H>,
+    halt: Halt,
+) -> Result<ReplayReport> {
     let wanted = wanted(parked, &options.filter, parked.partitions().collect()).await?;
     if wanted.is_empty() {
         return Ok(ReplayReport::default());
@@ -162,7 +175,7 @@ pub(crate) async fn replay<H: Handler>(parked: &Parked, options: ReplayOptions, 
     let source = parked.driver.source(request).await?;
     let place = Arc::new(Place { topic: parked.topic.name.clone(), group: parked.group.clone() });
     let (report, due) = (ReplayReport::default(), Instant::now());
-    let mut replay = Replay { parked, options, act, writer, source, place, report, due };
+    let mut replay = Replay { parked, options, act, writer, source, place, report, halt, due };
     let outcome = replay.work(wanted).await;
     let until = Instant::now() + parked.driver.patience() + Duration::from_secs(1);
     let left = replay.source.close(until).await;
@@ -209,7 +222,8 @@ impl<H: Handler> Replay<'_, H> {
                 continue;
             }
             let source = Arc::clone(&self.source);
-            match timeout(LOOK_EVERY, source.next(0, 0)).await {
+            let Some(next) = self.halt.unless(timeout(LOOK_EVERY, source.next(0, 0))).await else { break };
+            match next {
                 Ok(event) => self.take(event?, &mut held).await?,
                 // What others hold may be empty by now.
                 Err(_) => wanted = self::wanted(self.parked, &self.options.filter, wanted).await?,
@@ -315,7 +329,7 @@ impl<H: Handler> Replay<'_, H> {
 
     fn is_enough_with(&self, more: usize) -> bool {
         let done = self.report.replayed + self.report.discarded + self.report.failed + more as u64;
-        self.options.records_max.is_some_and(|max| done >= max)
+        self.halt.is_said() || self.options.records_max.is_some_and(|max| done >= max)
     }
 
     /// Runs or discards records of different keys, and writes how they fared.
@@ -330,7 +344,11 @@ impl<H: Handler> Replay<'_, H> {
         if round.is_empty() {
             return Ok(());
         }
+        // Those that the halt has kept from running stay parked as they are.
         let fared = self.run(&round).await;
+        if fared.is_empty() {
+            return Ok(());
+        }
         let entries: Vec<Outgoing> = round
             .iter()
             .zip(&fared)
@@ -350,6 +368,7 @@ impl<H: Handler> Replay<'_, H> {
         Ok(())
     }
 
+    /// How the records fared, but for the last ones if the halt came before they ran.
     async fn run(&mut self, round: &[(QueueId, ParkedRecord)]) -> Vec<Fared> {
         let handler = match &self.act {
             Act::Run(handler) => Arc::clone(handler),
@@ -359,14 +378,21 @@ impl<H: Handler> Replay<'_, H> {
         };
         let mut runs = JoinSet::new();
         for (number, (_, parked)) in round.iter().enumerate() {
-            self.pace().await;
-            self.hold().await;
+            let halt = self.halt.clone();
+            let is_due = async {
+                self.pace().await;
+                self.hold().await;
+            };
+            if halt.unless(is_due).await.is_none() {
+                break;
+            }
             let attempt = Attempts {
                 handler: Arc::clone(&handler),
                 parked: parked.clone(),
                 place: Arc::clone(&self.place),
                 retry: self.options.retry,
                 timeout: self.options.handler_timeout,
+                halt,
             };
             runs.spawn(async move { (number, attempt.run().await) });
         }
@@ -442,6 +468,7 @@ struct Attempts<H> {
     place: Arc<Place>,
     retry: Retry,
     timeout: Duration,
+    halt: Halt,
 }
 
 impl<H: Handler> Attempts<H> {
@@ -472,7 +499,10 @@ impl<H: Handler> Attempts<H> {
             match error.verdict() {
                 Verdict::Skip => return Fared::Done(Outcome::Discarded, text),
                 Verdict::Retry if attempt < self.retry.attempts_max => {
-                    tokio::time::sleep(self.retry.pause_after(attempt)).await;
+                    let pause = tokio::time::sleep(self.retry.pause_after(attempt));
+                    if self.halt.unless(pause).await.is_none() {
+                        return Fared::Failed(text);
+                    }
                     attempt += 1;
                 }
                 Verdict::Retry | Verdict::Park | Verdict::Defer => return Fared::Failed(text),
