@@ -212,13 +212,35 @@ fn check_attribute(name: &str, value: &Attribute) -> Result<()> {
 }
 
 fn check_attribute_name(name: &str) -> Result<()> {
-    let legal = (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if legal && !crate::wire::is_own_attribute(name) {
+    if crate::wire::is_own_attribute(name) {
+        return Err(own_attribute(name));
+    }
+    if (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
         return Ok(());
     }
     Err(Error::invalid("AttributeName")
         .cause(format!("attribute '{}'", escaped(name)))
         .next("use 1 to 20 of a-z and 0-9 that no field of the envelope carries"))
+}
+
+/// What the caller meant for a further attribute, or another program's event holds in place of what the field can be.
+fn own_attribute(name: &str) -> Error {
+    let (field, may_be) = match name {
+        "sequence" => ("event_version", "a whole number from 1"),
+        "partitionkey" => ("aggregate_id", "the same text as 'subject'"),
+        "subject" => ("aggregate_id", "a text"),
+        "type" => ("event_type", "a text"),
+        "time" => ("occurred_at", "an RFC 3339 time"),
+        "dataschema" => ("schema", "a text"),
+        "tenantid" => ("tenant", "a text"),
+        "correlationid" => ("correlation_id", "a text"),
+        "causationid" => ("causation_id", "a text"),
+        "datacontenttype" | "data" | "data_base64" => ("payload", "data and its media type"),
+        _ => (name, "a text"),
+    };
+    Error::invalid("AttributeName")
+        .cause(format!("the attribute '{name}' is kept for {field}, and what it holds is not for it"))
+        .next(format!("set {field} itself, in CloudEvents by '{name}' as {may_be}, or leave the attribute out"))
 }
 
 /// Whether this is a `traceparent` of version 00 with a trace and a parent that are not all zero.
