@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::attributes::{read_rest, write_attribute};
 use super::fields::{take_time, version_of};
 use super::json_text::{write_member, write_optional, write_padded};
-use super::members::{Members, duplicate, is_text, no_envelope, text_of};
+use super::members::{Members, both, is_text, no_envelope, text_of};
 use super::payload;
 use crate::envelope::{Envelope, check_id, check_key, check_type};
 use crate::error::{Error, ErrorKind, Result, escaped};
@@ -159,6 +159,6 @@ fn take_payload(body: &Bytes, members: &mut Members<'_>) -> Result<Payload> {
         (None, None) => Ok(Payload::none()),
         (Some(raw), None) => payload::data(body, content_type, raw),
         (None | Some("null"), Some(raw)) => payload::binary(content_type, raw),
-        (Some(_), Some(_)) => Err(duplicate("data")),
+        (Some(_), Some(_)) => Err(both("data", "data_base64")),
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::attributes::{read_rest, read_value, write_attribute, write_value};
 use super::fields::{take_time, version_of};
 use super::json_text::{write_member, write_number, write_optional};
-use super::members::{Members, duplicate, no_envelope, text_of};
+use super::members::{Members, both, duplicate, no_envelope, text_of};
 use super::payload;
 use crate::envelope::{Envelope, check_id, check_key, check_type};
 use crate::error::{Error, Result};
@@ -148,7 +148,7 @@ fn take_payload(body: &Bytes, members: &mut Members<'_>) -> Result<Payload> {
             let content_type = take_json_type(members)?;
             Ok(payload::json(body, content_type.as_deref(), raw))
         }
-        (Some(_), Some(_)) => Err(duplicate("payload")),
+        (Some(_), Some(_)) => Err(both("payload", "payload_base64")),
     }
 }
 

@@ -125,6 +125,13 @@ pub(super) fn utf8(body: &[u8]) -> Result<&str> {
     })
 }
 
+/// Two members that stand for one field.
+pub(super) fn both(one: &str, other: &str) -> Error {
+    Error::invalid("DuplicateKey")
+        .cause(format!("'{one}' and '{other}' are both given"))
+        .next("give the payload once, under one of the two")
+}
+
 /// No form of ours is recognised, for this cause.
 pub(super) fn no_envelope(cause: &str) -> Error {
     Error::new(ErrorKind::Corrupt, "NoEnvelope")
