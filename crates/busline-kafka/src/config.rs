@@ -103,6 +103,9 @@ const PASSWORD_VARIABLE: &str = "BUSLINE_KAFKA_PASSWORD";
 const KEY_PASSWORD_VARIABLE: &str = "BUSLINE_KAFKA_KEY_PASSWORD";
 
 impl KafkaConfig {
+    /// Most brokers in one list.
+    pub const SERVERS_MAX: usize = SERVERS_MAX;
+
     /// The defaults, with these brokers, each `host` or `host:port`.
     pub fn new<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> Self {
         Self {

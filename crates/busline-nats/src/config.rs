@@ -99,6 +99,9 @@ pub struct NatsConfig {
 }
 
 impl NatsConfig {
+    /// Most servers in one list.
+    pub const SERVERS_MAX: usize = SERVERS_MAX;
+
     /// The defaults, on this server.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self::of(vec![ServerAddress { host: host.into(), port }])
