@@ -43,6 +43,8 @@ struct Seen {
     source: Option<Arc<dyn Source>>,
     /// Handlers that run.
     running: usize,
+    /// Records that this member has parked.
+    parked: u64,
     /// When a handler last began or ended.
     last_step: Option<Instant>,
 }
@@ -103,6 +105,11 @@ impl Watch {
         std::mem::take(&mut self.seen().notes)
     }
 
+    /// Records that this member has parked so far.
+    pub(crate) fn parked_count(&self) -> u64 {
+        self.seen().parked
+    }
+
     /// Why the source has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Error> {
         self.seen().ended.clone()
@@ -145,7 +152,12 @@ impl Watch {
                 }
             }
             SourceEvent::Gap { partition, from, to } => {
-                self.note(format!("{}/{partition}: offsets {from} to {to} are missing", self.topic));
+                let last = Offset(to.0.saturating_sub(1));
+                self.note(if last == *from {
+                    format!("{}/{partition}: offset {from} is missing", self.topic)
+                } else {
+                    format!("{}/{partition}: offsets {from} to {last} are missing", self.topic)
+                });
             }
         }
         Ok(())
@@ -202,6 +214,7 @@ impl Watch {
             held.unfinished = held.unfinished.saturating_sub(1);
         }
         seen.left = seen.left.map(|left| left + 1);
+        seen.parked += 1;
         drop(seen);
         self.room.notify_one();
         Ok(())

@@ -32,6 +32,8 @@ const BLOCKED_TOLD_MAX: usize = 20;
 pub(super) struct Told {
     blocked: Vec<Blocked>,
     trouble: Trouble,
+    /// That events are parked.
+    parked: bool,
 }
 
 /// How long something has kept the source from moving.
@@ -65,6 +67,10 @@ impl Member<'_> {
         let outcome = self.work(&mut said).await;
         let left = self.leave(&mut said, close_max).await;
         self.tell();
+        match self.watch.parked_count() {
+            0 => {}
+            count => self.lines.output.say(&format!("{}: {count} events were parked", self.topic)),
+        }
         outcome?;
         let left = left?;
         if let Some(error) = self.lines.broken.take() {
@@ -143,6 +149,11 @@ impl Member<'_> {
     fn tell(&mut self) {
         for note in self.watch.take_notes() {
             self.lines.output.say(&note);
+        }
+        if !self.told.parked && self.watch.parked_count() > 0 {
+            self.told.parked = true;
+            let (topic, group) = (&self.topic, &self.group);
+            self.lines.output.say(&format!("{topic}: events are parked; see 'busline parked list --group {group}'"));
         }
         self.tell_trouble();
     }
