@@ -5,7 +5,10 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +20,12 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// Of this process alone: a history has one writer.
 const HISTORY_VARIABLE: &str = "BUSLINE_HISTORY";
+
+/// Where programs are looked for if there is no `PATH`, as the C library does.
+const PATH_UNSET: &str = "/bin:/usr/bin";
+
+/// The bits of a file's mode of which one lets it be run.
+const EXECUTABLE: u32 = 0o111;
 
 /// A program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +41,39 @@ impl CommandLine {
         let mut words = words(text)?.into_iter();
         let program = words.next().filter(|program| !program.is_empty()).ok_or("name a program")?;
         Ok(Self { program, arguments: words.collect() })
+    }
+
+    /// Looks whether there is such a program, as starting it will.
+    ///
+    /// # Errors
+    /// `NotFound/Program`, `Denied/Program`.
+    pub(crate) fn find(&self) -> Result<(), Error> {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| PATH_UNSET.into());
+        let places: Vec<PathBuf> = match self.program.contains('/') {
+            true => vec![PathBuf::from(&self.program)],
+            false => std::env::split_paths(&path).map(|folder| folder.join(&self.program)).collect(),
+        };
+        let found: Vec<_> = places.iter().filter_map(|place| place.metadata().ok()).filter(Metadata::is_file).collect();
+        let may_be_run = |file: &Metadata| file.permissions().mode() & EXECUTABLE != 0;
+        match found.first() {
+            None => Err(self.not_found()),
+            Some(_) if !found.iter().any(may_be_run) => Err(self.denied()),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn not_found(&self) -> Error {
+        Error::new(ErrorKind::NotFound, "Program")
+            .cause(format!("no program '{}'", escaped(&self.program)))
+            .next("give a path, or a name that is on the PATH")
+            .at("run", &self.program)
+    }
+
+    fn denied(&self) -> Error {
+        Error::new(ErrorKind::Denied, "Program")
+            .cause(format!("'{}' may not be run", escaped(&self.program)))
+            .next("make it executable, and give a script its first line, such as #!/bin/sh")
+            .at("run", &self.program)
     }
 }
 
@@ -134,19 +176,14 @@ impl Exec {
     }
 
     fn unable(&self, error: io::Error) -> Error {
-        let program = escaped(&self.command.program);
-        let unable = match error.kind() {
-            io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "Program")
-                .cause(format!("no program '{program}'"))
-                .next("give a path, or a name that is on the PATH"),
-            io::ErrorKind::PermissionDenied => Error::new(ErrorKind::Denied, "Program")
-                .cause(format!("'{program}' may not be run"))
-                .next("make it executable, and give a script its first line, such as #!/bin/sh"),
+        match error.kind() {
+            io::ErrorKind::NotFound => self.command.not_found(),
+            io::ErrorKind::PermissionDenied => self.command.denied(),
             _ => Error::new(ErrorKind::Unavailable, "Program")
                 .because(error)
-                .next("see why no program can be started; if it is the number of processes, lower --concurrency"),
-        };
-        unable.at("run", &self.command.program)
+                .next("see why no program can be started; if it is the number of processes, lower --concurrency")
+                .at("run", &self.command.program),
+        }
     }
 }
 

@@ -17,7 +17,41 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     requested: watch::Receiver<bool>,
-    unsettled: Arc<AtomicUsize>,
+    open: Arc<Open>,
+}
+
+/// What a stop at once would leave open.
+#[derive(Debug, Default)]
+struct Open {
+    /// Published events whose outcome is not told yet.
+    unsettled: AtomicUsize,
+    /// Events that are being handled.
+    handled: AtomicUsize,
+}
+
+impl Open {
+    fn interrupted(&self) -> Error {
+        let error = Error::new(ErrorKind::Closed, "Interrupted");
+        match (self.unsettled.load(Ordering::Relaxed), self.handled.load(Ordering::Relaxed)) {
+            (0, 0) => error.cause("stopped at once").next("look at what it has done before running it again"),
+            (0, handled) => error
+                .cause(format!("stopped at once, with {handled} events whose handlers had not ended"))
+                .next("run it again: they come again"),
+            (unsettled, _) => error
+                .cause(format!("stopped at once, without the outcome of {unsettled} events"))
+                .next("look them up before publishing them again"),
+        }
+    }
+}
+
+/// Stands for an event that is being handled, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Handling(Arc<Open>);
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.handled.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Stop {
@@ -36,7 +70,13 @@ impl Stop {
 
     /// Says of how many events the outcome is not told yet.
     pub(crate) fn note_unsettled(&self, events: usize) {
-        self.unsettled.store(events, Ordering::Relaxed);
+        self.open.unsettled.store(events, Ordering::Relaxed);
+    }
+
+    /// Counts an event as being handled.
+    pub(crate) fn handling(&self) -> Handling {
+        self.open.handled.fetch_add(1, Ordering::Relaxed);
+        Handling(Arc::clone(&self.open))
     }
 }
 
@@ -61,7 +101,7 @@ impl Interrupts {
             })
         };
         let (request, requested) = watch::channel(false);
-        let stop = Stop { requested, unsettled: Arc::default() };
+        let stop = Stop { requested, open: Arc::default() };
         let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         Ok(Self { interrupt, terminate, request, stop })
     }
@@ -75,10 +115,7 @@ impl Interrupts {
         self.one().await;
         self.request.send_replace(true);
         self.one().await;
-        let unsettled = self.stop.unsettled.load(Ordering::Relaxed);
-        Error::new(ErrorKind::Closed, "Interrupted")
-            .cause(format!("stopped at once, without the outcome of {unsettled} events"))
-            .next("look them up before publishing them again")
+        self.stop.open.interrupted()
     }
 
     async fn one(&mut self) {

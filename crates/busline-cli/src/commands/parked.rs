@@ -51,7 +51,7 @@ enum Action {
 
 impl Request {
     /// # Errors
-    /// `Invalid/…` for names and for options out of range.
+    /// `Invalid/…` for names and for options out of range; `NotFound/Program`, `Denied/Program`.
     pub(crate) fn new(args: args::Parked, bus: Target) -> Result<Self> {
         let (choice, action) = match args {
             args::Parked::List { choice } => (choice, Action::List),
@@ -78,6 +78,8 @@ impl Request {
                 options.validate().map_err(|error| error.at("replay", &choice.group))?;
                 let action = match exec {
                     Some(command) if !dry_run => {
+                        // One that cannot be started would fail for every event, which says nothing of them.
+                        command.find()?;
                         Action::Replay { options: Box::new(options), exec: Exec { command, timeout } }
                     }
                     _ => Action::Look { extent: Extent::All, verb: "would replay" },
@@ -127,17 +129,16 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
                 let options = ReplayOptions { filter: filter.clone(), ..(**options).clone() };
                 let history = GroupHistory::start(&group, &topic)?;
                 history.joining(&format!("replay-{}", std::process::id()));
-                let run = Run { exec: exec.clone(), history };
-                // What is in hand when it is interrupted runs again.
-                let report = tokio::select! {
-                    report = parked.replay(options, run) => report?,
-                    () = stop.requested() => return Ok(Ended::SomeFailed),
-                };
+                let run = Run { exec: exec.clone(), history, stop: stop.clone() };
+                let report = parked.replay_until(options, run, stop.requested()).await?;
                 if report.failed > 0 {
                     ended = Ended::SomeFailed;
                 }
                 report.errors.iter().for_each(|error| output.say(&format!("{topic}/{error}")));
                 output.data(&ReportView::of(&topic, &group, report))?;
+                if stop.is_requested() {
+                    break;
+                }
             }
         }
     }
@@ -208,10 +209,12 @@ async fn show(parked: &Parked, filter: &ParkedFilter, output: &mut Output) -> Re
 struct Run {
     exec: Exec,
     history: GroupHistory,
+    stop: Stop,
 }
 
 impl Handler for Run {
     async fn handle(&self, delivery: Delivery) -> std::result::Result<(), HandlerError> {
+        let _handling = self.stop.handling();
         self.history.replaying(&delivery)?;
         self.history.step(&delivery, Step::Begun)?;
         let line = format!("{}\n", one_line(&delivery.envelope, delivery.topic())?);

@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{Ran, Shop};
+use crate::harness::{Ran, Shop, interrupt_until_the_end, signal};
+use crate::members::{pause, wait_until};
 
 /// While `broken` is there, version 2 of a and b fails; what is handled is written down.
 const HANDLER: &str = "#!/bin/sh
@@ -34,6 +35,8 @@ fn shop_with_parked_keys() -> Shop {
     let ran = shop.run("sub orders --group g --exec ./handler --attempts 2 --until-end --json");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.json().len(), 6, "{}", ran.stdout);
+    assert_eq!(ran.stderr.matches("'busline parked list --group g'").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("orders: 6 events were parked\n"), "{}", ran.stderr);
     shop
 }
 
@@ -123,4 +126,84 @@ fn what_is_not_there_is_named() {
     assert!(!listed.stdout.contains("__parked"), "{}", listed.stdout);
     let listed = shop.run("group list");
     assert!(!listed.stdout.contains("replay"), "{}", listed.stdout);
+}
+
+/// Tells that it has begun, and ends once it may.
+const PATIENT: &str = "#!/bin/sh
+echo begun >> begun
+while [ ! -e go ]; do sleep 0.02; done
+echo done >> done
+";
+
+fn shop_with_a_patient_program() -> Shop {
+    let shop = shop_with_parked_keys();
+    shop.file("patient", PATIENT);
+    std::fs::set_permissions(shop.path("patient"), PermissionsExt::from_mode(0o755)).expect("a mode");
+    shop
+}
+
+fn lines(shop: &Shop, file: &str) -> usize {
+    std::fs::read_to_string(shop.path(file)).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn ctrl_c_lets_a_replay_end_what_runs_and_report_it() {
+    let shop = shop_with_a_patient_program();
+    let child = shop.spawn("parked replay --group g --exec ./patient --json");
+    wait_until("a program runs", || lines(&shop, "begun") > 0);
+    signal(&child, "INT");
+    pause(500);
+    shop.file("go", "");
+    let ran = Ran::of(child.wait_with_output().expect("ends"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+    let report = ran.json().remove(0);
+    let done = lines(&shop, "done");
+    assert_eq!((&report["replayed"], &report["failed"]), (&done.into(), &0.into()));
+    assert_eq!(lines(&shop, "begun"), done, "no program was killed");
+    assert_eq!(done + done_left(&shop), 6, "what was not run is still parked");
+}
+
+fn done_left(shop: &Shop) -> usize {
+    done(shop.run("parked show --group g --json")).len()
+}
+
+#[test]
+fn ctrl_c_twice_says_what_was_in_hand() {
+    let shop = shop_with_a_patient_program();
+    for line in
+        ["parked replay --group g --exec ./patient", "sub orders --group other --exec ./patient --concurrency 1"]
+    {
+        let before = lines(&shop, "begun");
+        let mut child = shop.spawn(line);
+        wait_until("a program runs", || lines(&shop, "begun") > before);
+        let code = interrupt_until_the_end(&mut child);
+        let ran = Ran::of(child.wait_with_output().expect("ends"));
+        assert_eq!((code, ran.stdout.as_str()), (Some(1), ""), "{line}: {}", ran.stderr);
+        assert_eq!(
+            ran.stderr,
+            "busline: Closed/Interrupted: stopped at once, with 1 events whose handlers had not ended; run it again: \
+             they come again\n",
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_replay_whose_program_cannot_be_started_touches_nothing() {
+    let shop = shop_with_parked_keys();
+    let stored = || {
+        let connection = rusqlite::Connection::open(shop.path("busline.db")).expect("the bus");
+        let count: u64 = connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).expect("a count");
+        count
+    };
+    let (shown, records) = (done(shop.run("parked show --group g --json")), stored());
+    shop.file("plain", "not to be run");
+    for (program, code) in
+        [("./missing", "NotFound/Program"), ("no-such-program", "NotFound/Program"), ("./plain", "Denied/Program")]
+    {
+        let ran = shop.run(&format!("parked replay --group g --exec {program}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains(code) && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    }
+    assert_eq!((done(shop.run("parked show --group g --json")), stored()), (shown, records));
 }

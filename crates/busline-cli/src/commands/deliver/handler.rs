@@ -9,6 +9,7 @@ use super::lines::{Line, Said};
 use crate::commands::subscribe::{Content, RecordView};
 use crate::event::{HeaderText, one_line};
 use crate::exec::{Exec, Failure};
+use crate::interrupt::Stop;
 use crate::output::{Encoder, Form};
 use crate::watched::{Step, Watch};
 
@@ -19,10 +20,12 @@ pub(super) struct Deliver {
     pub(super) attempts_max: u32,
     pub(super) watch: Arc<Watch>,
     pub(super) said: mpsc::Sender<Said>,
+    pub(super) stop: Stop,
 }
 
 impl Handler for Deliver {
     async fn handle(&self, delivery: Delivery) -> std::result::Result<(), HandlerError> {
+        let _handling = self.stop.handling();
         let run = Run::begin(&self.watch, delivery)?;
         let outcome = self.deliver(&run.delivery).await;
         run.end(match &outcome {

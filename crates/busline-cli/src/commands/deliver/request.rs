@@ -97,6 +97,7 @@ async fn deliver(bus: &Bus, request: Request, watch: Arc<Watch>, output: &mut Ou
         attempts_max: settings.retry.attempts_max,
         watch: Arc::clone(&watch),
         said: sender.clone(),
+        stop: stop.clone(),
     };
     let open = bus.subscribe(topic.as_str(), group.as_str()).provision(Provision::Skip).settings(settings);
     let member = Member {
