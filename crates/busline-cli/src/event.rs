@@ -1,5 +1,8 @@
 //! An envelope as a line of NDJSON: what `pub` reads and what `sub --json` writes.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use busline::{Envelope, Error, ErrorKind, Format, Header, Headers, Result, TopicName, Wire};
@@ -9,29 +12,77 @@ use serde_json::value::RawValue;
 
 /// The envelope in a line of input.
 ///
-/// A flat event without an id gets a new one. With [`Format::Auto`] the line may also be one of `sub --json`.
+/// A flat event without an id gets a new one; an empty id is none. With [`Format::Auto`] the line may also be one of `sub --json`.
 ///
 /// # Errors
-/// `Invalid/Line` for what is not one JSON object; else those of [`Format::decode`].
+/// `Invalid/Line` for what is not one JSON object; `Invalid/EmptyField` as [`check_texts`] says and for an empty id; else
+/// those of [`Format::decode`].
 pub(crate) fn read_line(line: &Bytes, format: Format) -> Result<Envelope> {
     let is_object = line.trim_ascii_start().starts_with(b"{");
-    match format.decode(line, new_id) {
+    let is_new_id = Cell::new(false);
+    let decoded = format.decode(line, || {
+        is_new_id.set(true);
+        new_id()
+    });
+    let envelope = match decoded {
         Err(error) if is_object && error.code() == "Corrupt/NoEnvelope" => match format {
             Format::Auto => copied(line).unwrap_or(Err(error)),
             _ => Err(error),
         },
-        Err(error) if error.kind() == ErrorKind::Corrupt => Err(not_a_line(&error)),
+        Err(error) if error.kind() == ErrorKind::Corrupt && error.reason() != "NoKey" => Err(not_a_line(line, &error)),
         envelope => envelope,
+    }?;
+    if is_new_id.get() && has_empty_id(line) {
+        return Err(empty("event_id"));
     }
+    check_texts(&envelope)?;
+    Ok(envelope)
 }
 
 fn new_id() -> String {
     Envelope::new("", "", 1).id
 }
 
+/// Whether a flat event without an id has an empty one, which reading a stored record takes for none.
+fn has_empty_id(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Id<'a> {
+        #[serde(borrow, default)]
+        event_id: Option<Cow<'a, str>>,
+    }
+    serde_json::from_slice::<Id<'_>>(line).is_ok_and(|Id { event_id }| event_id.is_some())
+}
+
+/// Refuses an empty text where a field may be left out: CloudEvents knows none.
+///
+/// # Errors
+/// `Invalid/EmptyField`.
+pub(crate) fn check_texts(envelope: &Envelope) -> Result<()> {
+    let texts = [
+        ("source", &envelope.source),
+        ("schema", &envelope.schema),
+        ("tenant", &envelope.tenant),
+        ("correlation_id", &envelope.correlation_id),
+        ("causation_id", &envelope.causation_id),
+    ];
+    match texts.into_iter().find(|(_, text)| text.as_deref() == Some("")) {
+        Some((field, _)) => Err(empty(field)),
+        None => Ok(()),
+    }
+}
+
+fn empty(field: &str) -> Error {
+    Error::invalid("EmptyField")
+        .cause(format!("{field} is empty"))
+        .next(format!("give {field} at least one character, or leave it out"))
+}
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Damage is said of what was stored; a line of input is only wrong.
-fn not_a_line(error: &Error) -> Error {
+fn not_a_line(line: &[u8], error: &Error) -> Error {
     let cause = match error.reason() {
+        "NoEnvelope" if line.starts_with(BYTE_ORDER_MARK) => "it begins with a byte order mark",
         "NoEnvelope" => "it does not begin with '{'",
         "NotUtf8" => "it is not UTF-8",
         "Truncated" => "its JSON ends early",
@@ -137,6 +188,20 @@ mod tests {
             Format::Auto,
             "Invalid/EmptyKey",
         );
+    }
+
+    #[test]
+    fn an_event_without_a_key_keeps_its_name() {
+        for subject in ["", r#","subject":null"#] {
+            let line = format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"T"{subject}}}"#);
+            refused(line.as_bytes(), Format::Auto, "Corrupt/NoKey");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_named() {
+        let error = read_line(&Bytes::from_static(b"\xef\xbb\xbf{}"), Format::Auto).expect_err("refused");
+        assert!(error.to_string().contains("byte order mark"), "{error}");
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Output {
             }
             Err(error) => {
                 self.is_gone = true;
-                Err(Error::new(ErrorKind::Unavailable, "Output").because(error).next("see why stdout takes no more"))
+                let error = Error::new(ErrorKind::Unavailable, "Output").because(error);
+                Err(error.next("see why stdout takes no more").at("print", "stdout"))
             }
             Ok(()) => Ok(()),
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use busline::{
     Bus, Envelope, Error, Format, OccurredAt, Payload, Provision, Publisher, Receipt, Result, TopicName, TopicSpec,
-    Wire,
+    Wire, escaped,
 };
 use tokio::sync::mpsc;
 
@@ -15,7 +15,7 @@ use super::Ended;
 use super::job::close;
 use super::outcome::{Outcome, OutcomeView, Summary};
 use crate::args::{Event, Publish};
-use crate::event::read_line;
+use crate::event::{check_texts, read_line};
 use crate::history::History;
 use crate::input::{Chunk, Input, Line};
 use crate::interrupt::Stop;
@@ -35,7 +35,12 @@ pub(crate) struct Request {
 
 enum Events {
     One(Box<Envelope>),
-    Lines { path: String, format: Format },
+    /// One that is wrong in itself, with the id that was given.
+    Refused(Option<String>, Error),
+    Lines {
+        path: String,
+        format: Format,
+    },
 }
 
 impl Request {
@@ -43,7 +48,13 @@ impl Request {
         let topic = TopicName::new(&args.topic)?;
         let events = match args.file {
             Some(path) => Events::Lines { path, format: args.format },
-            None => Events::One(Box::new(envelope(args.event).map_err(|error| error.at("publish", &topic))?)),
+            None => {
+                let id = args.event.id.clone().filter(|id| !id.is_empty());
+                match envelope(args.event) {
+                    Ok(envelope) => Events::One(Box::new(envelope)),
+                    Err(error) => Events::Refused(id, error.at("publish", &topic)),
+                }
+            }
         };
         Ok(Self { bus, topic, wire: args.wire, events })
     }
@@ -71,11 +82,19 @@ fn envelope(event: Event) -> Result<Envelope> {
     envelope.correlation_id = event.correlation_id;
     envelope.causation_id = event.causation_id;
     envelope.traceparent = event.traceparent;
-    envelope.attributes = event.attribute.into_iter().map(|(name, text)| (name, text.into())).collect();
+    for (name, text) in event.attribute {
+        if envelope.attributes.contains_key(&name) {
+            return Err(Error::invalid("DuplicateKey")
+                .cause(format!("attribute '{}' is given twice", escaped(&name)))
+                .next("give each attribute once"));
+        }
+        envelope.attributes.insert(name, text.into());
+    }
     for (name, text) in event.header {
         envelope.headers.push(name, text);
     }
     envelope.validate()?;
+    check_texts(&envelope)?;
     Ok(envelope)
 }
 
@@ -83,11 +102,24 @@ pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
     // Before the bus is opened, so that a missing input makes no file.
     let events = match request.events {
         Events::One(envelope) => Source::One(envelope),
+        Events::Refused(id, error) => return refuse(&request.topic, id.as_deref(), error, output),
         Events::Lines { path, format } => Source::Lines(Input::open(&path)?, format),
     };
     let bus = request.bus.connect().await?;
     let outcome = publish(&bus, &request.topic, request.wire, events, output, stop).await;
     close(&bus, outcome).await
+}
+
+/// Tells of the only event that it is refused, as of one among many: with JSON by a line.
+fn refuse(topic: &TopicName, id: Option<&str>, error: Error, output: &mut Output) -> Result<Ended> {
+    if output.form() == Form::Text {
+        return Err(error);
+    }
+    let (mut summary, outcome) = (Summary::new(Instant::now()), Outcome::refused(error));
+    summary.count(&outcome);
+    output.say(&summary.text(topic, Instant::now()));
+    output.data(&OutcomeView::of(1, id, &outcome))?;
+    Ok(summary.ended())
 }
 
 enum Source {
@@ -172,22 +204,35 @@ impl Run<'_> {
         let mut failed = None;
         while chunks.is_some() || !self.waiting.is_empty() {
             let has_room = self.waiting.len() < LINES_WAITING_MAX;
-            tokio::select! {
+            let step = tokio::select! {
                 biased;
-                result = settled(&mut self.waiting), if !self.waiting.is_empty() => {
-                    self.report(result)?;
-                    self.report_settled()?;
-                    self.output.flush()?;
+                result = settled(&mut self.waiting), if !self.waiting.is_empty() => self.tell(result),
+                () = stop.requested(), if chunks.is_some() => {
+                    chunks = None;
+                    Ok(())
                 }
-                () = stop.requested(), if chunks.is_some() => chunks = None,
                 chunk = next(&mut chunks), if chunks.is_some() && has_room => match chunk {
-                    Some(Ok(chunk)) => self.accept_all(chunk, format).await?,
-                    Some(Err(error)) => (chunks, failed) = (None, Some(error)),
-                    None => chunks = None,
+                    Some(Ok(chunk)) => self.accept_all(chunk, format).await,
+                    Some(Err(error)) => Err(error),
+                    None => {
+                        chunks = None;
+                        Ok(())
+                    }
                 },
+            };
+            if let Err(error) = step {
+                // What was accepted is still counted, so that the summary is true.
+                chunks = None;
+                failed.get_or_insert(error);
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    fn tell(&mut self, outcome: Outcome) -> Result<()> {
+        self.report(outcome)?;
+        self.report_settled()?;
+        self.output.flush()
     }
 
     async fn accept_all(&mut self, chunk: Chunk, format: Format) -> Result<()> {

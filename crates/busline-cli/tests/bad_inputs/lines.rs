@@ -33,6 +33,12 @@ fn bad_lines() -> Vec<(u32, Vec<u8>, &'static str)> {
         (34, flat("").replace(r#""k""#, r#""k\u001b[31m""#), "Invalid/KeyCharacter"),
         (35, event("").replace(r#""id":"1""#, r#""id":"""#), "Invalid/EmptyField"),
         (35, flat("").replace(r#""T""#, r#""""#), "Invalid/EmptyField"),
+        (35, flat(r#","event_id":"""#), "Invalid/EmptyField"),
+        (35, flat(r#","event_\u0069d":"""#), "Invalid/EmptyField"),
+        (35, event("").replace("/s", ""), "Invalid/EmptyField"),
+        (35, event(r#","dataschema":"""#), "Invalid/EmptyField"),
+        (32, event("").replace(r#","subject":"k""#, ""), "Corrupt/NoKey"),
+        (32, event("").replace(r#""k""#, "null"), "Corrupt/NoKey"),
         (35, flat(r#","event_version":0"#), "Invalid/EventVersion"),
         (35, flat(r#","event_version":-1"#), "Invalid/EventVersion"),
         (37, event("").replace(r#""1","#, &format!("\"{}\",", "i".repeat(129))), "Invalid/IdTooLong"),
@@ -94,6 +100,7 @@ fn odd_lines_that_are_legal_are_stored() {
         (54, flat(r#","payload":{"a":1e400,"a":2}"#)),
         (62, event("")),
         (62, event("")),
+        (35, flat(r#","event_id":null"#)),
     ];
     for (count, (entry, line)) in (1..).zip(&taken) {
         // No line end, and one of Windows.

@@ -129,6 +129,62 @@ fn what_a_single_event_may_not_be_is_refused_before_a_file_is_made() {
 }
 
 #[test]
+fn a_single_event_that_is_refused_has_its_line_of_json() {
+    let shop = Shop::new();
+    for (flags, id, code) in [
+        ("--key= --type T", None, "Invalid/EmptyKey"),
+        ("--key k --type T --version 0 --id e1", Some("e1"), "Invalid/EventVersion"),
+        ("--key k --type T --header a:b=v", None, "Invalid/HeaderName"),
+        ("--key k --type T --time 2026-11-25 --id e2", Some("e2"), "Invalid/Time"),
+        ("--key k --type T --data {", None, "Invalid/PayloadNotJson"),
+    ] {
+        let ran = shop.run(&format!("pub orders --json {flags}"));
+        assert_eq!(ran.code, Some(1), "{flags}: {}", ran.stderr);
+        let line = ran.json().pop().unwrap_or_else(|| panic!("no line for {flags}"));
+        let expected = (&json!(1), &json!("invalid"), &json!(code), id);
+        assert_eq!((&line["line"], &line["outcome"], &line["error"], line["id"].as_str()), expected, "{flags}");
+        let message = line["message"].as_str().expect("a message");
+        assert!(message.contains(code), "{message}");
+        assert_eq!(ran.said(), "orders: 0 acked, 1 invalid, in … s\n");
+    }
+    assert!(!shop.path("busline.db").exists());
+}
+
+/// What was stored is counted, also when nobody can be told of each event.
+#[test]
+fn the_summary_is_true_when_stdout_takes_nothing() {
+    let shop = Shop::new();
+    let lines: Vec<_> = (1..=3_000).map(|version| flat(&format!("e{version}"), "a", version)).collect();
+    shop.file("lines", lines.join("\n"));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
+    let ran = Ran::of(shop.command("pub orders --file lines --json").stdout(full).output().expect("runs"));
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("Unavailable/Output"), "{}", ran.stderr);
+    let stored = shop.records("orders").len();
+    assert!(ran.stderr.contains(&format!("orders: {stored} acked")), "{stored} are stored: {}", ran.stderr);
+}
+
+/// Attributes that cannot be fields of an envelope come from other programs, and are told for what they are.
+#[test]
+fn a_foreign_line_that_no_envelope_can_hold_is_refused_for_its_true_cause() {
+    let shop = Shop::new();
+    let event = |more: &str| {
+        format!(r#"{{"envelope":{{"specversion":"1.0","id":"1","source":"/s","type":"T","subject":"k"{more}}}}}"#)
+    };
+    for (more, cause, next) in [
+        (r#","sequence":"abc""#, "'sequence' is kept for event_version", "whole number from 1"),
+        (r#","partitionkey":"p""#, "'partitionkey' is kept for aggregate_id", "the same text as 'subject'"),
+        (r#","tenantid":7"#, "'tenantid' is kept for tenant", "text"),
+    ] {
+        let ran = shop.run_with("pub copy --file - --json", event(more));
+        let line = ran.json().remove(0);
+        assert_eq!((ran.code, &line["error"]), (Some(1), &json!("Invalid/AttributeName")));
+        let message = line["message"].as_str().expect("a message");
+        assert!(message.contains(cause) && message.contains(next), "{message}");
+    }
+}
+
+#[test]
 fn an_empty_input_is_done_and_a_large_line_is_passed_over() {
     let shop = Shop::new();
     let ran = shop.run("pub orders --file -");
