@@ -67,7 +67,7 @@ pub(crate) enum Parked {
         #[arg(long, value_name = "N", default_value_t = 1)]
         concurrency: usize,
         /// Most events a second [default: no limit]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
         rate: Option<f64>,
         /// Most events [default: no limit]
         #[arg(long, value_name = "N")]
@@ -107,4 +107,4 @@ Examples:
 An event is parked when its attempts are used up; later events of its key queue behind it. A
 replay runs them in order, beside the members of the group, and then the key flows again. What is
 parked is chosen by key, type, error and time of the first parked event of each key, and keys are
-taken whole.";
+taken whole. Ctrl-C lets what runs end and reports it; a second one kills the programs.";

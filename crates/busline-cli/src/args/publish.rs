@@ -40,7 +40,7 @@ pub(crate) struct Publish {
     pub(crate) event: Event,
 }
 
-/// Flags that make one event.
+/// Flags that make one event. Each says that it goes with no file: of what conflicts with a key, clap forgets that it needs one.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One event by flags")]
 pub(crate) struct Event {
@@ -48,46 +48,46 @@ pub(crate) struct Event {
     #[arg(long, requires = "event_type")]
     pub(crate) key: Option<String>,
     /// What happened, such as OrderPlaced
-    #[arg(long = "type", value_name = "TYPE", requires = "key")]
+    #[arg(long = "type", value_name = "TYPE", requires = "key", conflicts_with = "file")]
     pub(crate) event_type: Option<String>,
     /// The payload; JSON unless --content-type says otherwise [default: no payload]
-    #[arg(long, allow_negative_numbers = true, requires = "key")]
+    #[arg(long, allow_negative_numbers = true, requires = "key", conflicts_with = "file")]
     pub(crate) data: Option<String>,
     /// The payload's media type [default: application/json]
-    #[arg(long, value_name = "TYPE", requires = "data")]
+    #[arg(long, value_name = "TYPE", requires = "data", conflicts_with = "file")]
     pub(crate) content_type: Option<String>,
     /// The event's place in its aggregate's history, counted from 1 [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "key")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, requires = "key", conflicts_with = "file")]
     pub(crate) version: Option<u64>,
     /// The event's id: 1 to 128 bytes [default: a new UUIDv7]
-    #[arg(long, requires = "key")]
+    #[arg(long, requires = "key", conflicts_with = "file")]
     pub(crate) id: Option<String>,
     /// When it happened, RFC 3339 with an offset [default: now, in UTC]
-    #[arg(long, requires = "key")]
+    #[arg(long, requires = "key", conflicts_with = "file")]
     pub(crate) time: Option<String>,
     /// Who published it, a URI reference [default: /busline/TOPIC]
-    #[arg(long, value_name = "URI", requires = "key")]
+    #[arg(long, value_name = "URI", requires = "key", conflicts_with = "file")]
     pub(crate) source: Option<String>,
     /// The shape of the payload, a URI [default: none]
-    #[arg(long, value_name = "URI", requires = "key")]
+    #[arg(long, value_name = "URI", requires = "key", conflicts_with = "file")]
     pub(crate) schema: Option<String>,
     /// Whose event it is [default: none]
-    #[arg(long, requires = "key")]
+    #[arg(long, requires = "key", conflicts_with = "file")]
     pub(crate) tenant: Option<String>,
     /// The larger piece of work it belongs to [default: none]
-    #[arg(long, value_name = "ID", requires = "key")]
+    #[arg(long, value_name = "ID", requires = "key", conflicts_with = "file")]
     pub(crate) correlation_id: Option<String>,
     /// The id of the event that caused it [default: none]
-    #[arg(long, value_name = "ID", requires = "key")]
+    #[arg(long, value_name = "ID", requires = "key", conflicts_with = "file")]
     pub(crate) causation_id: Option<String>,
     /// W3C trace context, version 00 [default: none]
-    #[arg(long, value_name = "CONTEXT", requires = "key")]
+    #[arg(long, value_name = "CONTEXT", requires = "key", conflicts_with = "file")]
     pub(crate) traceparent: Option<String>,
     /// A further attribute: 1 to 20 of a-z and 0-9, = and a text; may be repeated [default: none]
-    #[arg(long, value_name = "NAME=TEXT", value_parser = name_and_text, requires = "key")]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = name_and_text, requires = "key", conflicts_with = "file")]
     pub(crate) attribute: Vec<(String, String)>,
     /// A header of the transport; may be repeated [default: none]
-    #[arg(long, value_name = "NAME=TEXT", value_parser = name_and_text, requires = "key")]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = name_and_text, requires = "key", conflicts_with = "file")]
     pub(crate) header: Vec<(String, String)>,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::values::{Limit, bytes, limit, records, seconds};
+use super::values::{Limit, bytes, copies, limit, records, seconds};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topic {
@@ -60,7 +60,7 @@ pub(crate) struct TopicUpdate {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) partitions: Option<u32>,
     /// Copies that the backend keeps, 1 to 255; more than one needs a cluster
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = copies, allow_negative_numbers = true)]
     pub(crate) replicas: Option<u8>,
     /// Delete records that were stored longer ago than this, in seconds: 0.001 to 100 years, or none
     #[arg(long, value_name = "SECONDS", value_parser = limit(seconds), allow_negative_numbers = true)]

@@ -57,6 +57,11 @@ pub(super) fn records(text: &str) -> Result<u64, String> {
     above_zero.ok_or_else(|| "use a whole number of records above 0".into())
 }
 
+/// Copies of a record; none at all is left to the topic, which names its range.
+pub(super) fn copies(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| "use a whole number from 1 to 255".into())
+}
+
 /// The same, or none.
 pub(super) fn limit<T>(parse: fn(&str) -> Result<T, String>) -> impl Fn(&str) -> Result<Limit<T>, String> + Clone {
     move |text| match text {

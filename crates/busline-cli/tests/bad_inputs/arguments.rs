@@ -21,6 +21,7 @@ const UNPARSABLE: &[(u32, &[&str], &str, &str)] = &[
     (65, &["topic", "update", "t", "--retain-age", "1h30"], "Invalid/Value", "seconds above 0, such as 2.5, or none"),
     (65, &["topic", "update", "t", "--retain-bytes", "0"], "Invalid/Value", "a whole number of bytes"),
     (65, &["topic", "update", "t", "--retain-records=-1"], "Invalid/Value", "a whole number of records"),
+    (65, &["topic", "update", "t", "--replicas", "256"], "Invalid/Value", "from 1 to 255"),
     (65, &["sub", "t", "--group", "g", "--lease", "0"], "Invalid/Value", "a number of seconds"),
     (65, &["sub", "t", "--group", "g", "--lease=-1"], "Invalid/Value", "a number of seconds"),
     (65, &["sub", "t", "--group", "g", "--exec", "true", "--timeout", "1m"], "Invalid/Value", "a number of seconds"),
@@ -52,6 +53,37 @@ fn a_line_that_cannot_be_parsed_is_named() {
     }
 }
 
+/// Entry 70: a flag of a single event beside a file is contradicted, not passed over.
+#[test]
+fn no_flag_of_a_single_event_goes_with_a_file() {
+    let shop = Shop::new();
+    shop.file("events", "");
+    for flag in [
+        "--key",
+        "--type",
+        "--data",
+        "--content-type",
+        "--version",
+        "--id",
+        "--time",
+        "--source",
+        "--schema",
+        "--tenant",
+        "--correlation-id",
+        "--causation-id",
+        "--traceparent",
+        "--attribute",
+        "--header",
+    ] {
+        let value = if flag == "--version" { "1" } else { "a=1" };
+        let words = ["pub", "orders", "--file", "events", flag, value];
+        let text = refused_words(70, &shop, &words, Exit::Unparsable, "Invalid/Contradiction");
+        assert!(text.contains("--file") && text.contains(flag), "{text}");
+    }
+    let words = ["pub", "orders", "--file", "events", "--key", "k", "--type", "T", "--data", "1"];
+    refused_words(70, &shop, &words, Exit::Unparsable, "Invalid/Contradiction");
+}
+
 /// Lines that say what cannot be: entry, words and error.
 const REFUSED: &[(u32, &[&str], &str)] = &[
     (65, &["topic", "create", "t", "--partitions", "0"], "Invalid/Range"),
@@ -63,6 +95,11 @@ const REFUSED: &[(u32, &[&str], &str)] = &[
     (65, &["sub", "t", "--group", "g", "--exec", "true", "--attempts", "0"], "Invalid/Range"),
     (65, &["sub", "t", "--group", "g", "--exec", "true", "--attempts", "4294967295"], "Invalid/Range"),
     (65, &["sub", "t", "--group", "g", "--lease", "0.5"], "Invalid/Range"),
+    (65, &["parked", "replay", "--group", "g", "--exec", "true", "--rate", "0"], "Invalid/Range"),
+    (65, &["parked", "replay", "--group", "g", "--exec", "true", "--concurrency", "0"], "Invalid/Range"),
+    (65, &["parked", "replay", "--group", "g", "--exec", "true", "--attempts", "0"], "Invalid/Range"),
+    (65, &["parked", "replay", "--group", "g", "--exec", "true", "--rate=-1"], "Invalid/Range"),
+    (65, &["parked", "replay", "--group", "g", "--exec", "true", "--rate", "-1"], "Invalid/Range"),
     (65, &["bench", "--runs", "0"], "Invalid/Range"),
     (65, &["bench", "--window", "0"], "Invalid/Range"),
     (
@@ -98,6 +135,7 @@ fn a_line_that_says_what_cannot_be_is_refused() {
     for (entry, words, code) in REFUSED {
         let text = refused_words(*entry, &shop, words, Exit::Refused, code);
         assert!(!text.contains("hunter2"), "entry {entry}: {text}");
+        assert!(!text.contains(['{', '}']), "entry {entry} prints a struct: {text}");
     }
 }
 

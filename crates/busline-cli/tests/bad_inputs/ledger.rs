@@ -169,7 +169,11 @@ const LEDGER: &[Row] = &[
     // Command line
     (
         &[70],
-        &["a_line_that_cannot_be_parsed_is_named", "flags_end_at_two_dashes_and_a_value_may_begin_with_one"],
+        &[
+            "a_line_that_cannot_be_parsed_is_named",
+            "flags_end_at_two_dashes_and_a_value_may_begin_with_one",
+            "no_flag_of_a_single_event_goes_with_a_file",
+        ],
         Note::None,
     ),
     (&[71], &["a_closed_or_empty_input_is_done", "a_line_of_100_mb_is_not_held_and_the_rest_goes_on"], Note::None),
