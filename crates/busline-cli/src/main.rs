@@ -38,7 +38,7 @@ use clap::{CommandFactory, FromArgMatches};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::args::Cli;
+use crate::args::{BUS_DEFAULT, Cli};
 use crate::commands::{Ended, Job};
 use crate::interrupt::Interrupts;
 use crate::output::{Form, Output};
@@ -72,7 +72,13 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<(Cli, UrlSource), Exit
             Some(clap::parser::ValueSource::EnvVariable) => UrlSource::Environment,
             _ => UrlSource::Default,
         };
-        Ok((Cli::from_arg_matches(&matches)?, source))
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        if source == UrlSource::Environment && cli.global.bus == [""] {
+            // An empty variable counts as one that is not set.
+            cli.global.bus = vec![BUS_DEFAULT.into()];
+            return Ok((cli, UrlSource::Default));
+        }
+        Ok((cli, source))
     });
     parsed.map_err(|error| {
         match usage::explain(&error) {

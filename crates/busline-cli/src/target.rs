@@ -71,11 +71,14 @@ impl Target {
     }
 
     /// The URL without what may be a secret.
-    pub(crate) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> String {
         match self.url.split_once(':') {
-            Some(("sqlite", _)) => &self.url,
-            Some((scheme, _)) => &self.url[..=scheme.len()],
-            None => "",
+            Some(("sqlite", _)) => self.url.clone(),
+            Some((scheme, rest)) => match rest.strip_prefix("//").map(hosts) {
+                Some(hosts) => format!("{scheme}://{hosts}"),
+                None => format!("{scheme}:"),
+            },
+            None => String::new(),
         }
     }
 }
@@ -89,6 +92,18 @@ pub(crate) enum UrlSource {
     Environment,
     /// Nowhere: it is the default.
     Default,
+}
+
+/// The servers of a URL, without user, password, token and parameters.
+///
+/// Nothing is shown where a password may hold what ends a list, and only what stands behind the last user where several
+/// servers have one: a comma does not tell a server from a piece of a password.
+fn hosts(rest: &str) -> &str {
+    let list = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_cut_within_a_secret = rest[list.len()..].contains('@');
+    let servers = list.rsplit_once('@').map_or(list, |(_, servers)| servers);
+    let is_of_servers = |letter: char| letter.is_ascii_alphanumeric() || ".-_:[],".contains(letter);
+    if is_cut_within_a_secret || !servers.chars().all(is_of_servers) { "" } else { servers }
 }
 
 /// Whether there is `user:password@` in front of a host.
@@ -108,7 +123,20 @@ mod tests {
         assert_eq!(error.code(), "Invalid/SecretInArguments");
         assert!(!format!("{error}{error:?}").contains("hunter2"));
         let target = Target::new(url.into(), UrlSource::Environment).expect("taken");
-        assert_eq!(target.shown(), "nats:");
+        assert_eq!(target.shown(), "nats://localhost:4222");
+        for (url, shown) in [
+            ("tls://a:1,b:2?creds.file=/secret", "tls://a:1,b:2"),
+            ("nats://token@[::1]:4222/", "nats://[::1]:4222"),
+            ("nats://u:p@a:1,u:p@b:2", "nats://b:2"),
+            ("nats://u:hunter,2@a", "nats://a"),
+            ("nats://u:hunter/2@a", "nats://"),
+            ("nats://u:hunter?2@a", "nats://"),
+            ("nats://u:hunter@2@a", "nats://a"),
+            ("memory:", "memory:"),
+            ("hunter2", ""),
+        ] {
+            assert_eq!(Target::new(url.into(), UrlSource::Environment).expect("taken").shown(), shown, "{url}");
+        }
         for url in ["nats://localhost:4222", "nats://user@localhost", "sqlite:a@b:c.db"] {
             Target::new(url.into(), UrlSource::Argument).expect("no password");
         }

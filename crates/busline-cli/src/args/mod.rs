@@ -11,7 +11,7 @@ mod values;
 
 pub(crate) use bench::Bench;
 pub(crate) use group::Group;
-pub(crate) use line::{Cli, Command};
+pub(crate) use line::{BUS_DEFAULT, Cli, Command};
 pub(crate) use parked::Parked;
 pub(crate) use publish::{Event, Publish};
 pub(crate) use subscribe::Subscribe;

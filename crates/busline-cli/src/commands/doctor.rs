@@ -36,7 +36,7 @@ async fn examine(target: &Target) -> Report {
         }
     }
     Report {
-        bus: target.shown().to_owned(),
+        bus: target.shown(),
         version: env!("CARGO_PKG_VERSION"),
         is_healthy: checks.iter().all(|check| check.ok),
         checks,

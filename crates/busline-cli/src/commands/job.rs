@@ -70,7 +70,7 @@ impl Job {
 }
 
 /// Time that a bus without anything unsettled gets to end.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Closes the bus behind a command; the command's own error goes before one of closing.
 pub(super) async fn close<T>(bus: &Bus, outcome: Result<T>) -> Result<T> {

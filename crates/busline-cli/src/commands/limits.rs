@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "kafka")]
+use busline::KafkaConfig;
 #[cfg(feature = "nats")]
 use busline::NatsConfig;
 #[cfg(feature = "sqlite")]
 use busline::SqliteConfig;
 use busline::{
     BATCH_ITEMS_MAX, HANDLER_BATCH_MAX, HEADER_BYTES_MAX, HEADERS_MAX, ID_BYTES_MAX, JSON_DEPTH_MAX, KEY_BYTES_MAX,
-    NAME_BYTES_MAX, PARTITIONS_MAX, PublisherSettings, SubscriptionSettings, TOPIC_AND_GROUP_BYTES_MAX, TopicSpec,
+    NAME_BYTES_MAX, PARTITIONS_MAX, PublisherSettings, ReplayOptions, SubscriptionSettings, TOPIC_AND_GROUP_BYTES_MAX,
+    TopicSpec,
 };
 use serde::Serialize;
 
-use super::{deliver, publish, subscribe};
+use super::{deliver, job, publish, subscribe};
 use crate::input;
 use crate::output::NOTES_MAX;
 
@@ -49,6 +52,7 @@ pub(super) fn limits() -> Vec<Limit> {
     limits.extend(of_backends());
     limits.extend(of_commands());
     limits.extend(of_groups());
+    limits.extend(of_replays());
     limits
 }
 
@@ -82,6 +86,8 @@ fn of_backends() -> Vec<Limit> {
         of_sqlite,
         #[cfg(feature = "nats")]
         of_nats,
+        #[cfg(feature = "kafka")]
+        of_kafka,
     ];
     backends.iter().flat_map(|limits| limits()).collect()
 }
@@ -102,7 +108,20 @@ fn of_sqlite() -> Vec<Limit> {
 #[cfg(feature = "nats")]
 fn of_nats() -> Vec<Limit> {
     let nats = NatsConfig::new("", 0);
-    vec![Limit::time("nats", "connect_timeout", nats.connect_timeout), Limit::time("nats", "patience", nats.patience)]
+    vec![
+        Limit::count("nats", "servers_max", NatsConfig::SERVERS_MAX, "servers"),
+        Limit::time("nats", "connect_timeout", nats.connect_timeout),
+        Limit::time("nats", "patience", nats.patience),
+    ]
+}
+
+#[cfg(feature = "kafka")]
+fn of_kafka() -> Vec<Limit> {
+    let kafka = KafkaConfig::new([""; 0]);
+    vec![
+        Limit::count("kafka", "servers_max", KafkaConfig::SERVERS_MAX, "servers"),
+        Limit::time("kafka", "patience", kafka.patience),
+    ]
 }
 
 fn of_commands() -> Vec<Limit> {
@@ -114,27 +133,58 @@ fn of_commands() -> Vec<Limit> {
         Limit::bytes("sub", "read_bytes_max", subscribe::READ_BYTES_MAX),
         Limit::time("sub", "pause_min", subscribe::PAUSE_MIN),
         Limit::time("sub", "pause_max", subscribe::PAUSE_MAX),
+        Limit::time("all commands", "close_max", job::CLOSE_MAX),
     ]
 }
 
 fn of_groups() -> Vec<Limit> {
-    let group = SubscriptionSettings::default();
+    // Taken apart, so that no field can be left out.
+    let SubscriptionSettings {
+        concurrency,
+        handler_timeout,
+        retry,
+        in_flight_records_max,
+        in_flight_bytes_max,
+        ahead_max,
+        commit_records,
+        commit_interval,
+        lease,
+        parking: _,
+        parked_keys_max,
+        start: _,
+    } = SubscriptionSettings::default();
     vec![
-        Limit::count("group", "concurrency", group.concurrency, "handlers"),
-        Limit::count("group", "attempts_max", group.retry.attempts_max as usize, "attempts"),
+        Limit::count("group", "concurrency", concurrency, "handlers"),
+        Limit::count("group", "attempts_max", retry.attempts_max as usize, "attempts"),
         Limit::count("group", "handler_batch_max", HANDLER_BATCH_MAX, "events"),
-        Limit::time("group", "backoff_min", group.retry.backoff_min),
-        Limit::time("group", "backoff_max", group.retry.backoff_max),
-        Limit::time("group", "handler_timeout", group.handler_timeout),
-        Limit::time("group", "lease", group.lease),
-        Limit::time("group", "commit_interval", group.commit_interval),
-        Limit::count("group", "commit_records", group.commit_records, "records"),
-        Limit::count("group", "in_flight_records_max", group.in_flight_records_max, "records"),
-        Limit::bytes("group", "in_flight_bytes_max", group.in_flight_bytes_max),
-        Limit::none("group", "ahead_max", Some(group.ahead_max), "records of a partition"),
+        Limit::time("group", "backoff_min", retry.backoff_min),
+        Limit::time("group", "backoff_max", retry.backoff_max),
+        Limit::time("group", "handler_timeout", handler_timeout),
+        Limit::time("group", "lease", lease),
+        Limit::time("group", "commit_interval", commit_interval),
+        Limit::count("group", "commit_records", commit_records, "records"),
+        Limit::count("group", "in_flight_records_max", in_flight_records_max, "records"),
+        Limit::bytes("group", "in_flight_bytes_max", in_flight_bytes_max),
+        Limit::none("group", "ahead_max", Some(ahead_max), "records of a partition"),
+        Limit::count("group", "parked_keys_max", parked_keys_max, "keys of a partition"),
         Limit::time("sub --group", "reader_wait_max", deliver::READER_WAIT_MAX),
         Limit::count("sub --group", "lines_max", deliver::LINES_MAX, "lines of one flush"),
         Limit::time("sub --group", "close_extra", deliver::CLOSE_EXTRA),
+    ]
+}
+
+fn of_replays() -> Vec<Limit> {
+    // Taken apart, so that no field can be left out.
+    let ReplayOptions { filter: _, concurrency, rate: _, records_max, retry, handler_timeout, lease } =
+        ReplayOptions::default();
+    let of = "parked replay";
+    vec![
+        Limit::count(of, "concurrency", concurrency, "keys"),
+        Limit::none(of, "rate", None, "records a second"),
+        Limit::none(of, "records_max", records_max, "records"),
+        Limit::count(of, "attempts_max", retry.attempts_max as usize, "attempts"),
+        Limit::time(of, "handler_timeout", handler_timeout),
+        Limit::time(of, "lease", lease),
     ]
 }
 
