@@ -40,7 +40,7 @@ pub(crate) struct Publish {
     pub(crate) event: Event,
 }
 
-/// Flags that make one event. Each says that it goes with no file: of what conflicts with a key, clap forgets that it needs one.
+/// Flags that make one event. Each says that it goes with no file: beside one, clap forgets that it needs a key.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One event by flags")]
 pub(crate) struct Event {

@@ -196,8 +196,8 @@ impl fmt::Display for Report {
         write!(f, "\nLimits")?;
         for Limit { of, name, default, unit } in &self.limits {
             match default {
-                Some(default) => write!(f, "\n  {of:<11}  {name:<26}  {default:>9} {unit}")?,
-                None => write!(f, "\n  {of:<11}  {name:<26}  {:>9} ({unit})", "none")?,
+                Some(default) => write!(f, "\n  {of:<13}  {name:<26}  {default:>9} {unit}")?,
+                None => write!(f, "\n  {of:<13}  {name:<26}  {:>9} ({unit})", "none")?,
             }
         }
         Ok(())
