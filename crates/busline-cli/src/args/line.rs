@@ -53,21 +53,15 @@ The variable BUSLINE_URL names the bus where --bus does not; a password stands i
 
 Ctrl-C once stops in order: what was accepted gets its outcome. Ctrl-C twice stops at once.";
 
-#[cfg(not(feature = "kafka"))]
-const BUS_HELP: &str = "The bus: sqlite:PATH a file, nats://HOST a server, memory: ends with the process";
-#[cfg(feature = "kafka")]
-const BUS_HELP: &str =
-    "The bus: sqlite:PATH a file, nats://HOST or kafka://HOST:PORT a server, memory: ends with the process";
-
 /// The bus that is meant if none is named.
 pub(crate) const BUS_DEFAULT: &str = "sqlite:busline.db";
 
 /// Flags that stand before or after the command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
+    /// The bus: sqlite:PATH a file, nats://HOST or (if built in) kafka://HOST:PORT a server, memory: of this process
     #[arg(
         long,
-        help = BUS_HELP,
         global = true,
         value_name = "URL",
         env = "BUSLINE_URL",
