@@ -35,6 +35,7 @@ mod consuming;
 mod contender;
 mod dump;
 mod durability;
+mod extent;
 mod header;
 #[cfg(feature = "kafka")]
 mod kafka_flush;
@@ -75,6 +76,7 @@ pub use baseline::{BaselineReport, Change, Trend, check_baseline};
 pub use buckets::Buckets;
 pub use compare::{Figure, Summary};
 pub use connect::{ByUrl, Connect};
+pub use extent::Extent;
 pub use header::Header;
 pub use latency::Percentiles;
 pub use measure::{Leaked, Machine};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::BaselineReport;
 use crate::buckets::Buckets;
 use crate::compare::Summary;
+use crate::extent::Extent;
 use crate::header::Header;
 use crate::latency::Percentiles;
 use crate::measure::Leaked;
@@ -21,6 +22,9 @@ pub struct BenchReport {
     /// How and on what it was measured.
     #[serde(flatten)]
     pub header: Header,
+    /// How much of what was asked for was made.
+    #[serde(flatten)]
+    pub extent: Extent,
     /// One for each measured run, in their order.
     pub results: Vec<RunResult>,
     /// One for each bus, level and mode: medians of the runs.
@@ -40,6 +44,16 @@ impl BenchReport {
     /// Whether every run stored and delivered everything once and in order. If not, the program fails.
     pub fn is_sound(&self) -> bool {
         self.results.iter().all(RunResult::is_sound)
+    }
+
+    /// Whether all runs that were asked for were made. If not, the program fails.
+    pub fn is_whole(&self) -> bool {
+        self.extent.is_whole(self.results.len())
+    }
+
+    /// What of the runs that were asked for is missing, in words; `None` of a whole benchmark.
+    pub fn missing(&self) -> Option<String> {
+        self.extent.missing(self.results.len(), "runs")
     }
 
     /// Whether nothing got worse than the named baseline. If something did, the program fails.

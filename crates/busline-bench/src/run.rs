@@ -11,6 +11,7 @@ use crate::compare::summarize;
 use crate::connect::{ByUrl, Connect};
 use crate::contender::{Contender, in_all_ways, turn};
 use crate::durability;
+use crate::extent::Extent;
 use crate::header::Header;
 use crate::measure::Load;
 use crate::overhead::Overhead;
@@ -46,8 +47,12 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
     let buses = in_all_ways(request, connect)?;
     request.wanted().map_or(Ok(()), |wanted| durability::check(&buses, wanted))?;
     let load = Load::now()?;
+    let pairs: Vec<(Level, Mode)> =
+        request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
+    let loads = (pairs.len() * buses.len()) as u64;
     let mut report = BenchReport {
         header: Header::of(command(request), &request.buses, &buses)?,
+        extent: Extent::of(loads * u64::from(request.runs)),
         results: Vec::new(),
         summaries: Vec::new(),
         targets: Vec::new(),
@@ -55,11 +60,13 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
         overhead: Some(Overhead::measure()?),
         baseline: None,
     };
-    let pairs: Vec<(Level, Mode)> =
-        request.levels.iter().flat_map(|level| request.modes.iter().map(move |mode| (*level, *mode))).collect();
-    progress.begin((pairs.len() * buses.len()) as u64 * (1 + u64::from(request.runs)));
+    progress.begin(loads * (1 + u64::from(request.runs)));
     'all: for (level, mode) in pairs {
         for bus in &buses {
+            if progress.is_cancelled() {
+                report.extent.interrupted = true;
+                break 'all;
+            }
             progress.step(&format!("{level} {mode} {}: warm-up", bus.label));
             measure(bus, &warm_up(level, mode, request)?.with_headers(bus.variant.headers), ReadFirst::Bus)?;
         }
@@ -67,6 +74,7 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
         for run in 1..=request.runs {
             for bus in turn(&buses, run) {
                 if progress.is_cancelled() {
+                    report.extent.interrupted = true;
                     break 'all;
                 }
                 progress.step(&format!("{level} {mode} {}: run {run} of {}", bus.label, request.runs));
@@ -78,6 +86,9 @@ pub fn run_on(request: &BenchRequest, connect: &Arc<dyn Connect>, progress: &mut
         }
     }
     progress.end();
+    if report.extent.interrupted {
+        write(request, &report)?;
+    }
     Ok(report)
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::series::{Point, Rises};
 use crate::buckets::Buckets;
+use crate::extent::Extent;
 use crate::header::Header;
 use crate::latency::Percentiles;
 use crate::measure::Leaked;
@@ -15,6 +16,9 @@ pub struct OpenReport {
     /// How and on what it was measured.
     #[serde(flatten)]
     pub header: Header,
+    /// How much of what was asked for was made.
+    #[serde(flatten)]
+    pub extent: Extent,
     /// Topics, each with a publisher and a group of its own.
     #[serde(default)]
     pub topics: usize,
@@ -103,5 +107,15 @@ impl OpenReport {
     /// Whether every rate was sound. If not, the program fails.
     pub fn is_sound(&self) -> bool {
         self.results.iter().all(RateResult::is_sound)
+    }
+
+    /// Whether all rates that were asked for were tried. If not, the program fails.
+    pub fn is_whole(&self) -> bool {
+        self.extent.is_whole(self.results.len())
+    }
+
+    /// What of the rates that were asked for is missing, in words; `None` of a whole open load.
+    pub fn missing(&self) -> Option<String> {
+        self.extent.missing(self.results.len(), "rates")
     }
 }

@@ -15,6 +15,7 @@ use super::sweep::Sweep;
 use crate::arrivals::Arrived;
 use crate::connect::{ByUrl, Connect};
 use crate::contender::{Contender, contenders};
+use crate::extent::Extent;
 use crate::header::Header;
 use crate::measure::Load;
 use crate::overhead::Overhead;
@@ -50,6 +51,10 @@ pub fn open_load_on(
     let load = Load::now()?;
     let mut report = OpenReport {
         header: Header::of(command(request), &request.buses, &buses)?,
+        extent: match &request.rates {
+            Rates::Each(rates) => Extent::of((rates.len() * buses.len()) as u64),
+            Rates::Auto => Extent::default(),
+        },
         topics: request.topics,
         window_envelopes: request.window_envelopes,
         overhead: Some(Overhead::measure()?),
@@ -102,6 +107,7 @@ fn each(
     for rate in rates {
         for bus in buses {
             if progress.is_cancelled() {
+                report.extent.interrupted = true;
                 return Ok(());
             }
             progress.step(&format!("{} at {rate}/s for {:?}", bus.label, request.duration));
@@ -134,6 +140,7 @@ fn sweep(
         let mut sweep = Sweep::new();
         while let Some(rate) = sweep.next() {
             if progress.is_cancelled() {
+                report.extent.interrupted = true;
                 return Ok(());
             }
             progress.step(&format!("{} at {rate}/s for {:?}", bus.label, request.duration));

@@ -18,7 +18,7 @@ use crate::verdict;
 pub(crate) fn render(report: &BenchReport) -> String {
     let series = Series::by_bus(&report.results);
     let setting = setting(report);
-    let mut body = page::soundness(&wrong(report), &all_is_well(report));
+    let mut body = page::soundness(report.missing(), &wrong(report), all_is_well(report));
     body += &page::header(&report.header);
     body += &table(&tables::settings(report));
     body += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));

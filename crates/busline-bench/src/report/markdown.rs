@@ -10,7 +10,7 @@ use crate::verdict;
 /// The whole report. What is wrong comes before any speed.
 pub(crate) fn render(report: &BenchReport) -> String {
     let mut text = String::from("# Busline benchmark\n\n");
-    text += &soundness(&wrong(report), &all_is_well(report));
+    text += &soundness(report.missing(), &wrong(report), all_is_well(report));
     text += &header(&report.header);
     text += &format!("\n## Method\n\n{}", include_str!("method.md"));
     text += &table(&tables::settings(report));
@@ -30,12 +30,14 @@ pub(super) fn header(header: &Header) -> String {
     format!("\nMeasured by version {version} on {machine}:\n\n```sh\n{command}\n```\n") + &list("Servers", servers)
 }
 
-/// What is wrong, before any speed; of what is sound, that all is well.
-pub(super) fn soundness(wrong: &[String], all_is_well: &str) -> String {
-    match wrong {
-        [] => format!("{all_is_well}\n"),
-        wrong => wrong.iter().map(|line| format!("- **WRONG**: {line}\n")).collect(),
-    }
+/// What is missing and what is wrong, before any speed; of what is sound, that all is well.
+pub(super) fn soundness(missing: Option<String>, wrong: &[String], all_is_well: Option<String>) -> String {
+    let missing = missing.map_or_else(String::new, |missing| format!("**{missing}**\n\n"));
+    missing
+        + &match wrong {
+            [] => all_is_well.map_or_else(String::new, |told| format!("{told}\n")),
+            wrong => wrong.iter().map(|line| format!("- **WRONG**: {line}\n")).collect(),
+        }
 }
 
 pub(super) fn list(title: &str, sentences: &[String]) -> String {

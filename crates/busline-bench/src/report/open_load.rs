@@ -13,6 +13,7 @@ use crate::open_load::{OpenReport, RateResult};
 /// # Errors
 /// Those of `out`.
 pub fn write_open_load(report: &OpenReport, out: &mut dyn Write) -> io::Result<()> {
+    report.missing().map_or(Ok(()), |missing| folded(out, "", &missing))?;
     wrong(report).iter().try_for_each(|line| writeln!(out, "WRONG: {line}"))?;
     let machine = &report.header.machine;
     writeln!(out, "{} × {}, {}, {}", machine.processors, machine.processor, machine.system, machine.file_system)?;

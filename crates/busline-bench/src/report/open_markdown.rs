@@ -9,7 +9,7 @@ use crate::open_load::OpenReport;
 /// The whole report. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
     let mut text = String::from("# Busline open load\n\n")
-        + &soundness(&wrong(report), &all_is_well(report))
+        + &soundness(report.missing(), &wrong(report), all_is_well(report))
         + &header(&report.header);
     text += &format!("\n## Method\n\n{}", include_str!("open_method.md"));
     text += &table(&settings(report));

@@ -15,7 +15,7 @@ use crate::open_load::{OpenReport, RateResult};
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &OpenReport) -> String {
     let setting = setting(report);
-    let mut body = page::soundness(&wrong(report), &all_is_well(report));
+    let mut body = page::soundness(report.missing(), &wrong(report), all_is_well(report));
     body += &page::header(&report.header);
     body += &list("Verdict", &best(report));
     body += &flatness(report).map_or_else(String::new, |flatness| table(&flatness));

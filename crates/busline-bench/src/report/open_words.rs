@@ -19,11 +19,14 @@ fn what_is_wrong(result: &RateResult) -> String {
     format!("{bus} at {offered_per_s}/s: {} of {envelopes} envelopes; its speed is left out", named.join(", "))
 }
 
-/// That nothing is wrong; for a load of which that is true.
-pub(super) fn all_is_well(report: &OpenReport) -> String {
+/// That nothing is wrong; for a load of which that is true. `None` without any rate.
+pub(super) fn all_is_well(report: &OpenReport) -> Option<String> {
+    if report.results.is_empty() {
+        return None;
+    }
     let envelopes: u64 = report.results.iter().map(|result| result.envelopes).sum();
     let (rates, envelopes) = (report.results.len(), grouped(envelopes as f64));
-    format!("All {envelopes} envelopes (rates: {rates}) were stored and delivered once and in order.")
+    Some(format!("All {envelopes} envelopes (rates: {rates}) were stored and delivered once and in order."))
 }
 
 /// The highest rate of each bus that held.

@@ -22,9 +22,11 @@ fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escaped(text))
 }
 
-/// What is wrong, before any speed; of what is sound, that all is well.
-pub(super) fn soundness(wrong: &[String], all_is_well: &str) -> String {
-    if wrong.is_empty() { paragraph(all_is_well) } else { faults(wrong) }
+/// What is missing and what is wrong, before any speed; of what is sound, that all is well.
+pub(super) fn soundness(missing: Option<String>, wrong: &[String], all_is_well: Option<String>) -> String {
+    let missing = missing.map_or_else(String::new, |text| format!("<p class=\"wrong\">{}</p>\n", escaped(&text)));
+    let told = all_is_well.map_or_else(String::new, |told| paragraph(&told));
+    missing + &if wrong.is_empty() { told } else { faults(wrong) }
 }
 
 fn faults(lines: &[String]) -> String {
@@ -123,7 +125,7 @@ pub(super) mod tests {
         let all = Table { title: "T", heads: vec!["a & b", "c"], rows: vec![vec![bad.into(), "1".into()]] };
         let body = [
             paragraph(bad),
-            soundness(&[bad.into()], bad),
+            soundness(Some(bad.into()), &[bad.into()], Some(bad.into())),
             command(bad),
             list("L", &[bad.into()]),
             table(&all),

@@ -3,6 +3,7 @@
 use crate::baseline::{BaselineReport, Change, Trend};
 use crate::buckets::Buckets;
 use crate::compare::{Figure, summarize};
+use crate::extent::Extent;
 use crate::header::{Header, SCHEMA};
 use crate::latency::Percentiles;
 use crate::measure::{Leaked, Machine};
@@ -187,6 +188,7 @@ pub(crate) fn open_load() -> OpenReport {
     };
     OpenReport {
         header: header("busline bench --rate 1000,2000", &[]),
+        extent: Extent::of(2),
         topics: 5,
         window_envelopes: 8_192,
         overhead: Some(overhead()),
@@ -205,6 +207,7 @@ pub(crate) fn report_of(results: Vec<RunResult>) -> BenchReport {
     let overhead = overhead().of(&summaries);
     BenchReport {
         header: header("busline bench --runs 5", &["nats: server: 2.15.1"]),
+        extent: Extent::of(results.len() as u64),
         overhead: Some(overhead),
         results,
         summaries,

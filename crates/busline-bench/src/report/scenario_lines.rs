@@ -12,6 +12,7 @@ use crate::scenario::{ScenarioReport, ScenarioResult};
 /// # Errors
 /// Those of `out`.
 pub fn write_scenarios(report: &ScenarioReport, out: &mut dyn Write) -> io::Result<()> {
+    report.missing().map_or(Ok(()), |missing| folded(out, "", &missing))?;
     for result in &report.scenarios {
         result.wrong.iter().try_for_each(|wrong| writeln!(out, "WRONG: {}: {wrong}", result.scenario))?;
     }

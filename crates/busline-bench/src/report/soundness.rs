@@ -12,8 +12,11 @@ pub(super) fn wrong(report: &BenchReport) -> Vec<String> {
     report.results.iter().filter(|run| !run.is_sound()).map(told).collect()
 }
 
-/// That nothing is wrong, and what strategies refused; for a report of which that is true.
-pub(super) fn all_is_well(report: &BenchReport) -> String {
+/// That nothing is wrong, and what strategies refused; for a report of which that is true. `None` without any run.
+pub(super) fn all_is_well(report: &BenchReport) -> Option<String> {
+    if report.results.is_empty() {
+        return None;
+    }
     let (mut planned, mut refused) = (0, 0);
     for run in &report.results {
         planned += run.envelopes;
@@ -21,14 +24,14 @@ pub(super) fn all_is_well(report: &BenchReport) -> String {
     }
     let runs = report.results.len();
     let accepted = grouped((planned - refused) as f64);
-    match refused {
+    Some(match refused {
         0 => format!("All {accepted} envelopes (runs: {runs}) were stored and delivered once and in order."),
         _ => format!(
             "All {accepted} envelopes that were accepted (runs: {runs}) were stored and delivered once and in order; \
              strategies that bound what is in flight refused {}.",
             grouped(refused as f64)
         ),
-    }
+    })
 }
 
 /// Names each kind of fault with its count.

@@ -21,11 +21,9 @@ use crate::verdict;
 /// # Errors
 /// Those of `out`.
 pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
+    report.missing().map_or(Ok(()), |missing| folded(out, "", &missing))?;
     soundness(report, out)?;
     against_baseline(report, out)?;
-    if report.results.is_empty() {
-        writeln!(out, "nothing was measured")?;
-    }
     for (place, bus) in buses(&report.summaries).into_iter().enumerate() {
         if place > 0 {
             writeln!(out)?;
@@ -49,7 +47,7 @@ pub fn write_table(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> 
 
 fn soundness(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     wrong(report).iter().try_for_each(|line| writeln!(out, "WRONG: {line}"))?;
-    if report.is_sound() { folded(out, "", &all_is_well(report)) } else { Ok(()) }
+    if report.is_sound() { all_is_well(report).map_or(Ok(()), |told| folded(out, "", &told)) } else { Ok(()) }
 }
 
 /// What got worse, in front of all figures.

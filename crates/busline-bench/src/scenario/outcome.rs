@@ -12,6 +12,7 @@ use super::steps::Steps;
 use super::{consume, failing_keys, sleep, slow, wake};
 use crate::compare::Figure;
 use crate::connect::ByUrl;
+use crate::extent::Extent;
 use crate::measure::Load;
 use crate::place::Place;
 use crate::progress::Progress;
@@ -89,14 +90,29 @@ pub struct ScenarioRequest {
 /// All scenarios of one call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScenarioReport {
+    /// What was asked for: the runs of all scenarios together, and one more of each that warms up.
+    #[serde(flatten)]
+    pub extent: Extent,
     /// One for each.
     pub scenarios: Vec<ScenarioResult>,
+    /// Runs that were made, the warming ones among them.
+    pub runs_made: u64,
 }
 
 impl ScenarioReport {
     /// Whether everything that was to be delivered was, once and in order.
     pub fn is_sound(&self) -> bool {
         self.scenarios.iter().all(|scenario| scenario.wrong.is_empty())
+    }
+
+    /// Whether all runs that were asked for were made. If not, the program fails.
+    pub fn is_whole(&self) -> bool {
+        self.extent.is_whole(self.runs_made as usize)
+    }
+
+    /// What of the runs that were asked for is missing, in words; `None` of a whole benchmark.
+    pub fn missing(&self) -> Option<String> {
+        self.extent.missing(self.runs_made as usize, "runs")
     }
 }
 
@@ -155,9 +171,10 @@ impl Outcome {
 /// A store that cannot be made; a child that fails. What was lost is no error: see [`ScenarioReport::is_sound`].
 pub fn scenarios(request: &ScenarioRequest, progress: &mut dyn Progress) -> Result<ScenarioReport> {
     let place = Place::new(None, Arc::new(ByUrl))?;
-    let mut report = ScenarioReport { scenarios: Vec::new() };
     let steps_of = |scenario: &Scenario| scenario.steps(request.runs);
-    progress.begin(request.scenarios.iter().map(steps_of).sum());
+    let runs = request.scenarios.iter().map(steps_of).sum();
+    let mut report = ScenarioReport { extent: Extent::of(runs), scenarios: Vec::new(), runs_made: 0 };
+    progress.begin(runs);
     for scenario in &request.scenarios {
         if progress.is_cancelled() {
             break;
@@ -172,6 +189,7 @@ pub fn scenarios(request: &ScenarioRequest, progress: &mut dyn Progress) -> Resu
             Scenario::FailingKeys => failing_keys::measure(&place, request, steps)?,
             Scenario::Slow => slow::measure(&place, request, steps)?,
         };
+        report.runs_made += steps.begun();
         let others = load.others_since()? * 100.0;
         let decided = |target: Target| target.of_runs(request.runs as usize, others);
         let sound = outcome.wrong.is_empty();
@@ -189,5 +207,6 @@ pub fn scenarios(request: &ScenarioRequest, progress: &mut dyn Progress) -> Resu
         });
     }
     progress.end();
+    report.extent.interrupted = report.runs_made < runs;
     Ok(report)
 }

@@ -15,6 +15,11 @@ impl<'a> Steps<'a> {
         Self { name, begun: 0, all, progress }
     }
 
+    /// Steps that were begun, none of which is ever broken off.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// Begins the next step; `false` if no more are wanted.
     pub(super) fn next(&mut self) -> bool {
         if self.progress.is_cancelled() {

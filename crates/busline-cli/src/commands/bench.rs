@@ -147,7 +147,18 @@ async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> R
     let into_file = request.json.is_some();
     let report = cancellable(move |bar| busline_bench::run(&request, bar), stop).await?;
     print(&report, into_file, output)?;
+    whole(report.missing())?;
     Ok(ended(&report))
+}
+
+/// A benchmark that misses runs fails the program, whatever those came to that were made.
+pub(super) fn whole(missing: Option<String>) -> Result<()> {
+    missing.map_or(Ok(()), |missing| {
+        Err(Error::new(ErrorKind::Closed, "Interrupted")
+            .cause(missing)
+            .next("run it again, and give it time to end")
+            .at("bench", ""))
+    })
 }
 
 /// A bus that lost, doubled or reordered anything fails the program, and so does one that got worse.

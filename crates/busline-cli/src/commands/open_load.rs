@@ -4,7 +4,7 @@ use busline::Result;
 use busline_bench::{OpenReport, OpenRequest, write_open_load};
 
 use super::Ended;
-use super::bench::{cancellable, failed, free_file, print_json, wrong_value};
+use super::bench::{cancellable, failed, free_file, print_json, whole, wrong_value};
 use crate::args::Bench;
 use crate::interrupt::Stop;
 use crate::output::{Form, Output};
@@ -40,6 +40,7 @@ pub(super) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
     let into_file = request.0.json.is_some();
     let report = cancellable(move |bar| busline_bench::open_load(&request.0, bar), stop).await?;
     print(&report, into_file, output)?;
+    whole(report.missing())?;
     Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
 }
 

@@ -6,7 +6,7 @@ use busline_bench::{
 };
 
 use super::Ended;
-use super::bench::{cancellable, chosen, failed, joined, print_json, wrong_value};
+use super::bench::{cancellable, chosen, failed, joined, print_json, whole, wrong_value};
 use crate::args::Bench;
 use crate::interrupt::Stop;
 use crate::output::{Form, Output};
@@ -37,6 +37,7 @@ const PAYLOAD_BYTES: usize = 256;
 pub(super) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
     let report = cancellable(move |bar| scenarios(&request.0, bar), stop).await?;
     print(&report, output)?;
+    whole(report.missing())?;
     Ok(if report.is_sound() { Ended::Done } else { Ended::SomeFailed })
 }
 

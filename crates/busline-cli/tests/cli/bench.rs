@@ -1,10 +1,25 @@
 //! `bench` beside an earlier one, and at a rate.
 
+use std::path::Path;
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::harness::{Ran, Shop};
+use crate::harness::{Ran, Shop, signal};
 
 const LOAD: &str = "bench --level low --mode async --runs 3";
+
+/// More runs than a test waits for.
+const ENDLESS: &str = "bench --level low --mode async --runs 100";
+
+/// Waits until a file is there, for a minute at most.
+fn await_file(path: &Path) {
+    let is_there = (0..1_200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        path.exists()
+    });
+    assert!(is_there, "{} never came", path.display());
+}
 
 /// Results of one benchmark, whose text is given to `change`.
 fn baseline(shop: &Shop, name: &str, change: impl Fn(&mut Value)) {
@@ -80,4 +95,27 @@ fn a_rate_is_held_for_a_time() {
     assert!(ran.stderr.contains("Invalid/Range") && ran.stderr.contains("nor 'auto'"), "{}", ran.stderr);
     let ran = shop.run("bench --rate 5 --soak 1y");
     assert!(ran.code != Some(0), "{}", ran.stdout);
+}
+
+/// A benchmark that is broken off must not look like one that is whole: to nobody who reads it, and to no script.
+#[test]
+fn an_interrupted_benchmark_says_so_in_every_form_and_fails() {
+    let shop = Shop::new();
+    let child = shop.spawn(&format!("{ENDLESS} --json results.json --markdown results.md --html results.html"));
+    await_file(&shop.path("results.json"));
+    signal(&child, "TERM");
+    let ran = Ran::of(child.wait_with_output().expect("ends"));
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    let text = std::fs::read(shop.path("results.json")).expect("written");
+    let report: Value = serde_json::from_slice(&text).expect("JSON");
+    let made = report["results"].as_array().map(Vec::len).expect("runs");
+    assert!(report["interrupted"] == true && report["runs_asked"] == 100 && (1..100).contains(&made), "{report}");
+    let told = format!("interrupted after {made} of 100 runs");
+    assert!(ran.stdout.starts_with(&told), "{}", ran.stdout);
+    assert!(ran.stderr.contains("Closed/Interrupted") && ran.stderr.contains(&told), "{}", ran.stderr);
+    for name in ["results.md", "results.html"] {
+        let text = std::fs::read_to_string(shop.path(name)).expect("written");
+        let at = text.find(&told).unwrap_or_else(|| panic!("{told} in {text}"));
+        assert!(at < text.find("were stored").expect("what is well"), "{text}");
+    }
 }
