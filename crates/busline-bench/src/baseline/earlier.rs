@@ -47,6 +47,8 @@ pub(crate) struct EarlierTwin {
 #[derive(Deserialize)]
 struct Versioned {
     schema: u32,
+    /// Only an open load has it.
+    duration_s: Option<f64>,
 }
 
 /// Whether this file can be a baseline of this program.
@@ -63,11 +65,15 @@ impl Earlier {
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let name = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("read the baseline {name}"))?;
-        let Versioned { schema } = serde_json::from_str(&text)
+        let Versioned { schema, duration_s } = serde_json::from_str(&text)
             .with_context(|| format!("the baseline {name} is no result of 'busline bench --json'"))?;
         if schema != SCHEMA {
             bail!("the baseline {name} has schema {schema}, and this version reads {SCHEMA}: measure it again");
         }
+        ensure!(
+            duration_s.is_none(),
+            "the baseline {name} is of an open load ('bench --rate'), and a baseline is of levels and modes"
+        );
         let earlier: Self = serde_json::from_str(&text).with_context(|| format!("read the baseline {name}"))?;
         ensure!(!earlier.results.is_empty(), "the baseline {name} holds no run");
         let debug = |build: bool| if build { "a debug build" } else { "a release build" };
@@ -101,6 +107,7 @@ mod tests {
         refused("{}", "is no result of");
         refused("level,mode", "is no result of");
         refused(r#"{"schema":99,"new":true}"#, "has schema 99, and this version reads 1");
+        refused(&serde_json::to_string(&sample::open_load()).expect("json"), "is of an open load");
         let mut report = sample::report();
         report.header.machine.debug_build = !cfg!(debug_assertions);
         refused(&serde_json::to_string(&report).expect("json"), "compare builds of one kind");

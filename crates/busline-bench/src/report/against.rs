@@ -23,12 +23,24 @@ fn sentence(change: &Change) -> String {
         Trend::Same => "no change shown",
         Trend::Undecided => "undecided, too few runs",
     };
-    let range =
-        change.worse_percent_range.map_or_else(String::new, |(low, high)| format!(", {low:+.0} to {high:+.0} %"));
+    let is_better = *worse_percent < 0.0;
+    let percent = |worse: f64| if is_better { better_percent(worse) } else { worse };
+    let range = change.worse_percent_range.map_or_else(String::new, |(low, high)| {
+        let (low, high) = if is_better { (high, low) } else { (low, high) };
+        format!(", {:+.0} to {:+.0} %", percent(low), percent(high))
+    });
     format!(
-        "{word}: {what}: {before:.2} before, {now:.2} now ({worse_percent:+.0} % worse{range}; runs: {} and {})",
-        runs.0, runs.1
+        "{word}: {what}: {before:.2} before, {now:.2} now ({:+.0} % {}{range}; runs: {} and {})",
+        percent(*worse_percent),
+        if is_better { "better" } else { "worse" },
+        runs.0,
+        runs.1
     )
+}
+
+/// How much better it is that is so much worse: a half of the time, 50 % less than worse by nothing, is twice as good.
+fn better_percent(worse_percent: f64) -> f64 {
+    (1.0 / (1.0 + worse_percent / 100.0) - 1.0) * 100.0
 }
 
 #[cfg(test)]
@@ -46,6 +58,15 @@ mod tests {
             worse_percent_range: Some((81.2, 120.9)),
             trend,
         };
+        let better = Change {
+            before: 0.97,
+            now: 11.19,
+            worse_percent: -91.33,
+            worse_percent_range: Some((-92.0, -90.0)),
+            ..change("c", Trend::Better)
+        };
+        let told = sentence(&better);
+        assert_eq!(told, "better: c: 0.97 before, 11.19 now (+1053 % better, +900 to +1150 %; runs: 5 and 7)");
         let baseline = BaselineReport {
             tolerance_percent: 15,
             false_alarm_percent: 1.0,
