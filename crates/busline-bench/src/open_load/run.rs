@@ -10,7 +10,7 @@ use super::outcome::{BestRate, OpenReport, RateResult};
 use super::pace::Pace;
 use super::paced::{Paced, measure};
 use super::request::{OpenRequest, Rates};
-use super::series::{every, rises, stalled_s};
+use super::series::{Rises, SETTLED_LOOKS_MIN, SETTLED_S_MIN, every, rises, stalled_s};
 use super::sweep::Sweep;
 use crate::arrivals::Arrived;
 use crate::connect::{ByUrl, Connect};
@@ -78,6 +78,7 @@ pub fn open_load_on(
         ));
     }
     report.warnings.extend(report.results.iter().filter_map(standstill).collect::<Vec<_>>());
+    report.warnings.extend(too_short(&report));
     write(request, &report)?;
     Ok(report)
 }
@@ -87,6 +88,18 @@ fn standstill(result: &RateResult) -> Option<String> {
     let RateResult { bus, offered_per_s, stalled_s, .. } = result;
     (*stalled_s > STANDSTILL_MAX)
         .then(|| format!("{bus} at {offered_per_s}/s: this process stood still for {stalled_s:.1} s; {STANDSTILL}"))
+}
+
+/// A warning if it is asked whether something rises, and the time is too short to tell.
+fn too_short(report: &OpenReport) -> Option<String> {
+    let untold = report.results.iter().any(|result| result.is_sound() && result.rises == Rises::default());
+    (report.soak && untold).then(|| {
+        format!(
+            "{} s are too short to tell whether memory, lag and throughput stay flat: that takes {SETTLED_LOOKS_MIN} looks \
+             over {SETTLED_S_MIN} s behind the first quarter, in which all warms up. Soak for a minute or more.",
+            report.duration_s
+        )
+    })
 }
 
 fn write(request: &OpenRequest, report: &OpenReport) -> Result<()> {
@@ -228,6 +241,17 @@ mod tests {
         assert_eq!(standstill(&result), None);
         let told = standstill(&RateResult { stalled_s: 12.34, ..result }).expect("a warning");
         assert!(told.starts_with("sqlite at 1000/s: this process stood still for 12.3 s"), "{told}");
+    }
+
+    #[test]
+    fn a_soak_that_is_too_short_says_so_and_another_load_need_not() {
+        let mut report = crate::report::sample::open_load();
+        assert_eq!(too_short(&report), None);
+        report.results[0].rises = Rises::default();
+        let told = too_short(&report).expect("a warning");
+        assert!(told.starts_with("10 s are too short to tell") && told.contains("60 looks over 30 s"), "{told}");
+        report.soak = false;
+        assert_eq!(too_short(&report), None);
     }
 
     #[test]

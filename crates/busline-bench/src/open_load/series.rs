@@ -66,9 +66,18 @@ pub(super) fn stalled_s(points: &[Point], every: Duration) -> f64 {
     between.fold(0.0, f64::max)
 }
 
-/// The rises of a run.
+/// Looks behind the first quarter at least, and the time that they span: means of fewer are noise, and a shorter time is
+/// still warming up, which a rise in an hour would multiply by more than a hundred.
+pub(super) const SETTLED_LOOKS_MIN: usize = 60;
+pub(super) const SETTLED_S_MIN: f64 = 30.0;
+
+/// The rises of a run; none of one that is too short to tell.
 pub(super) fn rises(points: &[Point]) -> Rises {
     let settled = &points[points.len() / 4..];
+    let spanned = settled.first().zip(settled.last()).map_or(0.0, |(first, last)| last.at_s - first.at_s);
+    if settled.len() < SETTLED_LOOKS_MIN || spanned < SETTLED_S_MIN {
+        return Rises::default();
+    }
     let of = |value: fn(&Point) -> f64| {
         let found = slope(&parts(settled, value))?;
         Some(Rise { per_hour: found.slope * 3_600.0, margin: found.margin * 3_600.0, flat: found.is_flat() })
@@ -152,5 +161,9 @@ mod tests {
         let leaking = rises(&points(5_000.0)).memory_bytes.expect("a line");
         assert!(!leaking.flat && (leaking.per_hour - 18e6).abs() < leaking.margin * 2.0, "{leaking:?}");
         assert_eq!(rises(&points(0.0)[..4]), Rises::default());
+        assert_eq!(rises(&points(5_000.0)[..78]), Rises::default(), "59 looks behind the first quarter");
+        let mut soon = points(5_000.0);
+        soon.iter_mut().for_each(|point| point.at_s /= 4.0);
+        assert_eq!(rises(&soon), Rises::default(), "22 s behind the first quarter");
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn changes(result: &RateResult) -> [(&'static str, String); 4] {
 }
 
 fn change(rise: Option<Rise>, form: fn(f64) -> String) -> String {
-    let Some(Rise { per_hour, margin, flat }) = rise else { return "too short to say".into() };
+    let Some(Rise { per_hour, margin, flat }) = rise else { return "too short to tell".into() };
     format!("{}, {} ± {} in an hour", if flat { "flat" } else { "NOT FLAT" }, form(per_hour), form(margin))
 }
 
