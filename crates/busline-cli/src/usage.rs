@@ -104,6 +104,8 @@ fn bad_value(error: &clap::Error, flag: &str) -> Error {
         (Some(source), _) if source.is::<ParseIntError>() => "use a whole number".into(),
         (Some(source), _) => source.to_string(),
         (None, valid) if !valid.is_empty() => format!("use one of {valid}"),
+        // Of `--json=FILE`, which only `bench` could mean anything by.
+        _ if error.kind() == ErrorKind::TooManyValues => format!("write {flag} without =; bench takes {flag} FILE"),
         _ => "see --help".into(),
     };
     // What stands there and is wrong in itself is a bad value; what is not there at all, a bad argument.
@@ -160,6 +162,14 @@ mod tests {
         says(
             "busline pub t --file f --wire xml",
             "usage: Invalid/Value: 'xml' for --wire <FORM>; use one of cloudevents, flat",
+        );
+    }
+
+    #[test]
+    fn a_flag_that_takes_no_value_says_how_to_write_it() {
+        says(
+            "busline bench --json=F",
+            "usage: Invalid/Value: 'F' for --json; write --json without =; bench takes --json FILE",
         );
     }
 
