@@ -93,6 +93,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) -> Result<Measured> {
     let stage = bus.place.stage(workload.topics);
     let workload = Arc::new(workload.clone());
+    stage.note();
     let watch = MemoryWatch::begin()?;
     let threads_before = threads()?;
     let memory = Memory::watch()?;
@@ -246,6 +247,7 @@ pub(crate) fn clear(stage: &Stage) -> Result<()> {
         let found = bus.driver().topics().await?.into_iter().map(|topic| topic.name);
         clearing::delete(&bus, found.filter(|name| stage.owns(name.as_str())).collect()).await?;
         bus.close(CLOSE_MAX).await?;
+        stage.cleared();
         Ok(())
     })
 }

@@ -23,6 +23,7 @@ pub(crate) fn check(buses: &[Contender], wanted: Durability) -> Result<()> {
 
 fn check_one(bus: &Contender, wanted: Durability) -> Result<()> {
     let stage = bus.place.stage(1);
+    stage.note();
     let found = runtime()?.block_on(async {
         let bus = stage.bus().await?;
         let found = attested_on(&bus, &stage).await;

@@ -40,6 +40,7 @@ mod header;
 #[cfg(feature = "kafka")]
 mod kafka_flush;
 mod latency;
+mod left_behind;
 mod limit;
 mod measure;
 mod memory_watch;
@@ -79,6 +80,7 @@ pub use connect::{ByUrl, Connect};
 pub use extent::Extent;
 pub use header::Header;
 pub use latency::Percentiles;
+pub use left_behind::{LeftBehind, left_behind};
 pub use measure::{Leaked, Machine};
 pub use memory_watch::MemorySeries;
 pub use open_load::{
@@ -86,7 +88,7 @@ pub use open_load::{
 };
 pub use overhead::{Overhead, OverheadShare};
 pub use progress::{Progress, Quiet};
-pub use report::{Bar, write_open_load, write_open_page, write_page, write_table};
+pub use report::{Bar, check_result_file, write_open_load, write_open_page, write_page, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};
 pub use request::BenchRequest;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use busline::Bus;
-use tempfile::TempDir;
 
 use crate::connect::Connect;
+use crate::left_behind::{self, Folder, LeftBehind};
 use crate::topic_plan::TopicPlan;
 
 /// Where runs take place.
@@ -16,7 +16,7 @@ pub(crate) struct Place {
     connect: Arc<dyn Connect>,
     plan: TopicPlan,
     /// Holds the files of runs and twins; on the file system of the bus, if that is a file.
-    folder: TempDir,
+    folder: Folder,
 }
 
 /// Where one run takes place.
@@ -37,8 +37,7 @@ impl Place {
     pub(crate) fn new(url: Option<&str>, connect: Arc<dyn Connect>) -> Result<Self> {
         let beside = url.and_then(file_of).map(|file| Path::new(".").join(file.parent().unwrap_or(Path::new(""))));
         let folder = beside.unwrap_or_else(std::env::temp_dir);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder);
-        let folder = folder.context("make a temporary folder")?;
+        let folder = Folder::new_in(&folder, PREFIX).context("make a temporary folder")?;
         Ok(Self { url: url.map(str::to_string), connect, plan: TopicPlan::default(), folder })
     }
 
@@ -82,6 +81,22 @@ impl Stage {
     /// Those of connecting.
     pub(crate) async fn bus(&self) -> busline::Result<Bus> {
         self.connect.connect(&self.url).await
+    }
+
+    /// Notes its topics as left behind, until [`cleared`](Self::cleared): before any of them is made.
+    pub(crate) fn note(&self) {
+        if self.lives_on {
+            left_behind::note(self.left());
+        }
+    }
+
+    /// None of its topics is left.
+    pub(crate) fn cleared(&self) {
+        left_behind::strike_off(&self.left());
+    }
+
+    fn left(&self) -> LeftBehind {
+        left_behind::topics(&self.url, self.topics.iter().chain(&self.followed_topics).cloned())
     }
 
     /// Whether this topic is one of the run's, or holds what a group has parked of one.

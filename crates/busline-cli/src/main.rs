@@ -115,6 +115,7 @@ fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
         tokio::select! {
             error = interrupts.twice() => {
                 exec::kill_all();
+                commands::say_what_is_left();
                 Err(error)
             }
             outcome = outcome => match outcome {

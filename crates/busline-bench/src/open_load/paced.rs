@@ -43,6 +43,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(60);
 /// Publishes the workload at this pace, on a stage of its own.
 pub(super) fn measure(place: &Place, workload: &Arc<Workload>, pace: &Arc<Pace>, duration: Duration) -> Result<Paced> {
     let stage = place.stage(workload.topics);
+    stage.note();
     let threads_before = threads()?;
     let memory = Memory::watch()?;
     let runtime = runtime()?;

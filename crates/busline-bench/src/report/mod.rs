@@ -43,6 +43,7 @@ pub use bar::Bar;
 pub use html::write_page;
 pub use open_load::write_open_load;
 pub use open_page::write_open_page;
+pub use replace::check_result_file;
 pub(crate) use replace::replace;
 #[cfg(feature = "sqlite")]
 pub use scenario_lines::write_scenarios;

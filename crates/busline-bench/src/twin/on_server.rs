@@ -37,11 +37,13 @@ pub(super) async fn stored_by<W: Window>(
     window: W,
 ) -> Result<TwinRun> {
     let topics = &stage.topics;
+    stage.note();
     stage.plan.make(bus, &stage.url, topics).await?;
     let stored = publish(topics, workload, bodies, window).await;
     let verdict = judge_driver(bus, topics, workload).await;
     let names = topics.iter().map(|topic| TopicName::new(topic)).collect::<busline::Result<Vec<_>>>()?;
     clearing::delete(bus, names).await?;
+    stage.cleared();
     let (stored, verdict) = (stored?, verdict?);
     ensure!(verdict.is_perfect(0) && verdict.stored == stored.envelopes, "the twin is wrong: {verdict:?}");
     Ok(stored)

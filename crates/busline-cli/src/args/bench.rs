@@ -95,8 +95,8 @@ pub(crate) struct Bench {
         value_delimiter = ',',
         value_parser = PossibleValuesParser::new(["consume", "sleep", "wake", "failing-keys", "slow", "all"]),
         conflicts_with_all = [
-            "level", "mode", "strategy", "headers", "streams", "durability", "window", "topics", "markdown", "html",
-            "baseline", "file",
+            "level", "mode", "strategy", "headers", "streams", "durability", "copies", "window", "senders", "topics",
+            "markdown", "html", "baseline", "tolerance", "file",
         ]
     )]
     pub(crate) workload: Vec<String>,
@@ -105,19 +105,17 @@ pub(crate) struct Bench {
     #[arg(
         long,
         value_name = "RATE",
-        conflicts_with_all = [
-            "level", "mode", "strategy", "headers", "streams", "durability", "runs", "senders", "workload", "baseline",
-        ]
+        conflicts_with_all = OF_BURSTS
     )]
     pub(crate) rate: Option<String>,
     /// With --rate: how long each rate is held, such as 10s or 5m
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "10s", requires = "rate")]
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "10s", requires = "rate", conflicts_with_all = OF_BURSTS)]
     pub(crate) duration: Duration,
     /// With --rate: what p99 to the handler must stay below for a rate to hold, such as 50ms
-    #[arg(long, value_name = "TIME", value_parser = span, default_value = "50ms", requires = "rate")]
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "50ms", requires = "rate", conflicts_with_all = OF_BURSTS)]
     pub(crate) slo: Duration,
     /// With --rate: hold it this long, such as 1h, and say whether memory, lag and throughput stay flat
-    #[arg(long, value_name = "TIME", value_parser = span, requires = "rate", conflicts_with = "duration")]
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "rate", conflicts_with = "duration", conflicts_with_all = OF_BURSTS)]
     pub(crate) soak: Option<Duration>,
     /// What the workload wake starts
     #[arg(long, hide = true, num_args = 1.., conflicts_with = "workload")]
@@ -135,9 +133,28 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<std::path::PathBuf>,
     /// With --json: the file that gets the results, the machine and every run; the table then goes to stdout
-    #[arg(value_name = "FILE", requires = "json")]
+    #[arg(value_name = "FILE")]
     pub(crate) file: Option<std::path::PathBuf>,
 }
+
+/// What is asked of bursts and workloads, and of no rate.
+///
+/// Each flag of a rate names all of them: one that needs `--rate` is ignored by clap, and not refused, beside a flag that
+/// `--rate` does not go with.
+const OF_BURSTS: [&str; 12] = [
+    "level",
+    "mode",
+    "strategy",
+    "headers",
+    "streams",
+    "durability",
+    "copies",
+    "runs",
+    "senders",
+    "workload",
+    "baseline",
+    "tolerance",
+];
 
 const BENCH_EXAMPLES: &str = "\
 Examples:

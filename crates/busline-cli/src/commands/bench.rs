@@ -1,18 +1,20 @@
 //! `busline bench`: measures a bus beside the native client.
 
 use std::error::Error as StdError;
+use std::io;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use busline::{Error, ErrorKind, Medium, Result};
 use busline_bench::{Bar, BenchReport, BenchRequest, Level, Mode, Strategy, write_table};
 
+use super::report_files::ReportFiles;
 use super::{Ended, open_load, workloads};
 use crate::args::Bench;
 use crate::interrupt::Stop;
-use crate::output::{Form, Output};
+use crate::output::{Form, Output, say_error};
 use crate::target::Target;
 
 pub(crate) enum Request {
@@ -28,8 +30,8 @@ pub(crate) enum Request {
 
 impl Request {
     /// # Errors
-    /// `Invalid/Range` with every value out of its range; `AlreadyExists/File`, `Denied/Symlink`, `Invalid/Path` or
-    /// `NotFound/Folder` for a path where no result file can be made; `Invalid/Baseline` for a file that is none.
+    /// `Invalid/Range` with every value out of its range; those of [`ReportFiles::of`]; `NotFound/File` or `Denied/File`
+    /// for a baseline that cannot be read, and `Invalid/Baseline` for a file that is none.
     pub(crate) fn new(args: Bench, bus: Target, further: Vec<Target>) -> Result<Self> {
         if !args.publish_process.is_empty() {
             return Ok(Self::PublishProcess(args.publish_process));
@@ -37,10 +39,11 @@ impl Request {
         if !args.workload.is_empty() {
             return Ok(Self::Workloads(workloads::Request::new(&args)?));
         }
-        let buses = [bus].into_iter().chain(further).filter_map(Target::named).collect();
+        let buses: Vec<String> = [bus].into_iter().chain(further).filter_map(Target::named).collect();
         if args.rate.is_some() {
             return Ok(Self::OpenLoad(open_load::Request::new(args, buses)?));
         }
+        let files = ReportFiles::of(&args, &buses)?;
         let defaults = BenchRequest::default();
         let request = BenchRequest {
             buses,
@@ -55,15 +58,23 @@ impl Request {
             payload_bytes: args.payload,
             window_envelopes: args.window,
             topics: args.topics,
-            json: args.file.map(free_file).transpose()?,
+            json: files.json,
             baseline: args.baseline.map(baseline).transpose()?,
             tolerance_percent: args.tolerance,
-            markdown: args.markdown.map(free_file).transpose()?,
-            html: args.html.map(free_file).transpose()?,
+            markdown: files.markdown,
+            html: files.html,
             senders: args.senders,
         };
         request.validate().map_err(|error| wrong_value(&error))?;
         Ok(Self::Levels(request))
+    }
+
+    fn has_file(&self) -> bool {
+        match self {
+            Self::Levels(request) => request.json.is_some(),
+            Self::OpenLoad(request) => request.has_file(),
+            Self::Workloads(_) | Self::PublishProcess(_) => false,
+        }
     }
 }
 
@@ -88,45 +99,59 @@ pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
 
 /// An earlier benchmark that this one can be compared with: so no run is measured in vain.
 fn baseline(file: PathBuf) -> Result<PathBuf> {
-    let checked = busline_bench::check_baseline(&file);
-    checked.map_err(|error| {
-        Error::invalid("Baseline")
+    match busline_bench::check_baseline(&file) {
+        Ok(()) => Ok(file),
+        Err(error) => Err(no_baseline(&error).at("bench", file.display())),
+    }
+}
+
+fn no_baseline(error: &impl Cause) -> Error {
+    let unread = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match unread.map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => {
+            Error::new(ErrorKind::NotFound, "File").cause("no such file").next("correct the path of --baseline")
+        }
+        Some(io::ErrorKind::IsADirectory) => {
+            Error::new(ErrorKind::Denied, "File").cause("it is a folder").next("name a file")
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            Error::new(ErrorKind::Denied, "File").cause("it may not be read").next("grant access to the file")
+        }
+        _ => Error::invalid("Baseline")
             .cause(format!("{error:#}"))
-            .next("name a file that 'busline bench --json' of this version has written")
-            .at("bench", file.display())
-    })?;
-    Ok(file)
-}
-
-/// A path where nothing stands yet, in a folder that is there: so no run is measured in vain.
-pub(super) fn free_file(file: PathBuf) -> Result<PathBuf> {
-    let wrong = match file.symlink_metadata() {
-        Ok(found) if found.is_symlink() => Error::new(ErrorKind::Denied, "Symlink")
-            .cause("the path is a symbolic link, which may lead anywhere")
-            .next("name the file itself"),
-        Ok(found) if found.is_dir() => Error::invalid("Path").cause("it is a folder").next("name a file in it"),
-        Ok(_) => Error::new(ErrorKind::AlreadyExists, "File")
-            .cause("the result file exists")
-            .next("name another file, or delete it"),
-        Err(_) if !folder_of(&file).is_dir() => Error::new(ErrorKind::NotFound, "Folder")
-            .cause(format!("no folder {}", folder_of(&file).display()))
-            .next("create the folder, or correct the path"),
-        Err(_) => return Ok(file),
-    };
-    Err(wrong.at("write", file.display()))
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+            .next("name a file that 'busline bench --json' of this version has written"),
+    }
 }
 
 /// Runs what was asked for on a thread of its own, because it has runtimes of its own.
+///
+/// # Errors
+/// `Invalid/MissingArgument` for a file of results without `--json`, which may stand in front of `bench`, where only the
+/// output knows of it.
 pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Result<Ended> {
-    match request {
+    if request.has_file() && output.form() != Form::Json {
+        return Err(Error::invalid("MissingArgument")
+            .cause("--json is missing in front of the file of the results")
+            .next("write --json FILE, or leave the file out")
+            .at("bench", ""));
+    }
+    let ended = match request {
         Request::Levels(request) => run_levels(request, output, stop).await,
         Request::OpenLoad(request) => open_load::run(request, output, stop).await,
         Request::Workloads(request) => workloads::run(request, output, stop).await,
         Request::PublishProcess(arguments) => workloads::publish(arguments).await,
+    };
+    if ended.is_err() {
+        say_what_is_left();
+    }
+    ended
+}
+
+/// Names what a benchmark that is not brought to its end leaves, and how to delete it; of other commands nothing.
+pub(crate) fn say_what_is_left() {
+    for left in busline_bench::left_behind() {
+        let error = Error::new(ErrorKind::Closed, "LeftBehind").cause(left.to_string()).next(left.next_step());
+        say_error(&error.at("bench", ""));
     }
 }
 

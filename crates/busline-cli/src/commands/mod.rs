@@ -12,6 +12,7 @@ mod open_load;
 mod outcome;
 mod parked;
 mod publish;
+mod report_files;
 mod subscribe;
 mod topic;
 #[cfg(feature = "sqlite")]
@@ -20,5 +21,6 @@ mod workloads;
 #[path = "no_workloads.rs"]
 mod workloads;
 
+pub(crate) use bench::say_what_is_left;
 pub(crate) use job::{Ended, Job};
 pub(crate) use outcome::Outcome;

@@ -4,7 +4,8 @@ use busline::Result;
 use busline_bench::{OpenReport, OpenRequest, write_open_load};
 
 use super::Ended;
-use super::bench::{cancellable, failed, free_file, print_json, whole, wrong_value};
+use super::bench::{cancellable, failed, print_json, whole, wrong_value};
+use super::report_files::ReportFiles;
 use crate::args::Bench;
 use crate::interrupt::Stop;
 use crate::output::{Form, Output};
@@ -14,8 +15,9 @@ pub(crate) struct Request(OpenRequest);
 
 impl Request {
     /// # Errors
-    /// `Invalid/Range` with a value out of its range; those of [`free_file`].
+    /// `Invalid/Range` with a value out of its range; those of [`ReportFiles::of`].
     pub(super) fn new(args: Bench, buses: Vec<String>) -> Result<Self> {
+        let files = ReportFiles::of(&args, &buses)?;
         let defaults = OpenRequest::default();
         let request = OpenRequest {
             buses,
@@ -26,12 +28,17 @@ impl Request {
             payload_bytes: args.payload.unwrap_or(defaults.payload_bytes),
             window_envelopes: args.window,
             topics: args.topics,
-            json: args.file.map(free_file).transpose()?,
-            markdown: args.markdown.map(free_file).transpose()?,
-            html: args.html.map(free_file).transpose()?,
+            json: files.json,
+            markdown: files.markdown,
+            html: files.html,
         };
         request.validate().map_err(|error| wrong_value(&error))?;
         Ok(Self(request))
+    }
+
+    /// Whether a file gets the results.
+    pub(super) fn has_file(&self) -> bool {
+        self.0.json.is_some()
     }
 }
 

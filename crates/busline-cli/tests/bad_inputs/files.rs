@@ -136,6 +136,7 @@ fn a_result_file_is_never_written_over_or_through_a_link() {
     shop.file("there.json", "mine");
     std::fs::create_dir(shop.path("folder")).expect("a folder");
     symlink(shop.path("there.json"), shop.path("link.json")).expect("a link");
+    symlink(shop.path("folder"), shop.path("folder-link")).expect("a link");
     symlink(shop.path("not-there.json"), shop.path("dangling.json")).expect("a link");
     for (path, code) in [
         ("there.json", "AlreadyExists/File"),
@@ -143,8 +144,39 @@ fn a_result_file_is_never_written_over_or_through_a_link() {
         ("link.json", "Denied/Symlink"),
         ("dangling.json", "Denied/Symlink"),
         ("nowhere/results.json", "NotFound/Folder"),
+        ("not-there/", "Invalid/Path"),
+        ("folder-link/", "Invalid/Path"),
+        (&"x".repeat(300), "Invalid/Path"),
+        // Nobody may make a file there, not even root.
+        ("/proc/results.json", "Denied/Folder"),
     ] {
-        refused_words(73, &shop, &["bench", "--level", "low", "--json", path], Exit::Refused, code);
+        for flag in ["--json", "--markdown", "--html"] {
+            refused_words(73, &shop, &["bench", "--level", "low", flag, path], Exit::Refused, code);
+            refused_words(73, &shop, &["bench", "--rate", "5", flag, path], Exit::Refused, code);
+        }
     }
     assert_eq!(std::fs::read_to_string(shop.path("there.json")).expect("a file"), "mine");
+}
+
+/// Entry 73: two reports in one file would be one report, whichever way the path is written.
+#[test]
+fn two_reports_never_go_to_one_file() {
+    let shop = Shop::new();
+    std::fs::create_dir(shop.path("folder")).expect("a folder");
+    symlink(shop.path("folder"), shop.path("link")).expect("a link");
+    let whole = shop.path("o.json");
+    let whole = whole.to_str().expect("UTF-8");
+    for files in [
+        ["--json", "o.json", "--html", "o.json"],
+        ["--markdown", "o.json", "--html", "./o.json"],
+        ["--json", "folder/../o.json", "--markdown", whole],
+        ["--json", "folder/o.json", "--html", "link/o.json"],
+        ["--bus", "sqlite:o.json", "--json", "./o.json"],
+    ] {
+        for load in [["--level", "low"], ["--rate", "5"]] {
+            let words: Vec<&str> = ["bench"].into_iter().chain(load).chain(files).collect();
+            let text = refused_words(73, &shop, &words, Exit::Refused, "Invalid/Contradiction");
+            assert!(text.contains(files[0]) && text.contains(files[2]), "{text}");
+        }
+    }
 }

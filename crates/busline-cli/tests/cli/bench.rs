@@ -1,11 +1,12 @@
 //! `bench` beside an earlier one, and at a rate.
 
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Ran, Shop, signal};
+use crate::harness::{Ran, Shop, interrupt_until_the_end, signal};
 
 const LOAD: &str = "bench --level low --mode async --runs 3";
 
@@ -14,8 +15,9 @@ const ENDLESS: &str = "bench --level low --mode async --runs 100";
 
 /// Waits until a file is there, for a minute at most.
 fn await_file(path: &Path) {
+    let (_never, pause) = mpsc::channel::<()>();
     let is_there = (0..1_200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+        let _ = pause.recv_timeout(Duration::from_millis(50));
         path.exists()
     });
     assert!(is_there, "{} never came", path.display());
@@ -59,7 +61,7 @@ fn what_got_worse_is_named_first_and_fails_and_other_forms_are_refused() {
     let ran = against(&shop, "newer.json", 15);
     assert!(ran.stderr.contains("Invalid/Baseline") && ran.stderr.contains("has schema 99"), "{}", ran.stderr);
     let ran = against(&shop, "none.json", 15);
-    assert!(ran.stderr.contains("Invalid/Baseline") && ran.stderr.contains("none.json"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("NotFound/File") && ran.stderr.contains("none.json"), "{}", ran.stderr);
 }
 
 #[test]
@@ -95,6 +97,56 @@ fn a_rate_is_held_for_a_time() {
     assert!(ran.stderr.contains("Invalid/Range") && ran.stderr.contains("nor 'auto'"), "{}", ran.stderr);
     let ran = shop.run("bench --rate 5 --soak 1y");
     assert!(ran.code != Some(0), "{}", ran.stdout);
+    let ran = shop.run(&format!("{LOAD} --baseline rates.json"));
+    assert!(ran.stderr.contains("Invalid/Baseline") && ran.stderr.contains("is of an open load"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_soak_of_a_second_is_too_short_to_be_judged() {
+    let shop = Shop::new();
+    let ran = shop.run("bench --rate 50 --soak 1s --slo 60s --bus memory:");
+    let told = ran.stdout.replace('\n', " ");
+    assert_eq!(ran.code, Some(0), "{told}{}", ran.stderr);
+    assert!(told.contains("1 s are too short to tell") && !told.contains("FLAT"), "{told}");
+    assert!(told.contains("memory held: too short to tell"), "{told}");
+}
+
+#[test]
+fn json_may_stand_in_front_of_the_command() {
+    let shop = Shop::new();
+    let ran = shop.run("--json bench results.json --level low --mode async --runs 1 --bus memory:");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(shop.path("results.json").exists() && ran.stdout.starts_with("All 500 envelopes"), "{}", ran.stdout);
+}
+
+/// What an end at once leaves on the bus is named, so that it can be deleted; what lies beside it is deleted.
+#[test]
+fn ctrl_c_twice_names_the_topics_that_are_left() {
+    let shop = Shop::new();
+    let mut child = shop.spawn("bench --level surge --mode sync --topics 2 --bus sqlite:kept.db");
+    await_file(&shop.path("kept.db"));
+    let topics = || {
+        let listed = shop.run("topic list --bus sqlite:kept.db").stdout;
+        let names = listed.lines().filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| name.starts_with("bench-")).map(str::to_string).collect::<Vec<_>>()
+    };
+    while topics().len() < 2 {
+        assert_eq!(child.try_wait().expect("a state"), None, "ended without topics");
+    }
+    assert_eq!(interrupt_until_the_end(&mut child), Some(1));
+    let ran = Ran::of(child.wait_with_output().expect("ends"));
+    let left = topics();
+    let line = ran.stderr.lines().find(|line| line.contains("Closed/LeftBehind: topics on sqlite:kept.db"));
+    let line = line.unwrap_or_else(|| panic!("{}", ran.stderr));
+    assert!(left.len() >= 2 && line.contains("busline topic delete NAME"), "{left:?} {line}");
+    for topic in &left {
+        assert!(line.contains(topic.as_str()), "{topic} in {line}");
+        let deleted = shop.run(&format!("topic delete {topic} --bus sqlite:kept.db"));
+        assert_eq!(deleted.code, Some(0), "{}", deleted.stderr);
+    }
+    let names = std::fs::read_dir(shop.path(".")).expect("a folder").map(|file| file.expect("a file").file_name());
+    let folders: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("busline-bench-")).collect();
+    assert!(folders.iter().all(|name| ran.stderr.contains(&*name.to_string_lossy())), "{folders:?} {}", ran.stderr);
 }
 
 /// A benchmark that is broken off must not look like one that is whole: to nobody who reads it, and to no script.
