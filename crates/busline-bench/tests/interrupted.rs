@@ -24,8 +24,11 @@ impl Progress for CancelledAt {
     }
 }
 
+/// What writes a report.
+type Form<R> = fn(&R, &mut dyn std::io::Write) -> std::io::Result<()>;
+
 /// What is written in these forms.
-fn written<R>(report: &R, forms: [fn(&R, &mut dyn std::io::Write) -> std::io::Result<()>; 2]) -> [String; 2] {
+fn written<R>(report: &R, forms: [Form<R>; 2]) -> [String; 2] {
     forms.map(|form| {
         let mut out = Vec::new();
         form(report, &mut out).expect("memory takes all");
