@@ -49,7 +49,8 @@ fn what_got_worse_is_named_first_and_fails_and_other_forms_are_refused() {
     baseline(&shop, "faster.json", |results| {
         for run in results["results"].as_array_mut().expect("runs") {
             let ratio = run["twin"]["ratio_acked"].as_f64().expect("a ratio");
-            run["twin"]["ratio_acked"] = (ratio * 1_000.0).into();
+            // Beyond whatever a machine with much else to do makes of a few short runs.
+            run["twin"]["ratio_acked"] = (ratio * 1e12).into();
         }
     });
     let ran = against(&shop, "faster.json", 15);
