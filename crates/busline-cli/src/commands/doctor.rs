@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
-use busline::{Bus, Capabilities, Driver, Error, Offset, Partition, ReadRequest, Result, TopicInfo};
+use busline::{Bus, Capabilities, Driver, Error, ErrorKind, Offset, Partition, ReadRequest, Result, TopicInfo};
 use serde::Serialize;
 
 use super::Ended;
@@ -75,10 +75,11 @@ async fn bus_checks(bus: &Bus) -> Vec<Check> {
         Ok(topics) => {
             checks.push(Check::good("topics", topics.len().to_string()));
             for topic in &topics {
-                checks.push(match ends(driver, topic).await {
-                    Ok(positions) => Check::good("topic", format!("{}: {positions} offsets", topic.name)),
-                    Err(error) => Check::bad("topic", &error),
-                });
+                match ends(driver, topic).await {
+                    Ok(positions) => checks.push(Check::good("topic", format!("{}: {positions} offsets", topic.name))),
+                    Err(error) if is_gone(driver, topic, &error).await => {}
+                    Err(error) => checks.push(Check::bad("topic", &error)),
+                }
             }
         }
     }
@@ -90,6 +91,17 @@ async fn bus_checks(bus: &Bus) -> Vec<Check> {
         checks.push(Check::bad("close", &error));
     }
     checks
+}
+
+/// Whether a topic that was listed has been deleted while it was looked at, which is nothing unwell.
+async fn is_gone(driver: &dyn Driver, topic: &TopicInfo, error: &Error) -> bool {
+    if error.kind() != ErrorKind::NotFound {
+        return false;
+    }
+    match driver.topic(&topic.name).await {
+        Ok(now) => now.incarnation != topic.incarnation,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 /// Reads the first and the last record of each partition, which checks their checksums; gives the offsets in all.
@@ -112,7 +124,12 @@ async fn deleted_unread(driver: &dyn Driver) -> Result<Vec<String>> {
     let mut losses = Vec::new();
     if driver.capabilities().groups {
         for (group, topic) in driver.groups().await? {
-            let deleted: u64 = driver.lag(&group, &topic).await?.iter().filter_map(|lag| lag.deleted).sum();
+            let lags = match driver.lag(&group, &topic).await {
+                // Deleted since it was listed, with what it has lost.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                lags => lags?,
+            };
+            let deleted: u64 = lags.iter().filter_map(|lag| lag.deleted).sum();
             if deleted > 0 {
                 losses.push(format!(
                     "group {group} on {topic}: {deleted} records were deleted before it had finished them"
@@ -220,5 +237,27 @@ impl fmt::Display for CapabilityView {
         row("groups", if self.groups { "yes" } else { "no" })?;
         row("persistent", if self.persistent { "yes" } else { "no" })?;
         row("largest record", &none_or(self.record_bytes_max, "bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busline::{TopicName, TopicSpec};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_topic_that_is_deleted_while_it_is_looked_at_is_not_unwell() {
+        let bus = busline::connect("memory:").await.expect("it opens");
+        let (driver, name) = (&**bus.driver(), TopicName::new("orders").expect("legal"));
+        let listed = driver.create_topic(&name, &TopicSpec::default()).await.expect("it is new");
+        assert_eq!(ends(driver, &listed).await.expect("it is there"), 0);
+        let missing = busline::Error::new(ErrorKind::NotFound, "Partition");
+        assert!(!is_gone(driver, &listed, &missing).await, "it is there, so the error is its own");
+        driver.delete_topic(&name).await.expect("it is there");
+        let error = ends(driver, &listed).await.expect_err("it is gone");
+        assert!(is_gone(driver, &listed, &error).await, "{error}");
+        driver.create_topic(&name, &TopicSpec::default()).await.expect("it is new");
+        assert!(is_gone(driver, &listed, &error).await, "another one has its name");
     }
 }

@@ -41,6 +41,11 @@ fn durability_on_a_real_broker() {
             assert!(run["success_percent"] == 100.0 && run["twin"].is_object(), "{run}");
         }
     }
+}
+
+#[test]
+fn copies_that_one_broker_cannot_keep_are_refused() {
+    let _turn = alone();
     ways::copies_that_cannot_be_are_refused("kafka", &bus(), 2);
 }
 

@@ -45,7 +45,7 @@ fn run(shop: &Shop, line: &str) -> Ran {
 }
 
 fn done(ran: Ran) -> Vec<Value> {
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stderr, ran.stdout);
     ran.json()
 }
 
