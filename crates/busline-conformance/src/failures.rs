@@ -25,6 +25,15 @@ impl Failures {
         move |failure| failures.take(failure)
     }
 
+    /// A handler that blocks its thread until the latch is open.
+    pub(crate) fn handler_behind(&self, latch: &Latch) -> impl Fn(Failure) + Send + Sync + 'static {
+        let (failures, latch) = (self.clone(), latch.clone());
+        move |failure| {
+            latch.wait();
+            failures.take(failure);
+        }
+    }
+
     pub(crate) fn take(&self, failure: Failure) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.push(failure);

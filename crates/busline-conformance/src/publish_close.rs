@@ -180,15 +180,8 @@ pub async fn a_sink_that_does_not_end_is_named(harness: impl Harness) {
 pub async fn a_stuck_failure_handler_is_named(harness: impl Harness) {
     let (stage, faults) = Stage::faulty(&harness).await;
     let (failures, latch) = (Failures::new(), Latch::default());
-    let handler = {
-        let (take, latch) = (failures.handler(), latch.clone());
-        move |failure| {
-            latch.wait();
-            take(failure);
-        }
-    };
     let before = tasks();
-    let publisher = stage.builder().on_failure(handler).open().await.expect("opens");
+    let publisher = stage.builder().on_failure(failures.handler_behind(&latch)).open().await.expect("opens");
     for version in 1..=5 {
         faults.fail_next(1);
         failed(accept(&publisher, envelope("a", version)), "Injected").await;

@@ -126,14 +126,8 @@ pub async fn a_busy_handler_loses_no_outcome(harness: impl Harness) {
     const COUNT: usize = 300;
     let (stage, faults) = Stage::shaped(&harness, Shape::one_at_a_time()).await;
     let (failures, latch) = (Failures::new(), Latch::default());
-    let handler = {
-        let (take, latch) = (failures.handler(), latch.clone());
-        move |failure| {
-            latch.wait();
-            take(failure);
-        }
-    };
-    let publisher = stage.builder().window(64, 8 << 20).on_failure(handler).open().await.expect("opens");
+    let publisher =
+        stage.builder().window(64, 8 << 20).on_failure(failures.handler_behind(&latch)).open().await.expect("opens");
     faults.fail_next(COUNT);
     let first: Vec<_> = (0..64).map(|n| accept(&publisher, envelope(&format!("k{n}"), 1))).collect();
     for receipt in first {
@@ -164,15 +158,8 @@ pub async fn an_overdue_failure_keeps_its_room_for_the_handler(harness: impl Har
     let shape = Shape { batches_in_flight_max: Some(2), ..Shape::default() };
     let (stage, faults) = Stage::shaped(&harness, shape).await;
     let (failures, latch) = (Failures::new(), Latch::default());
-    let handler = {
-        let (take, latch) = (failures.handler(), latch.clone());
-        move |failure| {
-            latch.wait();
-            take(failure);
-        }
-    };
     let builder = stage.builder().window(2, 8 << 20).deadline(Duration::from_secs(2));
-    let publisher = builder.on_failure(handler).open().await.expect("opens");
+    let publisher = builder.on_failure(failures.handler_behind(&latch)).open().await.expect("opens");
     faults.hold();
     let first: Vec<_> = (0..2).map(|n| accept(&publisher, envelope(&format!("k{n}"), 1))).collect();
     for receipt in first {
