@@ -150,29 +150,51 @@ impl Load {
     /// The share of all processors that other processes used since. From 0 to 1.
     pub(crate) fn others_since(&self) -> Result<f64> {
         let now = Self::now()?;
-        let total = (now.machine.total - self.machine.total) as f64;
-        let busy = (now.machine.busy - self.machine.busy) as f64;
-        let own = (now.own - self.own).as_secs_f64() * Ticks::PER_SECOND;
-        Ok(if total > 0.0 { ((busy - own) / total).clamp(0.0, 1.0) } else { 0.0 })
+        let ran = now.machine.since(self.machine);
+        let total_s = seconds(ran.total);
+        Ok(if total_s > 0.0 { (ran.others_s(now.own - self.own) / total_s).min(1.0) } else { 0.0 })
     }
 }
 
 /// What all processors of the machine have done since it started. Unit: ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticks {
-    pub(crate) busy: u64,
+    busy: u64,
     /// Nothing to do but to wait for a disk.
-    pub(crate) disk_wait: u64,
-    pub(crate) total: u64,
+    disk_wait: u64,
+    total: u64,
+}
+
+/// Source: proc_stat(5); Linux has used 100 on every platform for 20 years.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / TICKS_PER_SECOND
 }
 
 impl Ticks {
-    /// Source: proc_stat(5); Linux has used 100 on every platform for 20 years.
-    pub(crate) const PER_SECOND: f64 = 100.0;
-
     pub(crate) fn now() -> Result<Self> {
         let text = fs::read_to_string("/proc/stat").context("read the machine's load")?;
         Self::parse(&text).context("no line 'cpu' in /proc/stat")
+    }
+
+    /// Those that were counted since an earlier look.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            busy: self.busy - before.busy,
+            disk_wait: self.disk_wait - before.disk_wait,
+            total: self.total - before.total,
+        }
+    }
+
+    /// Processor time of all processes but this one, which has used `own` of it. Unit: seconds.
+    pub(crate) fn others_s(self, own: Duration) -> f64 {
+        (seconds(self.busy) - own.as_secs_f64()).max(0.0)
+    }
+
+    /// Time of processors that waited for a disk. Unit: seconds.
+    pub(crate) fn disk_wait_s(self) -> f64 {
+        seconds(self.disk_wait)
     }
 
     /// Those of the first line: user, nice, system, idle, iowait, irq, softirq, steal.

@@ -58,15 +58,13 @@ impl Meter {
     /// What was used since.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let (cpu, elapsed) = (cpu_time() - self.cpu, self.begin.elapsed());
-        let machine = Ticks::now()?;
-        let client_cpu_s = cpu.as_secs_f64();
-        let all_s = (machine.busy - self.machine.busy) as f64 / Ticks::PER_SECOND;
+        let machine = Ticks::now()?.since(self.machine);
         Ok(Usage {
             elapsed_s: elapsed.as_secs_f64(),
-            client_cpu_s,
+            client_cpu_s: cpu.as_secs_f64(),
             busiest_thread: self.busiest(threads()?),
-            others_cpu_s: (all_s - client_cpu_s).max(0.0),
-            disk_wait_s: (machine.disk_wait - self.machine.disk_wait) as f64 / Ticks::PER_SECOND,
+            others_cpu_s: machine.others_s(cpu),
+            disk_wait_s: machine.disk_wait_s(),
         })
     }
 

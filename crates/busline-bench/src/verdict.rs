@@ -14,14 +14,17 @@ pub(crate) fn sentences(report: &BenchReport) -> Vec<String> {
     if buses(summaries).len() < 2 {
         return held_back;
     }
-    let mut sentences = left_out(summaries);
+    [left_out(summaries), comparisons(report), held_back, vec![LIMITS.into()]].concat()
+}
+
+/// Which bus was faster, a sentence for each load and speed by which buses or ways to publish can be compared.
+pub(crate) fn comparisons(report: &BenchReport) -> Vec<String> {
+    let mut sentences = Vec::new();
     for mode in Mode::ALL {
         for speed in Speed::ALL {
             sentences.extend(Level::ALL.into_iter().filter_map(|level| sentence(report, (level, mode), speed)));
         }
     }
-    sentences.extend(held_back);
-    sentences.push(LIMITS.into());
     sentences
 }
 

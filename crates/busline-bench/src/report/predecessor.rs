@@ -248,7 +248,7 @@ impl Measured<'_> {
 
     /// No score: the predecessor's mixed speeds, latencies and success by made-up weights.
     fn advice(&self) -> Option<String> {
-        let compared = verdict::sentences(self.0).iter().filter(|sentence| sentence.contains("/s: ")).count();
+        let compared = verdict::comparisons(self.0).len();
         (compared > 0).then(|| format!("no score; {compared} comparisons under \"Verdict\", each with its range"))
     }
 
