@@ -96,13 +96,19 @@ fn threads() -> Result<HashMap<String, Duration>> {
 mod tests {
     use super::*;
 
+    /// Processor time of the thread that asks.
+    fn of_this_thread() -> Duration {
+        let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+        Duration::from_nanos(text.split(' ').next().expect("a field").parse().expect("a number"))
+    }
+
     #[test]
     fn a_thread_that_computes_is_the_busiest_one_and_counts_as_the_client() {
+        const WORK: Duration = Duration::from_millis(100);
         let meter = Meter::begin().expect("Linux");
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let work = move || {
-            let until = cpu_time() + Duration::from_millis(120);
-            while cpu_time() < until {
+            while of_this_thread() < WORK {
                 std::hint::spin_loop();
             }
             done.send(()).expect("it waits");
@@ -113,9 +119,9 @@ mod tests {
         let usage = meter.usage().expect("Linux");
         thread.thread().unpark();
         thread.join().expect("no panic");
-        assert!(usage.client_cpu_s >= 0.1 && usage.elapsed_s >= 0.05, "{usage:?}");
-        let busiest = usage.busiest_thread.expect("a thread");
-        // Other tests of this process compute beside it, in threads of their own.
-        assert!(busiest.cpu_s > 0.0 && busiest.cpu_s <= usage.client_cpu_s + 0.05, "{busiest:?}");
+        let work_s = WORK.as_secs_f64();
+        assert!(usage.client_cpu_s >= work_s && usage.elapsed_s >= work_s, "{usage:?}");
+        // Other tests of this process compute beside it, and one of their threads may have done more.
+        assert!(usage.busiest_thread.as_ref().is_some_and(|busiest| busiest.cpu_s >= work_s), "{usage:?}");
     }
 }
