@@ -45,6 +45,8 @@ macro_rules! case_list {
                 what_was_never_handed_over_fails_by_its_deadline,
                 a_late_answer_changes_nothing,
                 a_forgotten_batch_is_indeterminate,
+                a_sink_that_panics_ends_its_publisher,
+                a_sink_that_panics_later_fails_what_waits,
                 each_failure_reaches_the_handler_once_with_its_envelope,
                 a_failure_of_any_size_reaches_the_handler,
                 a_busy_handler_loses_no_outcome,
@@ -85,6 +87,8 @@ macro_rules! case_list {
                 an_atomic_batch_is_seen_whole,
                 a_bad_atomic_batch_stores_none,
                 an_atomic_batch_behind_a_failure_fails_whole,
+                an_atomic_batch_on_its_way_behind_a_failure_has_one_outcome,
+                an_atomic_batch_behind_an_overdue_envelope_has_one_outcome,
                 an_atomic_batch_has_one_outcome,
             } alone {}
             publish_cancel {
@@ -164,6 +168,7 @@ macro_rules! case_list {
                 seeks_at_any_moment_keep_the_order,
                 a_seek_far_back_goes_on_to_the_end,
                 a_group_with_members_cannot_be_moved,
+                a_group_is_not_moved_beyond_the_end,
                 a_gap_is_seen,
                 an_interrupted_backend_goes_on,
             } alone {}
@@ -189,6 +194,7 @@ macro_rules! case_list {
                 a_parked_record_is_whole_and_has_its_diagnosis,
                 progress_waits_for_the_parking_ack,
                 a_failed_parking_is_told_and_made_again,
+                a_sink_that_panics_parks_at_another_try,
                 a_failed_write_is_not_passed_by_those_behind,
                 the_parked_set_outlives_its_member,
                 the_parked_set_moves_with_its_partition,
@@ -230,6 +236,7 @@ macro_rules! case_list {
                 the_newest_records_are_kept,
                 age_counts_from_when_a_record_was_stored,
                 nothing_unread_is_deleted_silently,
+                a_read_gives_what_a_deletion_leaves,
                 what_a_limit_deletes_unread_is_counted,
                 a_limit_out_of_range_is_refused,
             } alone {}

@@ -8,7 +8,7 @@ use busline_core::{
 };
 
 use crate::consume_stage::{GROUP, Log, Step, easy, keys_of, quick_retry, scripted, until};
-use crate::faulty::Shape;
+use crate::faulty::{Shape, Side};
 use crate::harness::Harness;
 use crate::stage::Stage;
 
@@ -174,6 +174,31 @@ pub async fn a_failed_parking_is_told_and_made_again(harness: impl Harness) {
     assert_eq!(subscription.stats().parked, 5);
     drop(subscription);
     stage.close().await;
+}
+
+/// A sink that panics while it parks, with the batch or without it: its key waits, and is parked at another try.
+pub async fn a_sink_that_panics_parks_at_another_try(harness: impl Harness) {
+    for side in [Side::Before, Side::After] {
+        let ((stage, faults), log) = (Stage::faulty(&harness).await, Log::default());
+        stage.publish(&["a"], 6).await;
+        let gate = crate::consume_stage::Gate::shut();
+        let wait = gate.clone();
+        let handler = scripted(&log, move |delivery: &Delivery| match delivery.envelope.event_version {
+            1 => Step::At(wait.clone()),
+            _ => Step::Park,
+        });
+        let subscription = stage.subscribe().handle(handler).await.expect("subscribes");
+        faults.hold();
+        faults.panic_at_next(side);
+        gate.open();
+        until("the trouble", || subscription.parking().trouble.is_some()).await;
+        faults.release();
+        stage.drained().await;
+        assert_eq!(stage.parked_of("a").await, [2, 3, 4, 5, 6]);
+        assert!(subscription.parking().trouble.is_none(), "it is over");
+        subscription.close(CLOSE).await.expect("closes");
+        stage.close().await;
+    }
 }
 
 /// A queue of a parked key that takes several writes, the first of which fails: what came behind it is not parked before it,

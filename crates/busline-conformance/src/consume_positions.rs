@@ -289,6 +289,21 @@ pub async fn a_group_with_members_cannot_be_moved(harness: impl Harness) {
     stage.close().await;
 }
 
+/// No group is moved behind the end of a partition, where it would pass over what is stored later.
+pub async fn a_group_is_not_moved_beyond_the_end(harness: impl Harness) {
+    let (stage, _) = stage(&harness).await;
+    stage.publish(&["a"], 5).await;
+    let (group, topic) = (GROUP.parse().expect("legal"), stage.name());
+    let end = stage.driver().bounds(&topic, FIRST).await.expect("the topic exists").end;
+    let error =
+        stage.driver().move_committed(&group, &topic, &[(FIRST, end.next())]).await.expect_err("beyond the end");
+    assert_eq!(error.code(), "Invalid/Offset", "{error}");
+    assert_eq!(stage.committed().await, [None], "nothing was moved");
+    stage.driver().move_committed(&group, &topic, &[(FIRST, end)]).await.expect("the end itself is a place");
+    assert_eq!(stage.committed().await, [Some(end)]);
+    stage.close().await;
+}
+
 /// What was trimmed before the group had read it is reported, exactly once, and the rest is read.
 pub async fn a_gap_is_seen(harness: impl Harness) {
     let (stage, log) = stage(&harness).await;

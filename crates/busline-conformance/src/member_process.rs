@@ -35,6 +35,8 @@ pub(crate) type Handled = BTreeMap<String, Vec<u64>>;
 pub(crate) enum Word {
     Began,
     Ended,
+    /// It was dropped before it ended, as its partition was lost.
+    BrokenOff,
 }
 
 /// A process that is a member of the group `billing`. Killed when it is dropped.
@@ -118,11 +120,11 @@ pub async fn be_a_member<M: Meeting>() {
     let handler = move |delivery: Delivery| {
         let folder = folder.clone();
         async move {
-            say(&folder, Word::Began, &delivery)?;
+            let run = Run::begin(&folder, &delivery)?;
             while !gate(&folder).exists() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            say(&folder, Word::Ended, &delivery)
+            run.end()
         }
     };
     let subscription = bus.subscribe(&topic, GROUP).settings(settings::<M>()).handle(handler).await.expect("joins");
@@ -132,10 +134,38 @@ pub async fn be_a_member<M: Meeting>() {
     bus.close(SOON).await.expect("closes");
 }
 
-/// One line by one write, so that it is there whole or not at all.
-fn say(folder: &Path, word: Word, delivery: &Delivery) -> Result<(), HandlerError> {
-    let (key, version) = (&delivery.envelope.aggregate_id, delivery.envelope.event_version);
-    let mut file = OpenOptions::new().append(true).create(true).open(diary(folder))?;
-    file.write_all(format!("{word:?} {key} {version}\n").as_bytes())?;
-    Ok(())
+/// One run of the handler, which says how it ends.
+struct Run<'a> {
+    folder: &'a Path,
+    delivery: &'a Delivery,
+    has_ended: bool,
+}
+
+impl<'a> Run<'a> {
+    fn begin(folder: &'a Path, delivery: &'a Delivery) -> Result<Self, HandlerError> {
+        let run = Self { folder, delivery, has_ended: false };
+        run.say(Word::Began)?;
+        Ok(run)
+    }
+
+    fn end(mut self) -> Result<(), HandlerError> {
+        self.has_ended = true;
+        self.say(Word::Ended)
+    }
+
+    /// One line by one write, so that it is there whole or not at all.
+    fn say(&self, word: Word) -> Result<(), HandlerError> {
+        let (key, version) = (&self.delivery.envelope.aggregate_id, self.delivery.envelope.event_version);
+        let mut file = OpenOptions::new().append(true).create(true).open(diary(self.folder))?;
+        file.write_all(format!("{word:?} {key} {version}\n").as_bytes())?;
+        Ok(())
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.say(Word::BrokenOff).expect("the folder is there");
+        }
+    }
 }

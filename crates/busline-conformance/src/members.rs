@@ -227,8 +227,9 @@ pub async fn a_killed_member_is_followed<M: Meeting>(meeting: M, other: &str) {
     pair.close().await;
 }
 
-/// Frozen in the middle of handlers until the other has taken its partitions over and finished their events. What it was
-/// in ends after the thaw, which nobody can prevent, and is committed to no avail; nothing else that it had read begins.
+/// Frozen in the middle of handlers until the other has taken its partitions over and finished their events. After the
+/// thaw, what it was in is broken off by the loss, or ends before it hears of that and is committed to no avail; nothing
+/// else that it had read begins.
 #[doc(hidden)]
 pub async fn a_frozen_member_joins_again<M: Meeting>(meeting: M, other: &str) {
     let pair = Pair::at_work(&meeting, other).await;
@@ -245,11 +246,11 @@ pub async fn a_frozen_member_joins_again<M: Meeting>(meeting: M, other: &str) {
     println!("thawed after {:?}", frozen.elapsed());
     pair.other.let_handlers_end();
     pair.other.signal("-CONT");
-    let has_ended = async || {
-        let ended = pair.other.said(Word::Ended);
-        begun.keys().all(|key| ended.contains_key(key))
+    let is_over = async || {
+        let over = [Word::Ended, Word::BrokenOff].map(|word| pair.other.said(word));
+        begun.keys().all(|key| over.iter().any(|handled| handled.contains_key(key)))
     };
-    pair.until("the end of what it was in", has_ended).await;
+    pair.until("the end of what it was in", is_over).await;
     pair.until("its return", async || pair.shares_equally().await).await;
     assert_eq!(pair.other.said(Word::Began), begun, "it begins nothing that it has lost");
     assert_eq!(pair.committed().await, committed, "what it has finished moves no offset");

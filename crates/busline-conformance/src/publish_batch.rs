@@ -1,10 +1,13 @@
 //! P6: batches have one outcome for each envelope, in order; atomic ones are stored and seen whole or not at all.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use busline_core::{Envelope, ErrorKind, Partition, Payload, PublisherSettings};
+use tokio::runtime::Handle;
 
-use crate::envelopes::{accept, acked, definite, envelope, failed, names, outcome, refused};
+use crate::envelopes::{accept, acked, definite, envelope, failed, indeterminate, names, outcome, refused};
+use crate::failures::Failures;
 use crate::faulty::Shape;
 use crate::harness::Harness;
 use crate::stage::{Stage, skip, within};
@@ -213,6 +216,76 @@ pub async fn an_atomic_batch_behind_a_failure_fails_whole(harness: impl Harness)
     names(&failed(behind_atomic, "BehindFailed").await, &first);
     acked(other).await;
     assert_eq!(stage.stored().await.len(), 1, "only the other key is stored");
+    stage.close().await;
+}
+
+/// An atomic batch on its way into the sink when an envelope before it fails is indeterminate as a whole, whatever the sink
+/// says of it: none of its envelopes counts as acked, and the handler hears of all.
+pub async fn an_atomic_batch_on_its_way_behind_a_failure_has_one_outcome(harness: impl Harness) {
+    let shape = Shape { batches_in_flight_max: Some(2), ..Shape::default() };
+    let (stage, faults) = Stage::shaped(&harness, shape).await;
+    let failures = Failures::new();
+    let publisher = stage.builder().on_failure(failures.handler()).open().await.expect("opens");
+    if unsupported(&stage, &publisher).await {
+        return;
+    }
+    faults.hold();
+    let first = envelope("a", 1);
+    let first_receipt = accept(&publisher, first.clone());
+    within("the first batch", faults.held_at_least(1)).await;
+    faults.shut_door();
+    let batch = vec![envelope("b", 1), envelope("a", 2)];
+    let on_its_way = {
+        let (publisher, batch, runtime) = (publisher.clone(), batch.clone(), Handle::current());
+        tokio::task::spawn_blocking(move || runtime.block_on(publisher.publish_atomic(batch)))
+    };
+    within("the second batch", faults.somebody_waits()).await;
+    let behind = envelope("b", 2);
+    let behind_receipt = accept(&publisher, behind.clone());
+    faults.fail_next(1);
+    faults.release();
+    failed(first_receipt, "Injected").await;
+    names(&failed(behind_receipt, "BehindFailed").await, &first);
+    faults.open_door();
+
+    let error = within("the batch", on_its_way).await.expect("no panic").expect_err("behind a failure");
+    assert!(!error.is_definite(), "the sink has it: {error}");
+    within("flush", publisher.flush()).await;
+    let mut heard: Vec<_> = failures.at_least(4).await.into_iter().map(|failure| failure.envelope.id).collect();
+    let mut all: Vec<_> = [&first, &batch[0], &batch[1], &behind].map(|sent| sent.id.clone()).into();
+    heard.sort();
+    all.sort();
+    assert_eq!(heard, all, "the handler hears of each once");
+    assert_eq!(publisher.stats().acked, 0, "all or none");
+    acked(accept(&publisher, envelope("b", 3))).await;
+    drop(publisher);
+    stage.close().await;
+}
+
+/// An atomic batch in flight behind an envelope that is reported at its deadline is reported as a whole, too.
+pub async fn an_atomic_batch_behind_an_overdue_envelope_has_one_outcome(harness: impl Harness) {
+    let shape = Shape { batches_in_flight_max: Some(2), ..Shape::default() };
+    let (stage, faults) = Stage::shaped(&harness, shape).await;
+    let publisher = stage.builder().deadline(Duration::from_millis(1_000)).open().await.expect("opens");
+    if unsupported(&stage, &publisher).await {
+        return;
+    }
+    faults.hold();
+    let first = accept(&publisher, envelope("a", 1));
+    // The batch is younger, so that only the key of one of its envelopes can make it fail together with the first.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let mut atomic = Stepped::new(publisher.publish_atomic(vec![envelope("b", 1), envelope("a", 2)]));
+    assert!(atomic.step().is_pending());
+    within("two batches", faults.held_at_least(2)).await;
+    indeterminate(first).await;
+    faults.release();
+    let error = within("the batch", atomic.finish()).await.expect_err("behind a failure");
+    assert!(!error.is_definite(), "the sink has it: {error}");
+    within("flush", publisher.flush()).await;
+    let stats = publisher.stats();
+    assert_eq!((stats.acked, stats.indeterminate), (0, 3), "all or none: {stats:?}");
+    acked(accept(&publisher, envelope("b", 2))).await;
+    drop(publisher);
     stage.close().await;
 }
 

@@ -11,12 +11,15 @@ use busline_core::{Bus, Envelope, ErrorKind, Payload, Publisher, Receipt, TryPub
 
 use crate::envelopes::{accept, acked, definite, envelope, failed, indeterminate, names, outcome};
 use crate::failures::{Failures, Latch};
-use crate::faulty::Shape;
+use crate::faulty::{Shape, Side};
 use crate::harness::Harness;
 use crate::stage::{Stage, within};
 use crate::stepping::Stepped;
 
 const DEADLINE: Duration = Duration::from_millis(300);
+
+/// A deadline that no case lives to see.
+const NEVER: Duration = Duration::from_secs(300);
 
 /// An envelope that was handed over and not answered is indeterminate between its deadline and one second later.
 pub async fn an_unanswered_envelope_is_indeterminate_by_its_deadline(harness: impl Harness) {
@@ -84,6 +87,48 @@ pub async fn a_forgotten_batch_is_indeterminate(harness: impl Harness) {
     assert_eq!(error.code(), "Internal/OutcomeForgotten", "{error}");
     acked(accept(&publisher, envelope("a", 2))).await;
     drop(publisher);
+    stage.close().await;
+}
+
+/// A sink that panics gets nothing more: what it was given has an outcome at once, whether it keeps the batch or not, and
+/// whoever publishes after that is refused by name.
+pub async fn a_sink_that_panics_ends_its_publisher(harness: impl Harness) {
+    for side in [Side::Before, Side::After] {
+        let (stage, faults) = Stage::faulty(&harness).await;
+        let failures = Failures::new();
+        let opened = stage.builder().deadline(NEVER).on_failure(failures.handler()).open().await;
+        let publisher = opened.expect("opens");
+        faults.hold();
+        faults.panic_at_next(side);
+        indeterminate(accept(&publisher, envelope("a", 1))).await;
+        let refused = within("publish", publisher.publish(envelope("b", 1))).await;
+        assert_eq!(definite(refused, "SinkPanicked").kind(), ErrorKind::Internal);
+        let refused = publisher.try_publish(envelope("c", 1)).expect_err("the sink gets nothing more");
+        assert!(matches!(&refused, TryPublishError::Refused(error) if error.reason() == "SinkPanicked"), "{refused}");
+        assert_eq!(failures.at_least(1).await.len(), 1, "the handler hears of what was accepted");
+        let closed = within("close", publisher.close(Duration::from_secs(5))).await;
+        assert!(closed.left.is_empty(), "{closed:?}");
+        assert_eq!((closed.stats.accepted, closed.stats.indeterminate), (1, 1), "{closed:?}");
+        stage.close().await;
+    }
+}
+
+/// The same while a batch is answered, on whatever thread that is: the answer counts, and what waits behind has failed.
+pub async fn a_sink_that_panics_later_fails_what_waits(harness: impl Harness) {
+    let shape = Shape { batch_records_max: Some(1), ..Shape::one_at_a_time() };
+    let (stage, faults) = Stage::shaped(&harness, shape).await;
+    let publisher = stage.builder().deadline(NEVER).open().await.expect("opens");
+    faults.hold();
+    let first = accept(&publisher, envelope("a", 1));
+    let second = accept(&publisher, envelope("b", 1));
+    let third = accept(&publisher, envelope("c", 1));
+    faults.panic_at_next(Side::Before);
+    faults.release();
+    acked(first).await;
+    indeterminate(second).await;
+    failed(third, "SinkPanicked").await;
+    let closed = within("close", publisher.close(Duration::from_secs(5))).await;
+    assert!(closed.left.is_empty(), "{closed:?}");
     stage.close().await;
 }
 

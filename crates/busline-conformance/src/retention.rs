@@ -1,9 +1,10 @@
 //! T3: limits of retention are kept, and nothing unread is deleted silently.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use busline_core::{
-    Envelope, ErrorKind, Gaps, HealthState, OccurredAt, Offset, Partition, Reason, Retention, TopicSpec,
+    Envelope, ErrorKind, Gaps, HealthState, OccurredAt, Offset, Partition, ReadRequest, Reason, Retention, TopicSpec,
 };
 
 use crate::consume_stage::{GROUP, Log, easy};
@@ -122,6 +123,38 @@ pub async fn nothing_unread_is_deleted_silently(harness: impl Harness) {
         assert_eq!((stats.gaps, stats.gap_positions), (1, 10));
     }
     drop((subscription, publisher));
+    stage.close().await;
+}
+
+/// A read of what is being deleted gives what is left and no error, and so do the bounds.
+pub async fn a_read_gives_what_a_deletion_leaves(harness: impl Harness) {
+    let stage = Stage::open(&harness).await;
+    if !made(&stage, Retention::default()).await {
+        return drop(stage.close().await);
+    }
+    stage.publish(&["a"], 200).await;
+    let (topic, offsets) = (stage.name(), offsets(&stage).await);
+    let last = *offsets.last().expect("it was published to");
+    let is_over = Cell::new(false);
+    let deleting = async {
+        for below in &offsets {
+            stage.driver().trim(&topic, FIRST, *below).await.expect("trims");
+        }
+        is_over.set(true);
+    };
+    let (to, bytes_max) = (Offset(u64::MAX), usize::MAX);
+    let all = ReadRequest { partition: FIRST, from: Offset(0), to, records_max: 1_000, bytes_max };
+    let reading = async {
+        while !is_over.get() {
+            let left = stage.driver().read(&topic, all).await.expect("reads");
+            assert_eq!(left.last().expect("the last one stays").offset, last);
+            let bounds = stage.driver().bounds(&topic, FIRST).await.expect("exists");
+            assert!(bounds.start <= last && bounds.end == last.next(), "{bounds:?}, and the last is {last}");
+            // Some drivers answer at once.
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(deleting, reading);
     stage.close().await;
 }
 

@@ -40,8 +40,22 @@ struct Mapped {
 impl Settlement for Mapped {
     fn settle(self: Arc<Self>, id: u64, outcomes: Vec<Result<Ack>>) {
         let map = self.map.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let outcomes = map.map_or_else(Vec::new, |map| map(outcomes));
-        Arc::clone(&self.inner).settle(id, outcomes);
+        let mut answer = Answer { owner: Arc::clone(&self.inner), id, outcomes: Vec::new() };
+        answer.outcomes = map.map_or_else(Vec::new, |map| map(outcomes));
+    }
+}
+
+/// Outcomes that reach their owner at the end of this, also if that is a panic on the way to them: then there are none, and
+/// all records are indeterminate.
+struct Answer {
+    owner: Arc<dyn Settlement>,
+    id: u64,
+    outcomes: Vec<Result<Ack>>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        Arc::clone(&self.owner).settle(self.id, std::mem::take(&mut self.outcomes));
     }
 }
 
@@ -281,4 +295,28 @@ pub(crate) fn behind_failed(first_id: &str, first: &Error) -> Error {
 pub(crate) fn id_of(body: &BatchBody, item: &Item) -> String {
     let body = Bytes::copy_from_slice(body.record(item).body);
     wire::decode(&body, String::new).map(|envelope| envelope.id).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The batches that were answered, each with how many outcomes.
+    #[derive(Default)]
+    struct Owner(Mutex<Vec<(u64, usize)>>);
+
+    impl Settlement for Owner {
+        fn settle(self: Arc<Self>, id: u64, outcomes: Vec<Result<Ack>>) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, outcomes.len()));
+        }
+    }
+
+    #[test]
+    fn a_panic_on_the_way_of_an_answer_leaves_no_batch_unanswered() {
+        let owner = Arc::new(Owner::default());
+        let batch = Batch::new(7, Arc::default(), false, Instant::now(), Arc::clone(&owner) as Arc<dyn Settlement>);
+        let batch = batch.map_outcomes(|_| panic!("the test lets this wrapper panic"));
+        assert!(std::thread::spawn(|| batch.settle(Vec::new())).join().is_err());
+        assert_eq!(*owner.0.lock().unwrap_or_else(PoisonError::into_inner), [(7, 0)], "answered once, with nothing");
+    }
 }

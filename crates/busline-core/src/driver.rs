@@ -131,7 +131,8 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// Moves committed offsets of a group that has no members. Not atomic over partitions where the backend is not.
     ///
     /// # Errors
-    /// `Unavailable/GroupActive` with the members' names; `NotFound/Topic`; `Unsupported/Groups`.
+    /// `Unavailable/GroupActive` with the members' names; `Invalid/Offset` beyond the end of a partition, since records that
+    /// come there would be passed over; `NotFound/Topic`, `NotFound/Partition`; `Unsupported/Groups`.
     fn move_committed<'a>(
         &'a self,
         group: &'a GroupName,
@@ -187,6 +188,8 @@ pub trait Sink: Send + Sync + fmt::Debug {
     ///   [`SinkOffer::batches_in_flight_max`] batches are unsettled at once.
     /// - Success: the ack states the durability really obtained, and the offset where the backend gives one.
     /// - After [`Sink::close`]: every outcome is `Closed/Sink` and nothing is sent.
+    /// - A panic ends the publisher: what was taken is indeterminate, the rest fails, and the sink is closed. Parking goes on
+    ///   with the sink.
     ///
     /// # Errors
     /// `TooLarge`, `Denied`, `Unavailable` and `Closed` are definite: not stored. `Timeout` is indeterminate.
@@ -364,6 +367,11 @@ pub enum SourceEvent {
 }
 
 impl SourceEvent {
+    /// Whether it comes of reading; else it is a change of the assignment.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::Records { .. } | Self::Gap { .. })
+    }
+
     /// Where what this says of a partition's records begins; `None` if it says nothing of them.
     pub fn begins_in(&self, partition: Partition) -> Option<Offset> {
         match self {

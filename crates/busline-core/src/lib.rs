@@ -13,18 +13,21 @@ mod counting;
 mod driver;
 mod envelope;
 mod error;
+mod fresh;
 mod gathered;
 mod headers;
 mod health;
 mod layer;
 mod memory;
 mod occurred_at;
+mod panics;
 mod payload;
 mod percent;
 mod provision;
 mod publisher;
 mod record;
 mod retention;
+mod source_queue;
 mod stillness;
 mod subscription;
 mod timers;
@@ -45,6 +48,7 @@ pub use driver::{
 };
 pub use envelope::{Attribute, Envelope, ID_BYTES_MAX, KEY_BYTES_MAX};
 pub use error::{Error, ErrorKind, Result, escaped};
+pub use fresh::{BEHIND_MAX, Fresh};
 pub use gathered::Gathered;
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, Header, Headers};
 pub use health::{Health, HealthState, Reason, Work};
@@ -59,6 +63,7 @@ pub use publisher::{
 };
 pub use record::{RECORD_BYTES_MAX, Record, checksum, partition_of, records_within};
 pub use retention::{Kept, Retention};
+pub use source_queue::{ReadAhead, SourceQueue};
 pub use stillness::{BEATS_PER_LEASE, Stillness};
 pub use subscription::{
     BatchHandler, Blocked, Deletion, Delivery, Diagnosis, Extent, HANDLER_BATCH_MAX, Handler, HandlerError, Left,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub enum Term {
     /// Nothing is held yet.
     None,
-    /// It is in doubt: a loss was found that the subscription has not heard of.
+    /// It is in doubt: a loss was found that the subscription has not taken in.
     Over,
     /// Until this instant.
     At(Instant),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use busline_core::{Error, ErrorKind, Result, TopicName, bus_closed};
+use busline_core::{Error, ErrorKind, Fresh, Result, TopicName, bus_closed};
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -15,7 +15,6 @@ use tokio::runtime::Handle;
 use crate::config::KafkaConfig;
 use crate::coordinators::Coordinators;
 use crate::error;
-use crate::fresh::Fresh;
 use crate::native::Native;
 use crate::readers::Readers;
 
@@ -107,11 +106,16 @@ impl Clients {
 
     /// The same of a topic: while it is fresh, a broker that does not know it is behind.
     pub(crate) fn patiently_of<T>(&self, topic: &TopicName, attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let is_behind = |error: &Error| error.kind() == ErrorKind::NotFound && self.fresh.holds(topic);
+        let is_behind = |error: &Error| error.kind() == ErrorKind::NotFound && self.fresh.holds(topic.as_str());
         self.while_it_passes(|error| error::is_transient(error) || is_behind(error), attempt)
     }
 
-    fn while_it_passes<T>(&self, passes: impl Fn(&Error) -> bool, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    /// Tries again while the error is one that passes, for as long as the driver is patient.
+    pub(crate) fn while_it_passes<T>(
+        &self,
+        passes: impl Fn(&Error) -> bool,
+        mut attempt: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
         let until = Instant::now() + self.patience();
         loop {
             match attempt() {
@@ -208,9 +212,9 @@ mod tests {
             })
         };
         assert_eq!(ask().expect_err("nobody says that it is there").kind(), ErrorKind::NotFound);
-        clients.fresh.note(&name, Duration::from_secs(3_600));
+        clients.fresh.note(name.as_str(), Duration::from_secs(3_600));
         assert_eq!(ask().expect("the third broker knows it"), 3);
-        clients.fresh.forget(&name);
+        clients.fresh.forget(name.as_str());
         assert_eq!(ask().expect_err("it was deleted").kind(), ErrorKind::NotFound);
     }
 }

@@ -20,7 +20,7 @@ const PATIENCES: u32 = 2;
 pub(crate) fn delete(clients: &Clients, name: &TopicName) -> Result<()> {
     let described = topics::describe(clients, name)?;
     delete_groups(clients, name)?;
-    clients.fresh.forget(name);
+    clients.fresh.forget(name.as_str());
     let deletion = Deletion { clients, name, id: described.id, until: Instant::now() + clients.patience() * PATIENCES };
     match deletion.ask() {
         // A lost answer says nothing of the topic, a look at the topic does.

@@ -83,6 +83,9 @@ fn meaning(code: RDKafkaErrorCode) -> (ErrorKind, &'static str, &'static str) {
         }
         Code::WaitingForCoordinator => (Unavailable, "Coordinator", "wait until the brokers have chosen a coordinator"),
         Code::ThrottlingQuotaExceeded => (Unavailable, "Quota", "wait, or raise the quota"),
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => {
+            (Unavailable, "Offset", "read again: what was stored there was deleted meanwhile")
+        }
         Code::PurgeQueue | Code::PurgeInflight => (Unavailable, "Purged", "publish it again"),
         _ => (Internal, "Broker", "report this with the broker's log"),
     }
@@ -96,6 +99,11 @@ pub(crate) fn is_unanswered(error: &Error) -> bool {
 /// Whether the same request may succeed a moment later.
 pub(crate) fn is_transient(error: &Error) -> bool {
     matches!(error.reason(), "Leader" | "Coordinator" | "OlderEpoch" | "NoAnswer" | "Connection" | "Quota")
+}
+
+/// Whether nothing is stored any more at an offset that was in range a moment ago.
+pub(crate) fn is_out_of_range(error: &Error) -> bool {
+    error.code() == "Unavailable/Offset"
 }
 
 /// Whether brokers may know better than what the client remembers of topics and their leaders.
@@ -127,6 +135,7 @@ mod tests {
             (Code::OperationTimedOut, "Unavailable/NoAnswer"),
             (Code::LeaderNotAvailable, "Unavailable/Leader"),
             (Code::NotCoordinator, "Unavailable/Coordinator"),
+            (Code::AutoOffsetReset, "Unavailable/Offset"),
             (Code::Unknown, "Internal/Broker"),
         ] {
             assert_eq!(of_code(code).code(), expected);

@@ -128,6 +128,7 @@ mod tests {
                 incarnation: uuid::Uuid::nil(),
             },
             settings,
+            leaders: 1,
         };
         let large = RECORD_BYTES_MAX + PARKING_BYTES;
         let mut settings = Settings::default();

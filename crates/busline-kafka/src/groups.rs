@@ -2,7 +2,7 @@
 
 use busline_core::{
     ErrorKind, GroupName, Lag, Member, Offset, Partition, Result, TopicName, group_active, group_not_found,
-    partition_not_found,
+    offset_beyond_end, partition_not_found,
 };
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use uuid::Uuid;
@@ -77,6 +77,13 @@ pub(crate) fn move_committed(
     let described = topics::describe(clients, topic)?;
     if let Some((missing, _)) = to.iter().find(|(partition, _)| partition.0 >= described.partitions) {
         return Err(partition_not_found(topic, *missing));
+    }
+    for (partition, offset) in to {
+        // Not the end of what can be read: a marker of a transaction may stand behind it, and what comes stands behind that.
+        let (_, end) = clients.readers.watermarks(clients, topic, *partition)?;
+        if *offset > end {
+            return Err(offset_beyond_end(*partition, *offset, end).at("move group", group));
+        }
     }
     let list = marked(topic, described.id, to)?;
     check_idle(clients, group, topic)?;

@@ -50,7 +50,7 @@ fn stranger(clients: &Clients, topic: &TopicInfo, found: Result<Described>) -> O
         Ok(found) if found.id == topic.incarnation => None,
         Ok(_) => Some(replaced().at("topic", &topic.name)),
         // The broker that was asked is behind.
-        Err(_) if clients.fresh.holds(&topic.name) => None,
+        Err(_) if clients.fresh.holds(topic.name.as_str()) => None,
         Err(error) if error.kind() == ErrorKind::NotFound => Some(topic_not_found(&topic.name)),
         Err(_) => None,
     }

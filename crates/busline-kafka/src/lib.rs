@@ -21,7 +21,6 @@ mod deletion;
 mod driver;
 mod error;
 mod facts;
-mod fresh;
 mod groups;
 mod identity;
 mod native;

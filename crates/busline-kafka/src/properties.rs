@@ -59,7 +59,7 @@ const REFUSED: [(&str, &str); 45] = [
     ("heartbeat.interval.ms", "it belongs to the broker"),
     ("isolation.level", "readers see committed records only"),
     ("log", "the client's log goes to the program's own"),
-    ("max.in.flight", "more than five requests in flight reorder"),
+    ("max.in.flight", "it follows the partitions of a broker, and more than five reorder"),
     ("max.poll.interval.ms", "the driver polls by itself"),
     ("message.max.bytes", "it follows the topic's limit"),
     ("message.send.max.retries", "the driver resends until the deadline"),

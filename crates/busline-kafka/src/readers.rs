@@ -67,15 +67,63 @@ impl Readers {
     /// Records of one partition, as [`Driver::read`](busline_core::Driver::read) gives them.
     pub(crate) fn read(&self, clients: &Clients, topic: &TopicName, request: &ReadRequest) -> Result<Vec<Record>> {
         let described = topics::check_partition(clients, topic, request.partition)?;
-        let (low, high) = self.watermarks(clients, topic, request.partition)?;
-        let (from, to) = (request.from.max(low), request.to.min(high));
-        if from >= to || request.records_max == 0 {
-            return Ok(Vec::new());
-        }
-        let request = ReadRequest { from, to, ..*request };
-        self.with(Some((described.id, request.partition, from.0)), |reader| {
-            reader.read(topic, &described, &request, clients.patience())
+        self.between_watermarks(clients, topic, request.partition, |(low, high)| {
+            let (from, to) = (request.from.max(low), request.to.min(high));
+            if from >= to || request.records_max == 0 {
+                return Ok(Vec::new());
+            }
+            self.read_within(clients, topic, &described, &ReadRequest { from, to, ..*request })
         })
+    }
+
+    /// Reads between the first offset of a partition and its stable end, and again where a deletion has overtaken that.
+    fn between_watermarks<T>(
+        &self,
+        clients: &Clients,
+        topic: &TopicName,
+        partition: Partition,
+        read: impl Fn((Offset, Offset)) -> Result<T>,
+    ) -> Result<T> {
+        let mut found = self.watermarks(clients, topic, partition)?;
+        loop {
+            match read(found) {
+                Err(error) if error::is_out_of_range(&error) => {
+                    let before = std::mem::replace(&mut found, self.watermarks(clients, topic, partition)?);
+                    if found.0 <= before.0 {
+                        return Err(error);
+                    }
+                }
+                read => return read,
+            }
+        }
+    }
+
+    /// Records of a range that the partition has.
+    ///
+    /// A broker that does not know the partition, though the topic is there, has not heard of it yet, or the client has not:
+    /// it is asked again.
+    fn read_within(
+        &self,
+        clients: &Clients,
+        topic: &TopicName,
+        described: &Described,
+        request: &ReadRequest,
+    ) -> Result<Vec<Record>> {
+        let place = (described.id, request.partition, request.from.0);
+        let is_unknown = |error: &Error| error.kind() == ErrorKind::NotFound;
+        let is_there = || topics::describe(clients, topic).is_ok_and(|found| found.id == described.id);
+        clients.while_it_passes(
+            |error| is_unknown(error) && is_there(),
+            || {
+                self.with(Some(place), |reader| {
+                    let read = reader.read(topic, described, request, clients.patience());
+                    if read.as_ref().is_err_and(is_unknown) {
+                        drop(reader.consumer.fetch_metadata(Some(topic.as_str()), clients.patience()));
+                    }
+                    read
+                })
+            },
+        )
     }
 
     /// What a partition holds: from its start to one after its last readable record.
@@ -92,18 +140,19 @@ impl Readers {
         described: &Described,
         partition: Partition,
     ) -> Result<Bounds> {
-        let (start, stable) = self.watermarks(clients, topic, partition)?;
         let place = (described.id, partition);
-        let known = self.lock_ends().get(&place).copied();
-        let end = match known {
-            Some((of, end)) if of == stable => end,
-            _ => {
-                let end = self.readable_end(clients, topic, described, partition, (start, stable))?;
-                self.lock_ends().insert(place, (stable, end));
-                end
-            }
-        };
-        Ok(Bounds { start, end: end.max(start) })
+        self.between_watermarks(clients, topic, partition, |(start, stable)| {
+            let known = self.lock_ends().get(&place).copied();
+            let end = match known {
+                Some((of, end)) if of == stable => end,
+                _ => {
+                    let end = self.readable_end(clients, topic, described, partition, (start, stable))?;
+                    self.lock_ends().insert(place, (stable, end));
+                    end
+                }
+            };
+            Ok(Bounds { start, end: end.max(start) })
+        })
     }
 
     /// One after the last record before the stable end: markers of transactions occupy offsets behind it.
@@ -120,9 +169,7 @@ impl Readers {
         while to > start {
             let from = Offset(to.0.saturating_sub(step)).max(start);
             let request = ReadRequest { partition, from, to, records_max: step as usize, bytes_max: usize::MAX };
-            let found = self.with(Some((described.id, partition, from.0)), |reader| {
-                reader.read(topic, described, &request, clients.patience())
-            })?;
+            let found = self.read_within(clients, topic, described, &request)?;
             if let Some(last) = found.last() {
                 return Ok(last.offset.next());
             }

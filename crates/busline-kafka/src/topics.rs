@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use busline_core::{
-    Error, ErrorKind, Offset, Partition, RECORD_BYTES_MAX, Result, Retention, TopicInfo, TopicName, TopicSpec,
-    colliding_name, partition_not_found, topic_exists, topic_not_found,
+    BEHIND_MAX, Error, ErrorKind, Offset, Partition, RECORD_BYTES_MAX, Result, Retention, TopicInfo, TopicName,
+    TopicSpec, colliding_name, partition_not_found, topic_exists, topic_not_found,
 };
 use rdkafka::admin::{AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -13,7 +13,6 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 
 use crate::clients::Clients;
 use crate::error;
-use crate::fresh::BEHIND_MAX;
 use crate::native::{self, Described, Resource, Setting};
 
 /// Room that a topic leaves beyond the largest record, for what the broker and parking add.
@@ -41,6 +40,8 @@ pub(crate) struct Settings {
 pub(crate) struct Topic {
     pub(crate) info: TopicInfo,
     pub(crate) settings: Settings,
+    /// Brokers that lead a partition of it.
+    pub(crate) leaders: usize,
 }
 
 pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> Result<TopicInfo> {
@@ -58,7 +59,7 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             // Whoever hears this asks for the topic next, and the broker that is asked may hear of it a moment later.
             clients.await_that(|| Ok(describe(clients, name).is_ok_and(|described| described.is_led)))?;
-            clients.fresh.note(name, clients.patience());
+            clients.fresh.note(name.as_str(), clients.patience());
             return Err(topic_exists(name));
         }
         Some(Err((_, RDKafkaErrorCode::InvalidTopic))) => return Err(collision(clients, name)?),
@@ -85,7 +86,7 @@ pub(crate) fn create(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
         Ok(looks >= enough)
     })?;
     // From now on, since the looks above must meet each broker that is behind.
-    clients.fresh.note(name, clients.patience());
+    clients.fresh.note(name.as_str(), clients.patience());
     found.map(|found| found.info)
 }
 
@@ -136,7 +137,7 @@ pub(crate) fn update(clients: &Clients, name: &TopicName, spec: &TopicSpec) -> R
 pub(crate) fn topic(clients: &Clients, name: &TopicName) -> Result<Topic> {
     let described = describe(clients, name)?;
     // Another broker may answer this, and may be behind the one that has shown the topic.
-    clients.fresh.note(name, BEHIND_MAX);
+    clients.fresh.note(name.as_str(), BEHIND_MAX);
     let settings = clients.patiently_of(name, || {
         settings(clients, &[name.as_str()])?.remove(name.as_str()).unwrap_or_else(|| Err(topic_not_found(name)))
     })?;
@@ -234,7 +235,7 @@ fn with_settings(name: TopicName, described: &Described, settings: Settings) -> 
         replicas: u8::try_from(described.replicas).unwrap_or(u8::MAX),
         retention: settings.retention.clone(),
     };
-    Topic { info: TopicInfo { name, spec, incarnation: described.id }, settings }
+    Topic { info: TopicInfo { name, spec, incarnation: described.id }, settings, leaders: described.leaders }
 }
 
 /// The settings of each topic that exists.

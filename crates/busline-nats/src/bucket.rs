@@ -10,12 +10,13 @@ use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
 use busline_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::admin::Admin;
-use crate::error::{ApiError, code, from_api, protocol, unanswered, unreachable};
+use crate::admin::{Admin, StoredMessage};
+use crate::error::{ApiError, code, from_api, protocol, unreachable};
 use crate::keys::BUCKET;
 
 /// One attempt of a write or a list.
@@ -138,12 +139,20 @@ impl Bucket {
 
     /// A key's value, read through the leader.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        let found = self.admin.last(&format!("KV_{BUCKET}"), &subject(key)).await;
-        let found = match found {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            found => found?,
-        };
+        let found = self.message(key).await?;
         Ok(found.map(|found| Entry { key: key.to_owned(), revision: found.seq, value: found.data }))
+    }
+
+    /// When a key's value was written.
+    pub(crate) async fn written(&self, key: &str) -> Result<Option<Timestamp>> {
+        Ok(self.message(key).await?.map(|found| found.time))
+    }
+
+    async fn message(&self, key: &str) -> Result<Option<StoredMessage>> {
+        match self.admin.last(&format!("KV_{BUCKET}"), &subject(key)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found,
+        }
     }
 
     /// Writes a value; `lifetime` is after how long the server deletes it, in whole seconds, rounded up.
@@ -166,11 +175,12 @@ impl Bucket {
             headers.insert("Nats-TTL", format!("{}s", whole_seconds(lifetime)).as_str());
         }
         let request = Request::new().headers(headers).payload(value.into()).timeout(None);
-        let answer = match self.admin.answer(ATTEMPT_MAX, self.client().send_request(subject(key), request)).await {
-            None => return Err(unanswered(ATTEMPT_MAX)),
-            Some(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(bucket_gone()),
-            Some(Err(_)) => return Err(unreachable("the request failed")),
-            Some(Ok(answer)) => answer,
+        let subject = subject(key);
+        let asked = self.client().send_request(subject.clone(), request);
+        let answer = match self.admin.answer(ATTEMPT_MAX, &subject, asked).await? {
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => return Err(bucket_gone()),
+            Err(_) => return Err(unreachable("the request failed")),
+            Ok(answer) => answer,
         };
         let answer: Stored = serde_json::from_slice(&answer.payload)
             .map_err(|error| protocol("an answer to a write that cannot be read").because(error))?;
@@ -225,18 +235,19 @@ impl Bucket {
     /// The values of this pattern as some copy of the bucket has them: perhaps a moment old. The server gives at most 1,024.
     pub(crate) async fn list(&self, pattern: &str) -> Result<Vec<Entry>> {
         self.check_connected()?;
-        let until = Instant::now() + ATTEMPT_MAX;
+        let asked = format!("$JS.API.DIRECT.GET.KV_{BUCKET}");
+        let question = json!({ "multi_last": [subject(pattern)] }).to_string();
+        self.admin.answer(ATTEMPT_MAX, &asked, self.all_answers(asked.clone(), question.into())).await?
+    }
+
+    async fn all_answers(&self, asked: String, question: Bytes) -> Result<Vec<Entry>> {
         let inbox = self.client().new_inbox();
         let lost = || unreachable("the connection is gone");
         let mut answers = self.client().subscribe(inbox.clone()).await.map_err(|_| lost())?;
-        let question = Bytes::from(json!({ "multi_last": [subject(pattern)] }).to_string());
-        let asked = format!("$JS.API.DIRECT.GET.KV_{BUCKET}");
         self.client().publish_with_reply(asked, inbox, question).await.map_err(|_| lost())?;
         let mut entries = Vec::new();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let answer = self.admin.answer(left, answers.next()).await.ok_or_else(|| unanswered(ATTEMPT_MAX))?;
-            let answer = answer.ok_or_else(lost)?;
+            let answer = answers.next().await.ok_or_else(lost)?;
             match answer.status.map(|status| status.as_u16()) {
                 // 204 ends a list, 404 says that there is nothing.
                 Some(204 | 404) => return Ok(entries),

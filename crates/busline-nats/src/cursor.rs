@@ -210,12 +210,13 @@ impl Cursor {
     }
 
     /// The stream ends here. A server that lost its power may have lost what was looked through, and gives its numbers again:
-    /// they are looked through once more. What was read stays so.
-    pub(crate) fn ends_at(&mut self, last: u64, now: Instant) {
+    /// they are looked through once more. Gives whether records were lost that were read.
+    pub(crate) fn ends_at(&mut self, last: u64, now: Instant) -> bool {
         if self.next > self.read_to.max(Offset(last).next()) {
             self.next = self.read_to;
             self.reopen(now);
         }
+        self.read_to > Offset(last).next()
     }
 
     /// Its consumer is gone, could not be made, or is not to be trusted.

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::auth::{Auth, key_pair};
 use crate::config::ServerAddress;
+use crate::denial::Denial;
 use crate::error::{denied, ended_early, protocol, tls_failed, unreachable};
 use crate::link::{Heard, Io, Link, ServerInfo};
 
@@ -175,8 +176,11 @@ async fn shake_hands(link: &mut Link) -> Result<()> {
     }
 }
 
-/// Why a server ends a connection. It gives no code, so its text decides; unknown ones are "unavailable".
+/// Why a server complains, or ends a connection. It gives no code, so its text decides; unknown ones are "unavailable".
 pub(crate) fn complaint(text: &str) -> Error {
+    if let Some(denial) = Denial::read(text) {
+        return denial.error();
+    }
     let text = text.trim().trim_matches('\'');
     let lower = text.to_ascii_lowercase();
     if lower.starts_with("authorization violation") || lower.starts_with("authentication") {

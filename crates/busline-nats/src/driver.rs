@@ -22,7 +22,7 @@ use crate::server::Server;
 use crate::sink::Tasks;
 use crate::standing::Standing;
 use crate::topics::Place;
-use crate::{client, records, sink, tls, topics};
+use crate::{client, making, records, sink, tls, topics};
 
 /// NATS JetStream as a backend.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Driver for NatsDriver {
 
     fn create_topic<'a>(&'a self, name: &'a TopicName, spec: &'a TopicSpec) -> BoxFuture<'a, Result<TopicInfo>> {
         Box::pin(async move {
-            let made = topics::create(self.admin()?, self.server.features, name, spec).await;
+            let made = making::create(self.admin()?, self.server.features, name, spec).await;
             made.map_err(|error| error.at("create topic", name))
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use busline_core::{
     Error, GroupName, Lag, Member, Offset, Partition, Result, Source, SourceRequest, TopicInfo, TopicName,
-    group_active, group_not_found, partition_not_found,
+    group_active, group_not_found, offset_beyond_end, partition_not_found,
 };
 use futures_util::StreamExt;
 use futures_util::stream::iter;
@@ -72,6 +72,9 @@ impl NatsDriver {
                 return Err(partition_not_found(topic, *partition));
             }
         }
+        for (partition, offset) in to {
+            group.check_place(*partition, *offset).await.map_err(|error| error.at("move group", name))?;
+        }
         group.check_idle(name).await?;
         group.bucket.ensure(group.topic.spec.replicas).await?;
         for (partition, offset) in to {
@@ -107,11 +110,12 @@ impl NatsDriver {
         self.group(group, topic).await?.members().await
     }
 
-    /// Deletes a topic that no member reads, and what its groups have of it. The look and the deletion are two steps.
+    /// Deletes a topic that no member reads, or what is left of one, and what its groups have of it. The look and the
+    /// deletion are two steps.
     pub(crate) async fn delete_with_groups(&self, topic: &TopicName) -> Result<()> {
         let admin = self.admin()?;
         let bucket = Bucket::new(admin.clone());
-        topics::info(admin, topic).await?;
+        topics::check_there(admin, topic).await?;
         let keys = bucket.keys(&Keys::of_topic(topic)).await?;
         let mut members: BTreeMap<GroupName, Vec<String>> = BTreeMap::new();
         for key in &keys {
@@ -128,6 +132,13 @@ impl NatsDriver {
 }
 
 impl Group<'_> {
+    /// Refuses an offset behind the end of a partition's stream, which is not the end of what can be read: what comes stands
+    /// behind whatever the stream has of other partitions.
+    async fn check_place(&self, partition: Partition, offset: Offset) -> Result<()> {
+        let end = Place::of(&self.topic, partition).stream_end(self.admin).await?;
+        if offset <= end { Ok(()) } else { Err(offset_beyond_end(partition, offset, end)) }
+    }
+
     fn partitions(&self) -> impl Iterator<Item = Partition> {
         (0..self.topic.spec.partitions).map(Partition)
     }

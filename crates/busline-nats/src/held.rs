@@ -1,10 +1,10 @@
 //! What a member holds and has to say: shared by its keeper, its reader and the subscription.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use busline_core::{Assignment, Error, Offset, Partition, Record, SourceEvent, Term, records_within};
+use busline_core::{Assignment, Error, Offset, Partition, ReadAhead, Record, SourceEvent, SourceQueue, Term};
 use tokio::time::Instant;
 
 use crate::leases::Lease;
@@ -18,9 +18,7 @@ const AHEAD_BYTES: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) partitions: BTreeMap<Partition, Part>,
-    events: VecDeque<SourceEvent>,
-    ahead_records: usize,
-    ahead_bytes: usize,
+    events: SourceQueue,
     /// Why the source gives nothing more.
     pub(crate) ended: Option<Error>,
     /// What went wrong last in keeping the leases, and in reading.
@@ -100,7 +98,7 @@ impl Held {
             generation: part.generation(),
             committed: part.next,
         };
-        self.events.push_back(SourceEvent::Assigned(taken.iter().map(assignment).collect()));
+        self.events.push(SourceEvent::Assigned(taken.iter().map(assignment).collect()));
         self.partitions.extend(taken);
     }
 
@@ -114,7 +112,7 @@ impl Held {
             }
         }
         if !told.is_empty() {
-            self.events.push_back(SourceEvent::Revoking(told));
+            self.events.push(SourceEvent::Revoking(told));
         }
     }
 
@@ -122,7 +120,7 @@ impl Held {
     pub(crate) fn lose(&mut self, lost: Vec<Partition>) {
         let lost: Vec<Partition> = lost.into_iter().filter(|partition| self.forget(*partition).is_some()).collect();
         if !lost.is_empty() {
-            self.events.push_back(SourceEvent::Lost(lost));
+            self.events.push(SourceEvent::Lost(lost));
         }
     }
 
@@ -143,7 +141,7 @@ impl Held {
         let part = self.partitions.remove(&partition)?;
         let remembered = Remembered { committed: part.known.progress.offset, epoch: part.generation() };
         self.remembered.insert(partition, remembered);
-        self.drop_ahead(partition);
+        self.events.drop_ahead(partition);
         Some(part)
     }
 
@@ -160,8 +158,8 @@ impl Held {
 
     /// Until when handlers may start: so long before the first lease runs out.
     pub(crate) fn term(&self, margin: Duration) -> Term {
-        // What was taken after a loss is good for itself, not for what was held before.
-        if self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_))) {
+        // What was taken after a loss is good for itself, not for what was held before, until that was taken in.
+        if self.events.has_untold_loss() {
             return Term::Over;
         }
         self.first_end().map_or(Term::None, |end| Term::At(end - margin))
@@ -169,7 +167,8 @@ impl Held {
 
     /// Whether more may be read ahead.
     pub(crate) fn has_room(&self) -> bool {
-        self.ahead_records < AHEAD_RECORDS && self.ahead_bytes < AHEAD_BYTES
+        let ReadAhead { records, bytes, .. } = self.events.ahead();
+        records < AHEAD_RECORDS && bytes < AHEAD_BYTES
     }
 
     /// Queues records, unless their partition was lost or moved while they were read.
@@ -184,11 +183,9 @@ impl Held {
         part.next = newest.offset.next();
         part.empty_from = part.next;
         if piece.is_dense && to > from {
-            self.events.push_back(SourceEvent::Gap { partition, from, to });
+            self.events.push(SourceEvent::Gap { partition, from, to });
         }
-        self.ahead_records += piece.records.len();
-        self.ahead_bytes += piece.records.iter().map(Record::bytes).sum::<usize>();
-        self.events.push_back(SourceEvent::Records { generation, records: piece.records });
+        self.events.push(SourceEvent::Records { generation, records: piece.records });
     }
 
     /// Goes on at `next`: there was no record of the partition before it. `gone` are positions that were deleted before
@@ -205,7 +202,7 @@ impl Held {
         };
         part.next = next.max(part.next);
         if let Some(Range { start: from, end: to }) = gone {
-            self.events.push_back(SourceEvent::Gap { partition, from, to });
+            self.events.push(SourceEvent::Gap { partition, from, to });
         }
     }
 
@@ -222,39 +219,20 @@ impl Held {
         each.filter_map(|(partition, part)| Some((*partition, part.generation(), part.overtaken()?))).collect()
     }
 
-    /// The next event; without room for records the next one that is none.
+    /// The next event. Whoever asks has taken in the one before.
     pub(crate) fn take_event(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
-        if records_max == 0 {
-            let place = self.events.iter().position(|event| !matches!(event, SourceEvent::Records { .. }))?;
-            return self.events.remove(place);
-        }
-        match self.events.pop_front()? {
-            SourceEvent::Records { generation, mut records } => {
-                let rest = records.split_off(records_within(&records, records_max, bytes_max));
-                self.ahead_records -= records.len();
-                self.ahead_bytes -= records.iter().map(Record::bytes).sum::<usize>();
-                if !rest.is_empty() {
-                    self.events.push_front(SourceEvent::Records { generation, records: rest });
-                }
-                Some(SourceEvent::Records { generation, records })
-            }
-            event => Some(event),
-        }
+        self.events.take(records_max, bytes_max)
     }
 
     /// Pauses a partition, and takes back what was read of it and not given.
     pub(crate) fn pause(&mut self, partition: Partition, generation: u64) {
-        if self.part(partition, generation).is_none() {
-            return;
-        }
-        let first = self.events.iter().find_map(|event| event.begins_in(partition));
-        self.drop_ahead(partition);
-        if let Some(part) = self.part(partition, generation) {
-            part.paused = true;
-            part.moves += 1;
-            if let Some(first) = first {
-                (part.next, part.empty_from) = (first, first);
-            }
+        // Not `part`, which would borrow the events as well.
+        let part = self.partitions.get_mut(&partition).filter(|part| part.generation() == generation);
+        let Some(part) = part else { return };
+        part.paused = true;
+        part.moves += 1;
+        if let Some(begin) = self.events.drop_ahead(partition) {
+            (part.next, part.empty_from) = (begin, begin);
         }
     }
 
@@ -263,23 +241,8 @@ impl Held {
         let Some(part) = self.part(partition, generation).filter(|part| !part.revoking) else { return false };
         (part.next, part.empty_from) = (offset, offset);
         part.moves += 1;
-        self.drop_ahead(partition);
+        self.events.drop_ahead(partition);
         true
-    }
-
-    /// Drops what was read of a partition and not given.
-    fn drop_ahead(&mut self, partition: Partition) {
-        self.events.retain(|event| event.begins_in(partition).is_none());
-        let ahead = self.events.iter().filter_map(|event| match event {
-            SourceEvent::Records { records, .. } => Some(records),
-            _ => None,
-        });
-        let (mut records_ahead, mut bytes_ahead) = (0, 0);
-        for records in ahead {
-            records_ahead += records.len();
-            bytes_ahead += records.iter().map(Record::bytes).sum::<usize>();
-        }
-        (self.ahead_records, self.ahead_bytes) = (records_ahead, bytes_ahead);
     }
 }
 
@@ -334,17 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn records_are_given_within_the_bounds_and_at_least_one() {
-        let mut held = held(1);
-        held.hand_over(P, 1, 0, piece(&[1, 2, 3, 4, 5]));
-        assert_eq!(given(&mut held, 2, 1_000), [1, 2]);
-        assert_eq!(given(&mut held, 9, 1), [3]);
-        assert_eq!(given(&mut held, 9, 15), [4, 5]);
-        assert_eq!((held.ahead_records, held.ahead_bytes), (0, 0));
-        assert!(held.take_event(9, 9).is_none());
-    }
-
-    #[test]
     fn a_jump_is_a_gap_only_where_numbers_are_dense() {
         let mut held = held(1);
         held.hand_over(P, 1, 0, piece(&[4]));
@@ -382,7 +334,6 @@ mod tests {
         held.hand_over(P, 1, 0, piece(&[4]));
         assert!(held.take_event(9, 99).is_none());
         assert_eq!(held.partitions[&P].next, Offset(2));
-        assert_eq!(held.ahead_records, 0);
     }
 
     #[test]
@@ -420,7 +371,9 @@ mod tests {
         assert_eq!(held.term(MARGIN), Term::At(soon - MARGIN), "of another generation");
         held.lose_under(P, 1);
         assert_eq!(held.term(MARGIN), Term::Over);
-        while held.take_event(0, 0).is_some() {}
+        while !matches!(held.take_event(0, 0), Some(SourceEvent::Lost(_))) {}
+        assert_eq!(held.term(MARGIN), Term::Over, "whoever is told has not let go of it yet");
+        assert_eq!(held.take_event(0, 0), None);
         assert_eq!(held.term(MARGIN), Term::At(later - MARGIN));
         held.forget(Partition(1));
         assert_eq!(held.term(MARGIN), Term::None);

@@ -99,7 +99,7 @@ impl Member {
         changed
     }
 
-    /// Has to follow each change of a lease and each loss that is told.
+    /// Has to follow each change of a lease and each loss that was taken in.
     pub(crate) fn note_until(&self, held: &Held) {
         // Handlers stop starting well before the lease runs out.
         self.until.set(held.term(self.request.lease / 10));

@@ -1,6 +1,7 @@
 //! Committed offsets: one key for each partition of a group, with the epoch that fences former owners.
 
 use busline_core::{Error, ErrorKind, Offset, Partition, Result, not_owner};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,6 +30,20 @@ impl Progress {
     }
 }
 
+/// Where a member begins with a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    pub(crate) offset: Offset,
+    /// What the group had finished from here on is lost, and other records have its numbers, or will.
+    pub(crate) lost: bool,
+}
+
+impl From<Offset> for Beginning {
+    fn from(offset: Offset) -> Self {
+        Self { offset, lost: false }
+    }
+}
+
 /// A progress and the revision it was read or written under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -50,17 +65,26 @@ impl OffsetKey {
         self.bucket.get(&self.key).await?.map(|entry| known(&entry)).transpose()
     }
 
+    /// When it was written, by the clock of the bucket's server.
+    pub(crate) async fn written(&self) -> Result<Option<Timestamp>> {
+        self.bucket.written(&self.key).await
+    }
+
     /// Makes `owner` the owner under the next epoch: from then on no commit of a former owner is taken.
     ///
-    /// `start` is where the group begins if it has no offset in this incarnation of the topic. The epoch is above `former`,
-    /// one that this member had before: should somebody have deleted the key, its epochs begin anew.
-    pub(crate) async fn fence(&self, owner: Uuid, topic: Uuid, start: Offset, former: u64) -> Result<Known> {
+    /// `start` is where the group begins if it has no offset in this incarnation of the topic, or if it has one behind that
+    /// and `lost` says that the partition lost what was there. The epoch is above `former`, one that this member had
+    /// before: should somebody have deleted the key, its epochs begin anew.
+    pub(crate) async fn fence(&self, owner: Uuid, topic: Uuid, start: Beginning, former: u64) -> Result<Known> {
         for _ in 0..TRIES_MAX {
             let before = self.read().await?;
             let revision = before.as_ref().map_or(0, |known| known.revision);
             let epoch = before.as_ref().map_or(0, |known| known.progress.epoch).max(former) + 1;
             let offset = before.filter(|known| known.progress.topic == topic);
-            let offset = offset.map_or(start, |known| known.progress.offset);
+            let offset = offset.map_or(start.offset, |known| match start.lost {
+                true => known.progress.offset.min(start.offset),
+                false => known.progress.offset,
+            });
             let progress = Progress { offset, epoch, owner, topic };
             // A write without an answer is found by the next read, under an epoch that is used by nobody.
             if let Put::Stored(revision) = self.write(&progress, revision).await? {

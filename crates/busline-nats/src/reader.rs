@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busline_core::{Offset, Partition, Result};
+use busline_core::{Error, ErrorKind, Offset, Partition, Result};
 use bytes::Bytes;
 use futures_util::future::select;
 use serde::Deserialize;
@@ -27,6 +27,9 @@ use crate::topics::{INCARNATION, Place, StreamConfig, StreamState};
 /// Longest wait of the reader before it looks whether everything still moves.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a denial explains a silence: whatever is not answered is asked again sooner.
+const DENIED_FOR: Duration = Duration::from_secs(4);
+
 /// Subscriptions of the link.
 const ANSWERS: u32 = 1;
 const BELL: u32 = 2;
@@ -40,6 +43,8 @@ struct Reader {
     pieces: BTreeMap<Partition, Piece>,
     serial: u64,
     deletions: Deletions,
+    /// When the server said last that the reader may not ask something, and what.
+    denied: Option<(Instant, Error)>,
 }
 
 /// An answer to a question about a consumer or a stream.
@@ -60,6 +65,7 @@ pub(crate) async fn read(member: Arc<Member>) {
         pieces: BTreeMap::new(),
         serial: 0,
         deletions: Deletions::default(),
+        denied: None,
         member: Arc::clone(&member),
     };
     while !member.is_closing() {
@@ -135,6 +141,7 @@ impl Reader {
                 Heard::Complaint(text) => {
                     let error = complaint(text);
                     tracing::warn!("read {}: {error}", self.member.request.topic.name);
+                    self.denied = (error.kind() == ErrorKind::Denied).then(|| (Instant::now(), error.clone()));
                     self.member.held().reading_trouble = Some(error);
                 }
                 Heard::Message(message) => self.take(&message),
@@ -206,7 +213,13 @@ impl Reader {
                 let found = config.metadata.get(INCARNATION);
                 if found.is_some_and(|found| *found == self.member.request.topic.incarnation.to_string()) {
                     cursor.proven();
-                    cursor.ends_at(state.last_seq, now);
+                    if cursor.ends_at(state.last_seq, now) {
+                        // Whoever takes it next, this member too, finds out where to go on.
+                        let generation = cursor.generation;
+                        self.member.change(|held| held.lose_under(partition, generation));
+                        self.member.tend.notify_one();
+                        return;
+                    }
                     // A cursor that has just begun was told of nothing.
                     self.deletions.begin_anew(&cursor.place().stream);
                     self.look_at_deletions(partition, &state);
@@ -324,13 +337,15 @@ impl Reader {
         link.check_alive(now).map_err(|error| unreachable("the server is silent").because(error))?;
         // A connection that says nothing at all is not asked a second time.
         let is_mute = link.is_mute(now, SILENCE_MAX);
+        let denied = self.denied.as_ref().filter(|(said, _)| now.saturating_duration_since(*said) < DENIED_FOR);
         for cursor in self.cursors.values_mut().filter(|cursor| cursor.is_silent(now)) {
             if cursor.is_asking() || is_mute {
-                return Err(unreachable("nobody answers for the stream"));
+                let denied = denied.map(|(_, error)| error.clone());
+                return Err(denied.unwrap_or_else(|| unreachable("nobody answers for the stream")));
             }
             cursor.reopen(now);
         }
-        if self.cursors.values().all(Cursor::is_open) {
+        if denied.is_none() && self.cursors.values().all(Cursor::is_open) {
             self.member.held().reading_trouble = None;
         }
         Ok(())

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admin::{Admin, StoredMessage};
+use crate::denial::Denial;
 use crate::error::{protocol, unreachable};
 use crate::link::{Heard, Link};
 use crate::protocol::Message;
@@ -153,16 +154,22 @@ async fn fetch(link: &mut Link, place: &Place, piece: &mut Piece<'_>) -> Result<
     link.subscribe(&inbox, SUBSCRIPTION);
     let subject = format!("$JS.API.DIRECT.GET.{}", place.stream);
     link.publish(subject.as_bytes(), inbox.as_bytes(), b"", question.to_string().as_bytes());
-    let got = collect(link, &inbox, place, piece).await;
+    let got = collect(link, &inbox, &subject, place, piece).await;
     link.unsubscribe(SUBSCRIPTION);
     got
 }
 
-async fn collect(link: &mut Link, inbox: &str, place: &Place, piece: &mut Piece<'_>) -> Result<usize> {
+async fn collect(link: &mut Link, inbox: &str, asked: &str, place: &Place, piece: &mut Piece<'_>) -> Result<usize> {
     let mut got = 0;
     loop {
         while let Some(heard) = link.next()? {
-            let Heard::Message(message) = heard else { continue };
+            let message = match heard {
+                Heard::Message(message) => message,
+                Heard::Complaint(text) => match Denial::read(text).filter(|denial| denial.concerns(asked)) {
+                    Some(denial) => return Err(denial.error()),
+                    None => continue,
+                },
+            };
             if message.subject != inbox.as_bytes() {
                 continue;
             }

@@ -13,9 +13,9 @@ use crate::held::Part;
 use crate::keys::{Key, parse};
 use crate::leases::{Holder, Lease};
 use crate::member::{AT_ONCE, Member};
-use crate::offsets::OffsetKey;
+use crate::offsets::{Beginning, OffsetKey};
 use crate::records;
-use crate::topics::Place;
+use crate::topics::{Place, stream_info};
 
 /// Lifetimes for which a key's revision must stand still before a member calls it left.
 ///
@@ -153,18 +153,49 @@ impl Member {
         self.held().remembered.get(&partition).map_or(0, |remembered| remembered.epoch)
     }
 
-    /// Where a group begins that has no offset in this partition.
-    async fn start(&self, offset_key: &OffsetKey) -> Result<Offset> {
-        let topic = &self.request.topic;
+    /// Where this member begins with a partition.
+    async fn start(&self, offset_key: &OffsetKey) -> Result<Beginning> {
+        let (topic, partition) = (&self.request.topic, offset_key.partition);
         let found = offset_key.read().await?;
         if let Some(known) = found.filter(|known| known.progress.topic == topic.incarnation) {
-            return Ok(known.progress.offset);
+            return self.goes_on(offset_key, known.progress.offset).await;
         }
-        let partition = offset_key.partition;
         // The key is gone, and this member knew it: somebody deleted the bucket.
-        if let Some(remembered) = self.held().remembered.get(&partition) {
-            return Ok(remembered.committed);
+        let remembered = self.held().remembered.get(&partition).map(|remembered| remembered.committed);
+        match remembered {
+            Some(committed) => self.goes_on(offset_key, committed).await,
+            None => self.first_start(partition).await.map(Beginning::from),
         }
+    }
+
+    /// Where a group goes on that has finished everything before `committed`.
+    ///
+    /// A server that lost its power may have lost the end of the stream, and gives its numbers again. What was stored
+    /// since the offset was committed was not finished by anybody, whatever its number.
+    async fn goes_on(&self, offset_key: &OffsetKey, committed: Offset) -> Result<Beginning> {
+        let (topic, group, partition) = (&self.request.topic, &self.request.group, offset_key.partition);
+        let place = Place::of(topic, partition);
+        let Some(stream) = stream_info(&self.admin, &place.stream).await? else { return Ok(committed.into()) };
+        let end = Offset(stream.state.last_seq).next();
+        if committed <= end {
+            return Ok(committed.into());
+        }
+        let since = match offset_key.written().await? {
+            Some(written) => records::offset_at(&self.admin, &place, written).await?,
+            None => end,
+        };
+        let offset = end.min(since);
+        tracing::warn!(
+            "group {group} has finished {}/{partition} up to offset {committed}, and its stream ends at {end}: the server \
+             has lost records, and the group goes on at {offset}",
+            topic.name
+        );
+        Ok(Beginning { offset, lost: true })
+    }
+
+    /// Where a group begins that has no offset in this partition.
+    async fn first_start(&self, partition: Partition) -> Result<Offset> {
+        let topic = &self.request.topic;
         let place = Place::of(topic, partition);
         let bounds = place.bounds(&self.admin).await?;
         match &self.request.start {

@@ -1,6 +1,7 @@
 //! The writing end of a topic: what it offers, and its task.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use busline_core::{
     AckPositions, Batch, BoxFuture, Durability, Error, ErrorKind, Medium, Positions, Result, Sink, SinkOffer,
@@ -95,7 +96,8 @@ async fn open_on(
     let streams = streams(admin, &request).await?;
     let fast = is_fast(server, strategy, &request, &streams)?;
     let durability = durability(server, &streams);
-    let ground = Arc::new(Ground::new(request.topic, admin.clone(), Arc::clone(dialer), durability));
+    let ground = Ground::new(request.topic, admin.clone(), Arc::clone(dialer), durability, ids_known_for(&streams));
+    let ground = Arc::new(ground);
     let link = Arc::clone(&ground).dial().await?;
     let door = Arc::new(Door::default());
     let line = Line::new(Arc::clone(&ground), Arc::clone(&door), link);
@@ -152,6 +154,12 @@ fn durability(server: &Server, streams: &[StreamInfo]) -> Durability {
     let medium = streams.iter().map(|stream| server.medium(&stream.config)).min().unwrap_or(Medium::Memory);
     let copies = streams.iter().map(|stream| stream.config.num_replicas / 2 + 1).min().unwrap_or(1);
     Durability { medium, copies }
+}
+
+/// The time for which all streams know a message's id.
+fn ids_known_for(streams: &[StreamInfo]) -> Duration {
+    let nanos = streams.iter().map(|stream| stream.config.duplicate_window).min();
+    Duration::from_nanos(nanos.unwrap_or_default())
 }
 
 impl Sink for NatsSink {

@@ -59,6 +59,8 @@ impl NatsSource {
         let mut held = self.member.held();
         let had_room = held.has_room();
         let event = held.take_event(records_max, bytes_max);
+        // A loss may be taken in now.
+        self.member.note_until(&held);
         if event.is_none() {
             if let Some(error) = &held.ended {
                 return Err(error.clone());
@@ -66,9 +68,6 @@ impl NatsSource {
             if self.member.is_closing() {
                 return Err(source_closed());
             }
-        }
-        if matches!(event, Some(SourceEvent::Lost(_))) {
-            self.member.note_until(&held);
         }
         let has_room = held.has_room();
         drop(held);

@@ -1,15 +1,16 @@
-//! Why the client library stays without a connection, as far as its events say it.
+//! Why the client library stays without a connection or an answer, as far as its events say it.
 //!
-//! The library tries again for ever and lets a question wait meanwhile. Somebody whose credentials were revoked would
-//! only hear that nobody answers.
+//! The library tries again for ever and lets a question wait meanwhile. Somebody whose credentials were revoked, or who
+//! may not ask, would only hear that nobody answers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_nats::{ClientError, ConnectErrorKind, Event};
+use async_nats::{ClientError, ConnectErrorKind, Event, ServerError};
 use busline_core::Error;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, broadcast};
 
+use crate::denial::Denial;
 use crate::error::from_connect_kind;
 
 /// Refusals that another attempt does not mend.
@@ -20,17 +21,39 @@ const REFUSALS: [ConnectErrorKind; 3] =
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing(Arc<Heard>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Heard {
     refusal: Mutex<Option<ConnectErrorKind>>,
     lost: Notify,
+    /// Each one that is heard, for those who wait for an answer.
+    denials: broadcast::Sender<Denial>,
+    /// Answers do not come on this connection.
+    deaf: Mutex<Option<Denial>>,
+}
+
+/// Denials that may wait for somebody who waits for an answer. One that is missed is told by the next attempt.
+const DENIALS: usize = 64;
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self {
+            refusal: Mutex::default(),
+            lost: Notify::default(),
+            denials: broadcast::channel(DENIALS).0,
+            deaf: Mutex::default(),
+        }
+    }
 }
 
 impl Standing {
     /// Takes an event of the library.
     pub(crate) fn note(&self, event: &Event) {
         let refusal = match event {
-            Event::Connected => None,
+            Event::Connected => {
+                *self.deaf() = None;
+                None
+            }
+            Event::ServerError(ServerError::Other(text)) => return self.note_denial(text),
             Event::Disconnected => return self.0.lost.notify_waiters(),
             // An event has the text of the kind, and nothing else of it.
             Event::ClientError(ClientError::Other(text)) => {
@@ -44,9 +67,37 @@ impl Standing {
         *self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
-    /// The refusal that keeps the library from connecting now.
+    fn note_denial(&self, text: &str) {
+        let Some(denial) = Denial::read(text) else { return };
+        if denial.is_of_answers() {
+            *self.deaf() = Some(denial.clone());
+        }
+        // Perhaps nobody waits for an answer.
+        drop(self.0.denials.send(denial));
+    }
+
+    fn deaf(&self) -> MutexGuard<'_, Option<Denial>> {
+        self.0.deaf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The refusal that keeps the library from connecting now, or answers from coming.
     pub(crate) fn refusal(&self) -> Option<Error> {
-        self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner).map(from_connect_kind)
+        let refusal = self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner).map(from_connect_kind);
+        refusal.or_else(|| self.deaf().as_ref().map(Denial::error))
+    }
+
+    /// Ends when the server says, after the call, that a request to this subject is not allowed.
+    pub(crate) fn denied(&self, subject: &str) -> impl Future<Output = Error> {
+        let mut denials = self.0.denials.subscribe();
+        async move {
+            loop {
+                match denials.recv().await {
+                    Ok(denial) if denial.concerns(subject) => return denial.error(),
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+                }
+            }
+        }
     }
 
     /// Ends when the connection that stands at the call is lost.

@@ -1,12 +1,12 @@
-//! Topics as streams: made, changed, found and deleted.
+//! Topics as streams: changed, found and deleted.
 //!
 //! The spec lives in the streams' metadata. Stream 0 is made last and deleted first: a topic exists when it does.
 
 use std::time::Duration;
 
 use busline_core::{
-    Error, ErrorKind, Offset, Partition, Result, Retention, TopicInfo, TopicName, TopicSpec, colliding_name,
-    partition_not_found, topic_exists, topic_not_found,
+    Error, ErrorKind, Offset, Partition, Result, Retention, TopicInfo, TopicName, TopicSpec, partition_not_found,
+    topic_not_found,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,11 +17,11 @@ use crate::error::{code, from_api};
 use crate::names;
 use crate::records::KeyIn;
 
-/// Window in which the server knows a message id again: longer than any resend takes that relies on it.
+/// Window in which the server knows a message id again, unless the topic keeps its records for a shorter time.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(30);
 
 const TOPIC: &str = "busline_topic";
-const SPEC: &str = "busline_spec";
+pub(crate) const SPEC: &str = "busline_spec";
 pub(crate) const INCARNATION: &str = "busline_incarnation";
 
 /// What `STREAM.INFO` says that matters here.
@@ -65,70 +65,7 @@ pub(crate) struct StreamFeatures {
     pub(crate) fast: bool,
 }
 
-/// Makes the streams of a topic.
-pub(crate) async fn create(
-    admin: &Admin,
-    features: StreamFeatures,
-    name: &TopicName,
-    spec: &TopicSpec,
-) -> Result<TopicInfo> {
-    spec.validate()?;
-    check_retention(spec)?;
-    refuse_taken(admin, name).await?;
-    let info = TopicInfo { name: name.clone(), spec: spec.clone(), incarnation: Uuid::from_bytes(rand::random()) };
-    if let Err(error) = make_streams(admin, features, &info).await {
-        unmake(admin, &info).await;
-        return Err(error);
-    }
-    Ok(info)
-}
-
-async fn make_streams(admin: &Admin, features: StreamFeatures, info: &TopicInfo) -> Result<()> {
-    let TopicInfo { name, spec, .. } = info;
-    for number in (0..spec.streams).rev() {
-        let config = config(info, number, features)?;
-        let stream = names::stream(name, spec.streams, number);
-        match admin.ask::<StreamInfo>(&format!("STREAM.CREATE.{stream}"), &config).await? {
-            Ok(_) => {}
-            // Somebody else was quicker, or a stream of another program has the name.
-            Err(error) if error.err_code == code::STREAM_NAME_IN_USE => {
-                refuse_taken(admin, name).await?;
-                return Err(from_api(&error));
-            }
-            Err(error) => return Err(from_api(&error)),
-        }
-    }
-    Ok(())
-}
-
-/// Deletes the streams that were made of a topic which does not come to exist: they would be in the way of the next try.
-async fn unmake(admin: &Admin, info: &TopicInfo) {
-    for number in 0..info.spec.streams {
-        let stream = names::stream(&info.name, info.spec.streams, number);
-        let found = stream_info(admin, &stream).await.ok().flatten();
-        let is_ours = found.is_some_and(|found| {
-            found.config.metadata.get(INCARNATION).is_some_and(|found| *found == info.incarnation.to_string())
-        });
-        if is_ours && let Err(error) = admin.demand::<Value>(&format!("STREAM.DELETE.{stream}"), &Value::Null).await {
-            tracing::warn!("{}", error.at("delete what was made of a topic", &info.name));
-        }
-    }
-}
-
-async fn refuse_taken(admin: &Admin, name: &TopicName) -> Result<()> {
-    let form = name.collision_form();
-    for found in list(admin).await? {
-        if found.name == *name {
-            return Err(topic_exists(name));
-        }
-        if found.name.collision_form() == form {
-            return Err(colliding_name(name, &found.name));
-        }
-    }
-    Ok(())
-}
-
-fn check_retention(spec: &TopicSpec) -> Result<()> {
+pub(crate) fn check_retention(spec: &TopicSpec) -> Result<()> {
     let unsupported = |cause: &str, next: &str| {
         Err(Error::new(ErrorKind::Unsupported, "Retention").cause(cause).next(next.to_owned()))
     };
@@ -149,7 +86,7 @@ fn check_retention(spec: &TopicSpec) -> Result<()> {
 }
 
 /// The configuration of the stream with this number.
-fn config(info: &TopicInfo, number: u32, features: StreamFeatures) -> Result<Value> {
+pub(crate) fn config(info: &TopicInfo, number: u32, features: StreamFeatures) -> Result<Value> {
     let TopicInfo { name, spec, incarnation } = info;
     let Retention { age_max, bytes_max, records_max } = spec.retention;
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(i64::MAX as u64).min(i64::MAX as u64);
@@ -167,7 +104,7 @@ fn config(info: &TopicInfo, number: u32, features: StreamFeatures) -> Result<Val
         "max_msgs_per_subject": records_max.map_or(-1, |records| records as i64),
         "max_msgs": -1,
         "max_consumers": -1,
-        "duplicate_window": nanos(age_max.map_or(DUPLICATE_WINDOW, |age| age.min(DUPLICATE_WINDOW))),
+        "duplicate_window": nanos(duplicate_window(spec)),
         "allow_direct": true,
         "metadata": { TOPIC: name.as_str(), SPEC: spec_text, INCARNATION: incarnation.to_string() },
     });
@@ -179,6 +116,11 @@ fn config(info: &TopicInfo, number: u32, features: StreamFeatures) -> Result<Val
         config["allow_batched"] = json!(true);
     }
     Ok(config)
+}
+
+/// The time for which the streams of a topic know a message's id. The server knows none for longer than it keeps records.
+pub(crate) fn duplicate_window(spec: &TopicSpec) -> Duration {
+    spec.retention.age_max.map_or(DUPLICATE_WINDOW, |age| age.min(DUPLICATE_WINDOW))
 }
 
 /// Changes the streams of a topic.
@@ -229,15 +171,18 @@ pub(crate) async fn info(admin: &Admin, name: &TopicName) -> Result<TopicInfo> {
 
 /// What a stream is; `None` if there is none of this name.
 pub(crate) async fn stream_info(admin: &Admin, stream: &str) -> Result<Option<StreamInfo>> {
-    match admin.ask::<StreamInfo>(&format!("STREAM.INFO.{stream}"), &Value::Null).await? {
-        Ok(found) => Ok(Some(found)),
+    match admin.ask_of::<StreamInfo>(stream, "INFO", &Value::Null).await? {
+        Ok(found) => {
+            admin.note_shown(stream);
+            Ok(Some(found))
+        }
         Err(error) if error.err_code == code::STREAM_NOT_FOUND => Ok(None),
         Err(error) => Err(from_api(&error)),
     }
 }
 
 /// The topic that this stream is the first of; `None` for streams of others and for further streams of a topic.
-fn topic_of(config: &StreamConfig) -> Result<Option<TopicInfo>> {
+pub(crate) fn topic_of(config: &StreamConfig) -> Result<Option<TopicInfo>> {
     let (Some(name), Some(spec), Some(incarnation)) =
         (config.metadata.get(TOPIC), config.metadata.get(SPEC), config.metadata.get(INCARNATION))
     else {
@@ -259,35 +204,53 @@ fn topic_of(config: &StreamConfig) -> Result<Option<TopicInfo>> {
 
 /// All topics, by name.
 pub(crate) async fn list(admin: &Admin) -> Result<Vec<TopicInfo>> {
+    let mut topics = Vec::new();
+    for stream in streams(admin).await? {
+        topics.extend(topic_of(&stream.config)?);
+    }
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    topics.dedup_by(|a, b| a.name == b.name);
+    Ok(topics)
+}
+
+/// The streams that say that they are of this topic, by name, also where its first one is missing.
+pub(crate) async fn streams_of(admin: &Admin, name: &TopicName) -> Result<Vec<StreamInfo>> {
+    let mut found = streams(admin).await?;
+    found.retain(|stream| stream.config.metadata.get(TOPIC).is_some_and(|of| of == name.as_str()));
+    found.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+    found.dedup_by(|a, b| a.config.name == b.config.name);
+    Ok(found)
+}
+
+/// All streams of the account.
+async fn streams(admin: &Admin) -> Result<Vec<StreamInfo>> {
     #[derive(Deserialize)]
     struct Page {
         total: usize,
         #[serde(default)]
         streams: Option<Vec<StreamInfo>>,
     }
-    let mut topics = Vec::new();
-    let mut offset = 0;
+    let mut found = Vec::new();
     loop {
-        let page: Page = admin.demand("STREAM.LIST", &json!({ "offset": offset })).await?;
+        let page: Page = admin.demand("STREAM.LIST", &json!({ "offset": found.len() })).await?;
         let streams = page.streams.unwrap_or_default();
-        offset += streams.len();
-        let end = streams.is_empty() || offset >= page.total;
-        for stream in streams {
-            topics.extend(topic_of(&stream.config)?);
-        }
-        if end {
-            topics.sort_by(|a, b| a.name.cmp(&b.name));
-            topics.dedup_by(|a, b| a.name == b.name);
-            return Ok(topics);
+        let is_last = streams.is_empty() || found.len() + streams.len() >= page.total;
+        found.extend(streams);
+        if is_last {
+            return Ok(found);
         }
     }
 }
 
-/// Deletes the streams of a topic.
+/// Deletes the streams of a topic, or what is left of one whose first stream is gone.
 pub(crate) async fn delete(admin: &Admin, name: &TopicName) -> Result<()> {
-    let found = info(admin, name).await?;
-    for number in 0..found.spec.streams {
-        let stream = names::stream(name, found.spec.streams, number);
+    let streams = match info(admin, name).await {
+        Ok(found) => (0..found.spec.streams).map(|number| names::stream(name, found.spec.streams, number)).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => left_of(admin, name).await?.ok_or(error)?,
+        Err(error) => return Err(error),
+    };
+    for stream in streams {
+        admin.note_deleted(&stream);
         match admin.ask::<Value>(&format!("STREAM.DELETE.{stream}"), &Value::Null).await? {
             Ok(_) => {}
             Err(error) if error.err_code == code::STREAM_NOT_FOUND => {}
@@ -295,6 +258,21 @@ pub(crate) async fn delete(admin: &Admin, name: &TopicName) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names of what is left of a topic; `None` if nothing is.
+async fn left_of(admin: &Admin, name: &TopicName) -> Result<Option<Vec<String>>> {
+    let left: Vec<String> = streams_of(admin, name).await?.into_iter().map(|stream| stream.config.name).collect();
+    Ok(if left.is_empty() { None } else { Some(left) })
+}
+
+/// # Errors
+/// `NotFound/Topic` if neither the topic is there nor anything that is left of it.
+pub(crate) async fn check_there(admin: &Admin, name: &TopicName) -> Result<()> {
+    match info(admin, name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => left_of(admin, name).await?.map(drop).ok_or(error),
+        found => found.map(drop),
+    }
 }
 
 /// Deletes the records of a partition below this offset.
@@ -306,7 +284,7 @@ pub(crate) async fn trim(admin: &Admin, name: &TopicName, partition: Partition, 
         return Ok(bounds.start);
     }
     let question = json!({ "filter": place.subject, "seq": below.0 });
-    admin.demand::<Value>(&format!("STREAM.PURGE.{}", place.stream), &question).await?;
+    admin.ask_of::<Value>(&place.stream, "PURGE", &question).await?.map_err(|error| from_api(&error))?;
     Ok(place.bounds(admin).await?.start)
 }
 
@@ -346,9 +324,14 @@ impl Place {
         }
         // The end of the stream is read before the partition is looked at once more: were it read afterwards, a record
         // that has come in between would lie below it, and a group that begins there would never see it.
-        let stream = stream_info(admin, &self.stream).await?;
-        let end = Offset(stream.map_or(0, |found| found.state.last_seq)).next();
+        let end = self.stream_end(admin).await?;
         Ok(self.filled(admin).await?.unwrap_or(busline_core::Bounds { start: end, end }))
+    }
+
+    /// One behind the last offset that its stream has given to any partition.
+    pub(crate) async fn stream_end(&self, admin: &Admin) -> Result<Offset> {
+        let stream = stream_info(admin, &self.stream).await?;
+        Ok(Offset(stream.map_or(0, |found| found.state.last_seq)).next())
     }
 
     /// The bounds, unless it is empty.

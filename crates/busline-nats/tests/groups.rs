@@ -1,6 +1,7 @@
 //! Groups on a real server: leases, fenced commits, readers that mend themselves.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,29 @@ impl Stage {
     async fn join_for(&self, member: &str, lease: Duration) -> Member {
         let source = self.driver.source(SourceRequest { lease, ..self.request(member) }).await.expect("joins");
         Member { source, held: BTreeMap::new(), read: Vec::new(), gaps: Vec::new() }
+    }
+
+    /// Where the server keeps the topic.
+    fn store(&self) -> PathBuf {
+        let ground = self.server.log().parent().expect("a folder");
+        ground.join("nats-store/jetstream/$G/streams").join(STREAM)
+    }
+
+    /// A copy of the topic as it is stored now, for [`back_to`](Self::back_to). The server is started again for it.
+    fn saved(&self) -> PathBuf {
+        let saved = self.server.log().with_file_name("saved-stream");
+        self.server.kill().expect("it ran");
+        copy(&self.store(), &saved);
+        self.server.start_again().expect("it starts on its store");
+        saved
+    }
+
+    /// The server loses its power, and all that was stored since the copy was made.
+    fn back_to(&self, saved: &Path) {
+        self.server.kill().expect("it ran");
+        std::fs::remove_dir_all(self.store()).expect("removed");
+        std::fs::rename(saved, self.store()).expect("moved");
+        self.server.start_again().expect("it starts on its store");
     }
 
     /// Publishes versions of one key into a partition as a foreign client does, each stored before the next.
@@ -417,20 +441,12 @@ async fn numbers_that_a_stream_lost_and_gives_again_are_read() {
     let mut member = stage.join_for("a", Duration::from_secs(60)).await;
     member.until_held(2).await;
     member.until_read(3).await;
-    let ground = stage.server.log().parent().expect("a folder");
-    let folder = ground.join("nats-store/jetstream/$G/streams").join(STREAM);
-    let saved = ground.join("saved-stream");
-    stage.server.kill().expect("it ran");
-    copy(&folder, &saved);
-    stage.server.start_again().expect("it starts on its store");
+    let saved = stage.saved();
     stage.publish(1, 1..=50).await;
     member.until_read(53).await;
     // Until the reader of the other partition has looked at these numbers. Were that not enough, nothing would be lost.
     sleep(Duration::from_millis(1_500)).await;
-    stage.server.kill().expect("it ran");
-    std::fs::remove_dir_all(&folder).expect("removed");
-    std::fs::rename(&saved, &folder).expect("moved");
-    stage.server.start_again().expect("it starts on its store");
+    stage.back_to(&saved);
     stage.publish(0, 4..=6).await;
     member.until_read(56).await;
     assert_eq!(member.of(0), versions(1..=6));
@@ -438,7 +454,42 @@ async fn numbers_that_a_stream_lost_and_gives_again_are_read() {
     stage.close().await;
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+/// What a group has finished is lost with the server's power, and its numbers are given to other records. They are read,
+/// by a member that was there all the time and by one that comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_the_numbers_of_finished_records_that_were_lost_is_read() {
+    for stays in [true, false] {
+        let stage = Stage::new(1, 1).await;
+        stage.publish(0, 1..=3).await;
+        let saved = stage.saved();
+        stage.publish(0, 4..=8).await;
+        let mut member = stage.join_for("a", Duration::from_secs(60)).await;
+        member.until_read(8).await;
+        member.commit().await;
+        let there = if stays {
+            Some(member)
+        } else {
+            member.close().await;
+            None
+        };
+        stage.back_to(&saved);
+        // Fewer than were lost, before anybody looks.
+        stage.publish(0, 104..=106).await;
+        let mut member = match there {
+            Some(member) => member,
+            None => stage.join("b").await,
+        };
+        let read = member.read.len();
+        member.until_read(read + 3).await;
+        assert_eq!(member.of(0)[read..], [104, 105, 106]);
+        member.commit().await;
+        assert_eq!(stage.committed().await, [Some(Offset(7))]);
+        member.close().await;
+        stage.close().await;
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry").path();

@@ -1,10 +1,8 @@
 //! What a member holds, what was read of it, and what it has to say of both. Pure: its thread and the subscription share it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use busline_core::{
-    Assignment, Error, Offset, Partition, Record, Result, SourceEvent, Term, not_owner, records_within,
-};
+use busline_core::{Assignment, Error, Offset, Partition, Record, Result, SourceEvent, SourceQueue, Term, not_owner};
 use tokio::time::Instant;
 
 use crate::groups::Share;
@@ -15,16 +13,12 @@ const PIECES_AHEAD: usize = 16;
 /// The partitions of a member, with the events that its subscription has not heard of.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    events: VecDeque<SourceEvent>,
+    events: SourceQueue,
     reading: BTreeMap<Partition, Reading>,
-    /// Pieces of records among the events.
-    pieces: usize,
     /// When this member's share ends unless it beats again; `None` before the first beat.
     ends: Option<Instant>,
     /// The thread has read ahead as far as it may, and is to be woken once much of it was taken.
     has_enough: bool,
-    /// A loss was given and no further event asked for: the subscription may not have taken it in.
-    tells_loss: bool,
     /// Why nothing more comes.
     ended: Option<Error>,
 }
@@ -53,7 +47,7 @@ impl Held {
             .collect();
         if !lost.is_empty() {
             lost.iter().for_each(|partition| self.drop_partition(*partition));
-            self.events.push_back(SourceEvent::Lost(lost));
+            self.events.push(SourceEvent::Lost(lost));
         }
         self.ends = Some(ends);
         let mut give = share.to_give;
@@ -62,20 +56,15 @@ impl Held {
             reading.is_some_and(|reading| !std::mem::replace(&mut reading.revoking, true))
         });
         if !give.is_empty() {
-            self.events.push_back(SourceEvent::Revoking(give));
+            self.events.push(SourceEvent::Revoking(give));
         }
         if !share.taken.is_empty() {
             for Assignment { partition, generation, committed } in &share.taken {
                 let reading = Reading { generation: *generation, next: *committed, paused: false, revoking: false };
                 self.reading.insert(*partition, reading);
             }
-            self.events.push_back(SourceEvent::Assigned(share.taken));
+            self.events.push(SourceEvent::Assigned(share.taken));
         }
-    }
-
-    /// Whether the last event that was given is a loss.
-    pub(crate) fn tells_loss(&self) -> bool {
-        self.tells_loss
     }
 
     /// Until when what is held may be worked on.
@@ -83,14 +72,14 @@ impl Held {
         // A beat is good for what is taken from then on, not for what was held before a loss that was not taken in.
         match self.ends {
             None => Term::None,
-            Some(_) if self.has_untold_loss() => Term::Over,
+            Some(_) if self.events.has_untold_loss() => Term::Over,
             Some(ends) => Term::At(ends),
         }
     }
 
     /// Partitions to read, beginning behind the last one read; none while enough is read ahead.
     pub(crate) fn next_reads(&mut self, last: Partition) -> Vec<(Partition, u64, Offset)> {
-        self.has_enough = self.pieces >= PIECES_AHEAD;
+        self.has_enough = self.events.ahead().pieces >= PIECES_AHEAD;
         if self.has_enough {
             return Vec::new();
         }
@@ -112,7 +101,7 @@ impl Held {
             return false;
         };
         reading.next = start;
-        self.events.push_back(SourceEvent::Gap { partition, from, to: start });
+        self.events.push(SourceEvent::Gap { partition, from, to: start });
         true
     }
 
@@ -124,10 +113,9 @@ impl Held {
         reading.next = newest.offset.next();
         if first > from {
             // Offsets are dense and a missing record is damage, so these were trimmed before the group had read them.
-            self.events.push_back(SourceEvent::Gap { partition, from, to: first });
+            self.events.push(SourceEvent::Gap { partition, from, to: first });
         }
-        self.pieces += 1;
-        self.events.push_back(SourceEvent::Records { generation, records });
+        self.events.push(SourceEvent::Records { generation, records });
         true
     }
 
@@ -138,36 +126,14 @@ impl Held {
         self.reading.get_mut(&partition).filter(is_it)
     }
 
-    /// The next event, with as many of its records as fit. Whoever asks has taken in the one before.
+    /// The next event. Whoever asks has taken in the one before.
     pub(crate) fn next_event(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
-        let event = self.pop_event(records_max);
-        self.tells_loss = matches!(event, Some(SourceEvent::Lost(_)));
-        match event {
-            Some(SourceEvent::Records { generation, mut records }) => {
-                let rest = records.split_off(records_within(&records, records_max, bytes_max));
-                if rest.is_empty() {
-                    self.pieces -= 1;
-                } else {
-                    self.events.push_front(SourceEvent::Records { generation, records: rest });
-                }
-                Some(SourceEvent::Records { generation, records })
-            }
-            other => other,
-        }
-    }
-
-    /// The next event; without room for records the next one that is none.
-    fn pop_event(&mut self, records_max: usize) -> Option<SourceEvent> {
-        if records_max > 0 {
-            return self.events.pop_front();
-        }
-        let place = self.events.iter().position(|event| !matches!(event, SourceEvent::Records { .. }))?;
-        self.events.remove(place)
+        self.events.take(records_max, bytes_max)
     }
 
     /// Whether the thread, which had enough, is to read on; says so once.
     pub(crate) fn wants_more(&mut self) -> bool {
-        let wants_more = self.has_enough && self.pieces <= PIECES_AHEAD / 2;
+        let wants_more = self.has_enough && self.events.ahead().pieces <= PIECES_AHEAD / 2;
         self.has_enough &= !wants_more;
         wants_more
     }
@@ -176,8 +142,9 @@ impl Held {
         for (partition, generation) in partitions {
             if let Some(reading) = self.reading.get_mut(partition).filter(|held| held.generation == *generation) {
                 reading.paused = paused;
-                if paused {
-                    self.take_back(*partition);
+                if paused && let Some(begin) = self.events.drop_ahead(*partition) {
+                    // It is read again from there.
+                    reading.next = begin;
                 }
             }
         }
@@ -191,7 +158,7 @@ impl Held {
         match self.reading.get_mut(&partition) {
             Some(reading) if reading.generation == generation && !reading.revoking => {
                 reading.next = offset;
-                self.drop_pieces(partition);
+                self.events.drop_ahead(partition);
                 Ok(())
             }
             _ => Err(not_owner(partition)),
@@ -219,33 +186,9 @@ impl Held {
         self.ended.clone().map_or(Ok(()), Err)
     }
 
-    /// Whether a loss was found that the subscription has not taken in.
-    fn has_untold_loss(&self) -> bool {
-        self.tells_loss || self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
-    }
-
     fn drop_partition(&mut self, partition: Partition) {
         self.reading.remove(&partition);
-        self.drop_pieces(partition);
-    }
-
-    /// Drops what was read ahead of a partition; it is read again from there.
-    fn take_back(&mut self, partition: Partition) {
-        let first = self.events.iter().find_map(|event| event.begins_in(partition));
-        self.drop_pieces(partition);
-        if let Some((first, reading)) = first.zip(self.reading.get_mut(&partition)) {
-            reading.next = first;
-        }
-    }
-
-    fn drop_pieces(&mut self, partition: Partition) {
-        let before = self.pieces();
-        self.events.retain(|event| event.begins_in(partition).is_none());
-        self.pieces -= before - self.pieces();
-    }
-
-    fn pieces(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, SourceEvent::Records { .. })).count()
+        self.events.drop_ahead(partition);
     }
 }
 

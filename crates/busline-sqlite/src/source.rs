@@ -243,12 +243,9 @@ impl MemberState {
 
     fn take_event(&self, records_max: usize, bytes_max: usize) -> Result<Option<SourceEvent>> {
         let mut held = self.held();
-        let had_loss = held.tells_loss();
         let event = held.next_event(records_max, bytes_max);
-        // Only now: between a loss that is given and the end of its work a worker could begin one of its records.
-        if had_loss && !held.tells_loss() {
-            self.until.set(held.term());
-        }
+        // A loss may be taken in now.
+        self.until.set(held.term());
         if event.is_none() {
             held.check_open()?;
         }

@@ -51,6 +51,7 @@ struct Orders {
     allowance: usize,
     fates: VecDeque<Fate>,
     deaf: bool,
+    panic: Option<Side>,
     door: Door,
     /// A topic that is trimmed to its last record once it was read.
     trimmed_behind: Option<TopicName>,
@@ -132,6 +133,12 @@ impl Faults {
     /// Drops the next batches without an answer, as a defective driver would.
     pub fn forget_next(&self, batches: usize) {
         self.order(Fate::Forget, batches);
+    }
+
+    /// Makes the sink that takes the next batch panic, as a defective driver would: before it has taken the batch, which is
+    /// dropped then, or after it.
+    pub(crate) fn panic_at_next(&self, side: Side) {
+        self.0.orders().panic = Some(side);
     }
 
     /// Lets the next batches pass; for a fate behind them.
@@ -288,6 +295,12 @@ impl Control {
             let opened = self.door.wait_while(orders, |orders| orders.door == Door::SomebodyWaits);
             drop(opened);
         }
+    }
+
+    /// Panics if that was ordered for this side of taking a batch.
+    pub(super) fn keep_calm(&self, side: Side) {
+        let panics = self.orders().panic.take_if(|ordered| *ordered == side).is_some();
+        assert!(!panics, "the test lets this sink panic");
     }
 
     pub(super) fn sink_opened(&self, queue: &Arc<Queue>) {

@@ -60,6 +60,7 @@ impl Sink for FaultySink {
 
     fn publish(&self, batch: Batch) {
         self.queue.control.enter();
+        self.queue.control.keep_calm(Side::Before);
         let life = Arc::clone(&self.queue.control.life);
         let kind = if life.is_to_end() { kind_of(&batch) } else { String::new() };
         if !life.lives(&kind, Side::Before) {
@@ -70,6 +71,7 @@ impl Sink for FaultySink {
             life.lives(&kind, Side::After);
             outcomes
         }));
+        self.queue.control.keep_calm(Side::After);
     }
 
     fn trouble(&self) -> Option<Error> {

@@ -169,13 +169,7 @@ impl Driver for MemoryDriver {
         topic: &'a TopicName,
         to: &'a [(Partition, Offset)],
     ) -> BoxFuture<'a, Result<()>> {
-        self.answer(|store| {
-            to.iter().try_for_each(|(partition, _)| store.bounds(topic, *partition).map(drop))?;
-            let stored = store.group(group, topic)?;
-            stored.check_idle(group)?;
-            stored.move_committed(to);
-            Ok(())
-        })
+        self.answer(|store| store.move_committed(group, topic, to))
     }
 
     fn delete_group<'a>(&'a self, group: &'a GroupName, topic: &'a TopicName) -> BoxFuture<'a, Result<()>> {

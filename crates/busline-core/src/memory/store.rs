@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::retention::{Kept, Retention};
 use crate::topic::{
     Bounds, GroupName, Offset, Partition, TopicInfo, TopicName, TopicSpec, colliding_name, group_not_found,
-    partition_not_found, topic_exists, topic_not_found, warn_deleted,
+    offset_beyond_end, partition_not_found, topic_exists, topic_not_found, warn_deleted,
 };
 
 /// All topics by name.
@@ -166,6 +166,25 @@ impl Store {
         Ok(stored.partitions.iter().enumerate().zip(committed.into_iter().zip(deleted)).map(of).collect())
     }
 
+    /// Moves committed offsets of a group without members.
+    pub(super) fn move_committed(
+        &mut self,
+        group: &GroupName,
+        topic: &TopicName,
+        to: &[(Partition, Offset)],
+    ) -> Result<()> {
+        for (partition, offset) in to {
+            let end = self.bounds(topic, *partition)?.end;
+            if *offset > end {
+                return Err(offset_beyond_end(*partition, *offset, end).at("move group", group));
+            }
+        }
+        let stored = self.group(group, topic)?;
+        stored.check_idle(group)?;
+        stored.move_committed(to);
+        Ok(())
+    }
+
     pub(super) fn delete_group(&mut self, group: &GroupName, topic: &TopicName) -> Result<()> {
         let stored = self.topics.get_mut(topic).ok_or_else(|| topic_not_found(topic))?;
         let found = stored.groups.get(group).ok_or_else(|| group_not_found(group, topic))?;
@@ -250,4 +269,23 @@ impl Log {
 fn bytes_of(record: &Record) -> u64 {
     let headers = record.headers.iter().map(|header| header.name.len() + header.value.len()).sum::<usize>();
     (record.key.len() + headers + record.body.len()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_not_moved_beyond_the_end() {
+        let (mut store, topic) = (Store::default(), "orders".parse().expect("legal"));
+        store.create(&topic, &TopicSpec { partitions: 2, ..TopicSpec::default() }).expect("a new topic");
+        let group = "billing".parse().expect("legal");
+        let to = [(Partition(0), Offset(0)), (Partition(1), Offset(1))];
+        let error = store.move_committed(&group, &topic, &to).expect_err("what comes there would be passed over");
+        assert_eq!(error.code(), "Invalid/Offset", "{error}");
+        assert!(store.find_group(&group, &topic).expect("the topic is there").is_none(), "nothing was moved");
+        store.move_committed(&group, &topic, &to[..1]).expect("the end itself is a place");
+        let moved = store.find_group(&group, &topic).expect("the topic is there").map(Group::committed);
+        assert_eq!(moved, Some(vec![Some(Offset(0)), None]));
+    }
 }

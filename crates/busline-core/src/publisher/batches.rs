@@ -48,6 +48,7 @@ struct InFlight {
     id: u64,
     cell: Arc<Cell>,
     body: Arc<BatchBody>,
+    atomic: bool,
     slots: u32,
     /// Keys that broke in an earlier batch after this one was accepted: their records are not acked, whatever the sink
     /// says. It may have taken the batch after it gave the failure.
@@ -113,7 +114,7 @@ impl Batches {
         self.next_id += 1;
         self.stats.batches += 1;
         let (behind, heard) = (HashMap::new(), HashSet::new());
-        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), slots, behind, heard });
+        self.in_flight.push(InFlight { id, cell, body: Arc::clone(&body), atomic, slots, behind, heard });
         Some(Batch::new(id, body, atomic, deadline, Arc::clone(settlement) as Arc<dyn Settlement>))
     }
 
@@ -178,7 +179,7 @@ impl Batches {
     }
 
     /// Marks the records of broken keys in the batches that were handed over after this one. They keep the sink's
-    /// outcome unless it is an ack.
+    /// outcome unless it is an ack. An atomic batch is marked as a whole, and then its other keys are broken too.
     fn break_in_flight(&mut self, id: u64, broken: &mut BrokenKeys) {
         if broken.is_empty() {
             return;
@@ -188,6 +189,15 @@ impl Batches {
                 let key = batch.body.key(item);
                 if let Some(behind) = broken.behind(key) {
                     batch.behind.entry(key.to_vec()).or_insert(behind);
+                }
+            }
+            if batch.atomic
+                && let Some(of_all) = batch.behind.values().next().cloned()
+            {
+                for item in &batch.body.items {
+                    let key = batch.body.key(item);
+                    broken.break_behind(key, &of_all);
+                    batch.behind.entry(key.to_vec()).or_insert_with(|| of_all.clone());
                 }
             }
         }
@@ -275,14 +285,16 @@ impl Batches {
         self.failures.push(FailedItem { body: Arc::clone(body), item: *item, error: error.clone(), in_flight });
     }
 
-    /// Reports as indeterminate what the sink holds and `which` picks, with all later ones of its keys.
+    /// Reports as indeterminate what the sink holds and `which` picks, with all later ones of its keys. `which` picks atomic
+    /// batches as a whole, and one that stands behind another one with some of its keys is reported as a whole too.
     fn give_up_in_flight(&mut self, error: &Error, which: impl Fn(&Item) -> bool, wake: &mut Vec<Waker>) -> BrokenKeys {
         let mut broken = BrokenKeys::default();
         let mut reported = Vec::new();
         for batch in &self.in_flight {
-            for item in &batch.body.items {
-                let key = batch.body.key(item);
-                let behind = broken.behind(key);
+            let items = &batch.body.items;
+            let of_all = items.iter().filter(|_| batch.atomic).find_map(|item| broken.behind(batch.body.key(item)));
+            for item in items {
+                let behind = broken.behind(batch.body.key(item)).or_else(|| of_all.clone());
                 if !which(item) && behind.is_none() {
                     continue;
                 }

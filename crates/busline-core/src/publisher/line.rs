@@ -22,6 +22,7 @@ use crate::ack::Ack;
 use crate::batch::{Settlement, behind_failed};
 use crate::driver::{Sink, SinkOffer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::panics;
 
 /// The shared heart of one publisher.
 pub(crate) struct Line {
@@ -195,10 +196,20 @@ impl Line {
             drop(state);
             // Who blocks for its own batch does not work for others.
             let may_block = std::mem::replace(&mut caller, Caller::Task) == Caller::Thread;
-            self.sink.publish(batch.blocking(may_block));
+            if let Err(panicked) = panics::publish(&*self.sink, batch.blocking(may_block), &self.subject) {
+                // A thread is handing over for ever, so that the sink gets nothing more.
+                return self.end_with(&panicked);
+            }
             state = self.lock();
             state.handing_over = false;
         }
+    }
+
+    /// Accepts nothing more and waits for nothing.
+    fn end_with(&self, error: &Error) {
+        tracing::error!("{error}");
+        self.refuse_further(error.clone());
+        self.give_up(error);
     }
 
     /// Receipts of all that has no outcome, for whoever waits for it.
@@ -241,7 +252,7 @@ impl Line {
     /// Ends the sink; after that the publisher needs no memory for further batches.
     pub(crate) async fn end_sink(&self) {
         let ends_by = self.lock().ends_by.unwrap_or_else(|| Instant::now() + SINK_CLOSE_MAX);
-        if let Err(error) = self.sink.close(ends_by).await {
+        if let Err(error) = panics::close(&*self.sink, ends_by, &self.subject).await {
             tracing::warn!("close the sink of {}: {error}", self.subject);
         }
         let mut state = self.lock();
@@ -372,9 +383,12 @@ mod tests {
     use crate::capabilities::AckPositions;
     use crate::driver::BoxFuture;
 
-    /// A sink that remembers by when it was to end.
+    /// A sink that remembers by when it was to end, and may panic over it.
     #[derive(Debug, Default)]
-    struct Ends(Mutex<Option<Instant>>);
+    struct Ends {
+        by: Mutex<Option<Instant>>,
+        panics: bool,
+    }
 
     impl Sink for Ends {
         fn offer(&self) -> SinkOffer {
@@ -394,20 +408,35 @@ mod tests {
         }
 
         fn close(&self, deadline: Instant) -> BoxFuture<'_, Result<()>> {
-            *self.0.lock().expect("no panic") = Some(deadline);
-            Box::pin(async { Ok(()) })
+            *self.by.lock().expect("no panic") = Some(deadline);
+            Box::pin(async {
+                assert!(!self.panics, "the test lets this sink panic");
+                Ok(())
+            })
         }
+    }
+
+    fn line(sink: &Arc<Ends>) -> Line {
+        Line::new(Arc::clone(sink) as Arc<dyn Sink>, "t".into(), Duration::from_secs(1), 1, 1)
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_panics_over_its_close_has_ended() {
+        let sink = Arc::new(Ends { panics: true, ..Ends::default() });
+        let line = line(&sink);
+        line.end_sink().await;
+        assert!(line.is_sink_ended());
     }
 
     #[tokio::test]
     async fn a_close_that_is_made_again_gives_the_sink_its_own_time() {
         let sink = Arc::new(Ends::default());
-        let line = Line::new(Arc::clone(&sink) as Arc<dyn Sink>, "t".into(), Duration::from_secs(1), 1, 1);
+        let line = line(&sink);
         let now = Instant::now();
         for seconds in [1, 9, 4] {
             line.end_by(now + Duration::from_secs(seconds));
         }
         line.end_sink().await;
-        assert_eq!(*sink.0.lock().expect("no panic"), Some(now + Duration::from_secs(9)));
+        assert_eq!(*sink.by.lock().expect("no panic"), Some(now + Duration::from_secs(9)));
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "the wrapper lacks topic ids; every pointer is read while its answer lives")]
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) struct Described {
     pub(crate) replicas: usize,
     /// Whether each partition has a leader.
     pub(crate) is_led: bool,
+    /// Brokers that lead a partition.
+    pub(crate) leaders: usize,
 }
 
 /// Asks for topics by name.
@@ -71,11 +74,13 @@ unsafe fn describe(topic: *const c::rd_kafka_TopicDescription_t) -> Result<Descr
         let (high, low) = (c::rd_kafka_Uuid_most_significant_bits(id), c::rd_kafka_Uuid_least_significant_bits(id));
         let mut count = 0;
         let partitions = c::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
-        let (mut replicas, mut is_led) = (usize::MAX, true);
+        let (mut replicas, mut is_led, mut leaders) = (usize::MAX, true, BTreeSet::new());
         for place in 0..count {
             let partition = *partitions.add(place);
             let leader = c::rd_kafka_TopicPartitionInfo_leader(partition);
-            is_led &= !leader.is_null() && c::rd_kafka_Node_id(leader) >= 0;
+            let leader = (!leader.is_null()).then(|| c::rd_kafka_Node_id(leader)).filter(|broker| *broker >= 0);
+            is_led &= leader.is_some();
+            leaders.extend(leader);
             let mut copies = 0;
             c::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut copies);
             replicas = replicas.min(copies);
@@ -86,6 +91,7 @@ unsafe fn describe(topic: *const c::rd_kafka_TopicDescription_t) -> Result<Descr
             partitions: count as u32,
             replicas,
             is_led,
+            leaders: leaders.len(),
         })
     }
 }

@@ -108,7 +108,7 @@ impl Keeper {
             return;
         }
         let shared = &self.shared;
-        match producer::open(&shared.clients.config, shared, shared.topic.message_bytes_max, self.is_careful) {
+        match producer::open(shared, self.is_careful) {
             Ok(producer) => shared.go_on_with(Arc::new(producer)),
             Err(error) => {
                 tracing::warn!("publish {}: {error}", shared.topic.info.name);

@@ -54,8 +54,8 @@ impl Mocked {
         let others = MemoryDriver::new();
         // With the id of the memory, since the mock answers no question for ids.
         let info = others.create_topic(&name, &spec).await.expect("a topic");
-        let topic =
-            SinkTopic { info, durability: Durability::one(Medium::Written), message_bytes_max: 1_048_588, positions };
+        let durability = Durability::one(Medium::Written);
+        let topic = SinkTopic { info, durability, message_bytes_max: 1_048_588, requests_max: 1, positions };
         Bus::new(Arc::new(Layered::new(Arc::new(others), Publishing { clients, topic })))
     }
 

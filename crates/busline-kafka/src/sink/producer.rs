@@ -16,7 +16,6 @@ use super::flight::Report;
 use super::table::Place;
 use super::writer::Shared;
 use crate::clients::{create, log};
-use crate::config::KafkaConfig;
 use crate::native::{Event, Events, Message, Reported, Stored, Target, stored};
 
 /// The client with its topic and its events.
@@ -215,14 +214,10 @@ fn log_level(level: i32) -> RDKafkaLogLevel {
 /// Makes the client of a new incarnation.
 ///
 /// `is_careful` sends one record in a request, to find the one that makes a broker refuse its neighbours too.
-pub(super) fn open(
-    config: &KafkaConfig,
-    shared: &Arc<Shared>,
-    message_bytes_max: usize,
-    is_careful: bool,
-) -> Result<Producer> {
+pub(super) fn open(shared: &Arc<Shared>, is_careful: bool) -> Result<Producer> {
+    let (config, topic) = (&shared.clients.config, &shared.topic);
     let mut client = config.client("busline-sink");
-    let bytes_max = message_bytes_max.clamp(1_000, 1_000_000_000).to_string();
+    let bytes_max = topic.message_bytes_max.clamp(1_000, 1_000_000_000).to_string();
     let linger = config.properties.get("linger.ms").cloned().unwrap_or_else(|| "0".into());
     client
         .set("enable.idempotence", "true")
@@ -232,7 +227,8 @@ pub(super) fn open(
         .set("retry.backoff.ms", "20")
         .set("retry.backoff.max.ms", "500")
         .set("linger.ms", linger)
-        .set("batch.size", message_bytes_max.clamp(1, 1_000_000).to_string())
+        .set("max.in.flight.requests.per.connection", topic.requests_max.to_string())
+        .set("batch.size", topic.message_bytes_max.clamp(1, 1_000_000).to_string())
         .set("message.max.bytes", bytes_max)
         .set("batch.num.messages", if is_careful { "1" } else { "10000" })
         // Far more than the publisher's window, so that the client never refuses for want of room.
@@ -241,7 +237,7 @@ pub(super) fn open(
     let client: BaseProducer<Reports> =
         create(&client, |client| client.create_with_context(Reports(Arc::clone(shared))))?;
     Ok(Producer {
-        target: Target::new(&client, &shared.topic.info.name)?,
+        target: Target::new(&client, &topic.info.name)?,
         events: Events::of(&client)?,
         client,
         shared: Arc::clone(shared),

@@ -29,6 +29,8 @@ pub(crate) struct SinkTopic {
     pub(crate) info: TopicInfo,
     pub(crate) durability: Durability,
     pub(crate) message_bytes_max: usize,
+    /// Requests that a broker is sent before it has answered the first.
+    pub(crate) requests_max: usize,
     /// Whether each ack must carry its offset.
     pub(crate) positions: Positions,
 }
@@ -36,8 +38,13 @@ pub(crate) struct SinkTopic {
 impl SinkTopic {
     /// What the topic's settings attest.
     pub(crate) fn new(topic: Topic, positions: Positions) -> Self {
-        let durability = durability_of(&topic);
-        Self { durability, message_bytes_max: topic.settings.message_bytes_max, positions, info: topic.info }
+        Self {
+            durability: durability_of(&topic),
+            message_bytes_max: topic.settings.message_bytes_max,
+            requests_max: requests_max(topic.info.spec.partitions as usize, topic.leaders),
+            positions,
+            info: topic.info,
+        }
     }
 }
 
@@ -50,10 +57,21 @@ pub(crate) fn durability_of(topic: &Topic) -> Durability {
     Durability { medium, copies: in_sync.min(topic.info.spec.replicas).max(1) }
 }
 
-/// Batches in the client at once.
+/// Half as many requests as a broker leads partitions, at most the five that keep their order when they are sent again.
 ///
-/// Few, so that batches grow in the publisher meanwhile and become few, large requests. With more than five requests of a
-/// partition to send, the client's thread for a broker looks for room without a pause, and takes a processor for that.
+/// A request has records of one partition, and the client begins the next of that partition once the one before is
+/// answered. While every partition with something to send has a request on its way, the client's thread for the broker
+/// looks for room without a pause and takes a processor for that; while one of them waits for its turn, it rests. So there
+/// are fewer turns than partitions. A broker works on one request of a connection at a time: what is more than the next
+/// waits in its socket.
+///
+/// # Source
+/// `rd_kafka_toppar_producer_serve` of librdkafka 2.12; the figures stand in docs/decisions/0017.
+fn requests_max(partitions: usize, leaders: usize) -> usize {
+    (partitions / leaders.max(1) / 2).clamp(1, 5)
+}
+
+/// Batches in the client at once: few, so that batches grow in the publisher meanwhile and become few, large requests.
 const BATCHES_IN_FLIGHT_MAX: usize = 4;
 
 /// Records of one batch: less than 1 ms of producing on the caller's thread.
@@ -137,7 +155,7 @@ impl KafkaSink {
             end: Notify::new(),
         });
         // Here, so that settings which the client refuses are an error of opening.
-        let producer = producer::open(&shared.clients.config, &shared, shared.topic.message_bytes_max, false)?;
+        let producer = producer::open(&shared, false)?;
         producer.warm(shared.clients.patience());
         shared.go_on_with(Arc::new(producer));
         keeper::start(&shared)?;
@@ -422,5 +440,20 @@ fn is_for_good(code: RDKafkaErrorCode) -> bool {
 impl fmt::Debug for KafkaSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSink").field("topic", &self.shared.topic.info.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_waits_for_its_turn_wherever_a_broker_leads_several() {
+        for (partitions, leaders, expected) in [(4, 1, 2), (2, 1, 1), (12, 1, 5), (12, 3, 2), (4, 3, 1), (1_024, 3, 5)]
+        {
+            assert_eq!(requests_max(partitions, leaders), expected, "{partitions} partitions on {leaders} brokers");
+        }
+        assert_eq!(requests_max(1, 1), 1, "one request has all that waits");
+        assert_eq!(requests_max(4, 0), 2, "nobody leads at the moment");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use busline_core::{Assignment, Offset, Partition, Record, SourceEvent, records_within};
+use busline_core::{Assignment, Offset, Partition, Record, SourceEvent, SourceQueue, records_within};
 
 /// Records read ahead of one partition, and bytes read ahead of all.
 const RECORDS_MAX: usize = 1_024;
@@ -11,10 +11,10 @@ const BYTES_MAX: usize = 16 << 20;
 /// What one partition may read ahead at least.
 const BYTES_MIN: usize = 1 << 20;
 
-/// The partitions that a member holds, with the events that it has not heard of.
+/// The partitions that a member holds, with what its subscription has not heard of them.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    events: VecDeque<SourceEvent>,
+    changes: SourceQueue,
     held: BTreeMap<Partition, Held>,
     /// The partition whose records were given last: the next ones have their turn before it.
     last: Partition,
@@ -59,7 +59,7 @@ impl Ahead {
             };
             self.held.insert(assignment.partition, held);
         }
-        self.events.push_back(SourceEvent::Assigned(assignments));
+        self.changes.push(SourceEvent::Assigned(assignments));
     }
 
     /// Gives nothing more of these partitions; those that are held are to be released.
@@ -73,7 +73,7 @@ impl Ahead {
             }
         }
         if !told.is_empty() {
-            self.events.push_back(SourceEvent::Revoking(told));
+            self.changes.push(SourceEvent::Revoking(told));
         }
     }
 
@@ -82,7 +82,7 @@ impl Ahead {
         let lost: Vec<Partition> =
             partitions.iter().copied().filter(|partition| self.held.remove(partition).is_some()).collect();
         if !lost.is_empty() {
-            self.events.push_back(SourceEvent::Lost(lost));
+            self.changes.push(SourceEvent::Lost(lost));
         }
     }
 
@@ -93,9 +93,9 @@ impl Ahead {
         }
     }
 
-    /// Whether a loss was found that the subscription has not heard of.
+    /// Whether a loss was found that the subscription has not taken in.
     pub(super) fn has_untold_loss(&self) -> bool {
-        self.events.iter().any(|event| matches!(event, SourceEvent::Lost(_)))
+        self.changes.has_untold_loss()
     }
 
     pub(super) fn generation(&self, partition: Partition) -> Option<u64> {
@@ -173,13 +173,12 @@ impl Ahead {
         }
     }
 
-    /// What there is to say, changes of the assignment first; without room for records nothing else.
+    /// What there is to say, changes of the assignment first; without room for records nothing else. Whoever asks has taken
+    /// in what was given before.
     pub(super) fn take(&mut self, records_max: usize, bytes_max: usize) -> Option<SourceEvent> {
-        if let Some(event) = self.events.pop_front() {
-            return Some(event);
-        }
-        if records_max == 0 {
-            return None;
+        let change = self.changes.take(0, 0);
+        if change.is_some() || records_max == 0 {
+            return change;
         }
         let is_ready = |held: &Held| !held.is_paused && !held.is_revoking && !held.ahead.is_empty();
         let after = self.held.range(self.last..).skip_while(|(partition, _)| **partition == self.last);
@@ -321,7 +320,9 @@ mod tests {
         assert!(ahead.has_untold_loss());
         assert_eq!(ahead.take(9, 99), Some(SourceEvent::Revoking(vec![Partition(0)])));
         assert_eq!(ahead.take(9, 99), Some(SourceEvent::Lost(vec![Partition(1)])));
+        assert!(ahead.has_untold_loss(), "it may not be taken in");
         assert_eq!(ahead.take(9, 99), None);
+        assert!(!ahead.has_untold_loss());
         ahead.release(Partition(0), 6);
         assert_eq!(ahead.partitions(), [Partition(0)]);
         ahead.release(Partition(0), 7);

@@ -20,7 +20,7 @@ use crate::{groups, identity, topics};
 
 /// The reading end of a topic.
 pub(crate) struct KafkaSource {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What the subscription's tasks and the member's thread share.
@@ -183,13 +183,12 @@ impl Shared {
             return Err(source_closed());
         }
         let event = state.ahead.take(records_max, bytes_max);
+        // A loss may be taken in now.
+        self.note_until(&state);
         if event.is_none()
             && let Some(over) = &state.over
         {
             return Err(over.clone());
-        }
-        if matches!(event, Some(SourceEvent::Lost(_))) {
-            self.note_until(&state);
         }
         drop(state);
         if matches!(event, Some(SourceEvent::Records { .. })) {

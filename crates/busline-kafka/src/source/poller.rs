@@ -428,16 +428,18 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
 
 #[cfg(test)]
 mod tests {
-    use busline_core::{SourceEvent, SourceRequest, Start, TopicInfo, TopicSpec};
+    use busline_core::{Source as _, SourceEvent, SourceRequest, Start, TopicInfo, TopicSpec};
     use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::clients::Clients;
     use crate::config::KafkaConfig;
     use crate::source::agreement::Agreement;
     use crate::source::consumer::without_group;
+    use crate::source::member::KafkaSource;
 
     /// A member without a client that holds nothing.
     fn member(bootstrap: &str) -> Poller {
@@ -482,6 +484,28 @@ mod tests {
         }
         assert_eq!(told(&poller), [SourceEvent::Lost(vec![Partition(0)])]);
         assert!(poller.revoking.is_none(), "the group has its answer, and waits no longer");
+    }
+
+    /// Whoever is told of a loss has not let go of it yet, and could begin what another member has by now.
+    #[tokio::test]
+    async fn a_loss_is_in_doubt_until_the_next_event_is_asked_for() {
+        let poller = member("127.0.0.1:1");
+        let source = KafkaSource { shared: Arc::clone(&poller.shared) };
+        let alive = || poller.shared.change(|state| state.alive = Some(Instant::now()));
+        let is_held = || source.holds_until().is_none_or(|until| Instant::now() < until);
+        let assigned = Assignment { partition: Partition(0), generation: 1, committed: Offset(0) };
+        poller.shared.change(|state| state.ahead.assign(vec![assigned]));
+        alive();
+        assert!(matches!(source.next(1, 1).await, Ok(SourceEvent::Assigned(_))));
+        assert!(is_held());
+        poller.shared.change(|state| state.ahead.lose(&[Partition(0)]));
+        assert!(!is_held(), "nobody was told");
+        assert!(matches!(source.next(1, 1).await, Ok(SourceEvent::Lost(_))));
+        assert!(!is_held(), "whoever is told has not let go of it yet");
+        alive();
+        assert!(!is_held(), "an answer of the group changes nothing about that");
+        assert!(timeout(Duration::ZERO, source.next(1, 1)).await.is_err(), "there is nothing more");
+        assert!(is_held(), "it is taken in");
     }
 
     fn produce(bootstrap: &str, records: u32) {

@@ -16,6 +16,7 @@ mod killed;
 mod late;
 mod load;
 mod members;
+mod moved;
 mod network;
 mod plain;
 mod refused;

@@ -41,7 +41,12 @@ async fn offsets_of_another_incarnation_count_as_none() {
     let topic = format!("conformance-again-{:x}", std::process::id());
     let (name, group) = (topic.parse().expect("legal"), "readers".parse().expect("legal"));
     let driver = bus.driver();
-    driver.create_topic(&name, &TopicSpec::default()).await.expect("made");
+    let one = TopicSpec { partitions: 1, ..TopicSpec::default() };
+    driver.create_topic(&name, &one).await.expect("made");
+    let publisher = bus.publisher(&topic).open().await.expect("opens");
+    for version in 1..=7 {
+        publisher.publish_sync(Envelope::new("key", "Happened", version)).await.expect("acked");
+    }
     driver.move_committed(&group, &name, &[(Partition(0), Offset(7))]).await.expect("nobody reads");
     assert_eq!(driver.committed(&group, &name).await.expect("offsets")[0], Some(Offset(7)));
     let consumer: BaseConsumer = ClientConfig::new()

@@ -4,7 +4,6 @@
 //! may be sent again after a break: one copy is stored, and a refusal as a duplicate says that it was the first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use busline_core::{Ack, Batch, Error, ErrorKind, Result};
 use tokio::time::Instant;
@@ -17,10 +16,6 @@ use crate::error::{Refusal, code, refusal, refused};
 use crate::link::Link;
 use crate::protocol::push_number;
 use crate::records::KeyIn;
-use crate::topics::DUPLICATE_WINDOW;
-
-/// Age up to which a copy is surely known to the server by its id.
-pub(crate) const REPEAT_MAX: Duration = DUPLICATE_WINDOW.saturating_sub(Duration::from_secs(10));
 
 /// Numbers that a batch may use for its answers: one for each time it is sent.
 pub(crate) const NUMBERS: u64 = 1 << 32;
@@ -109,7 +104,8 @@ impl Atomic {
 
     /// Whether a copy may be stored that is older than the server's memory of ids, so that no further one may be sent.
     pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
-        self.doubt && self.first_sent.is_some_and(|first| now.saturating_duration_since(first) > REPEAT_MAX)
+        let repeat_max = self.ground.repeat_max();
+        self.doubt && self.first_sent.is_some_and(|first| now.saturating_duration_since(first) >= repeat_max)
     }
 
     pub(crate) fn is_in_doubt(&self) -> bool {

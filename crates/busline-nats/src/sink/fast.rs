@@ -44,7 +44,7 @@ impl Fast {
 
     /// Notes the outcomes that the runs have found.
     fn settle(&mut self, line: &mut Line) {
-        let mut settled = std::mem::take(&mut self.settled);
+        let (mut settled, mut lost) = (std::mem::take(&mut self.settled), Vec::new());
         for one in settled.drain(..) {
             match one {
                 Settled::Stored { rec, seq } => line.stored(&rec, seq),
@@ -54,9 +54,27 @@ impl Fast {
                     line.note(rec.batch, rec.index, Err(error));
                     self.fail_behind(line, proven);
                 }
+                Settled::Lost { rec } => lost.push(rec),
             }
         }
         self.settled = settled;
+        self.lose(line, lost);
+    }
+
+    /// Nobody will know what became of these.
+    fn lose(&mut self, line: &mut Line, lost: Vec<Rec>) {
+        if lost.is_empty() {
+            return;
+        }
+        let error = line.ground.lost();
+        for rec in &lost {
+            line.break_key(rec, &error);
+        }
+        // Before their batches are settled, with which their keys are whole again.
+        self.fail_behind(line, None);
+        for rec in lost {
+            line.note(rec.batch, rec.index, Err(error.clone()));
+        }
     }
 
     /// Everything that was taken of a broken key ends with it: what was not sent has failed, the rest is indeterminate.

@@ -1,6 +1,8 @@
 //! What every sink of a topic stands on, and the words of its errors.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use busline_core::{
     Ack, Durability, Error, ErrorKind, Offset, Partition, Result, TopicInfo, sink_closed, topic_not_found,
@@ -29,13 +31,25 @@ pub(crate) struct Ground {
     pub(crate) incarnation: String,
     /// Begins the subjects that answers come to; the same over all connections, so that late answers arrive too.
     pub(crate) inbox: String,
+    /// For how many milliseconds the server knows a message's id.
+    ids_known_for: AtomicU64,
 }
+
+/// The time by which a copy of a message may reach the server after it was sent, over a connection that is gone by then.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// The subscription of a sink's link.
 const SUBSCRIPTION: u32 = 1;
 
 impl Ground {
-    pub(crate) fn new(topic: TopicInfo, admin: Admin, dialer: Arc<Dialer>, durability: Durability) -> Self {
+    /// Of a topic whose streams know a message's id for this time.
+    pub(crate) fn new(
+        topic: TopicInfo,
+        admin: Admin,
+        dialer: Arc<Dialer>,
+        durability: Durability,
+        ids_known_for: Duration,
+    ) -> Self {
         let partitions = (0..topic.spec.partitions).map(Partition);
         let streams = topic.spec.streams;
         Self {
@@ -48,7 +62,15 @@ impl Ground {
             admin,
             dialer,
             durability,
+            ids_known_for: AtomicU64::new(millis(ids_known_for)),
         }
+    }
+
+    /// Up to which age of its first copy a record may be sent again under its id without a look at what is stored; zero
+    /// where the server forgets an id before a late copy has come.
+    pub(crate) fn repeat_max(&self) -> Duration {
+        let known = Duration::from_millis(self.ids_known_for.load(Ordering::Relaxed));
+        known.min(topics::DUPLICATE_WINDOW).saturating_sub(LATE_MAX)
     }
 
     /// A new connection that hears the answers to all messages of this sink.
@@ -103,6 +125,8 @@ impl Ground {
     /// `NotFound/Topic` if it is gone, also if another stands under its name; what keeps the server from saying it.
     pub(crate) async fn check_topic(self: Arc<Self>) -> Result<()> {
         let found = topics::info(&self.admin, &self.topic.name).await?;
+        // A limit by age that was lowered shortens it.
+        self.ids_known_for.fetch_min(millis(topics::duplicate_window(&found.spec)), Ordering::Relaxed);
         if found.incarnation == self.topic.incarnation { Ok(()) } else { Err(self.gone()) }
     }
 
@@ -121,6 +145,15 @@ impl Ground {
             .cause(cause)
             .next("see the bus's health; raise the deadline if the backend is only slow")
             .at("publish", &self.topic.name)
+    }
+
+    /// The error of a record whose ack was lost, and of which the topic holds nothing that would tell whether it was stored.
+    pub(crate) fn lost(&self) -> Error {
+        Error::new(ErrorKind::Timeout, "AckLost")
+            .cause("the ack was lost, and the topic has deleted what would tell whether the record was stored")
+            .next("see whether its readers have it; keep records for longer than a connection may be away")
+            .at("publish", &self.topic.name)
+            .indeterminate()
     }
 
     fn too_large(&self, bytes: usize, max: usize) -> Error {
@@ -143,4 +176,8 @@ impl Ground {
             .next("grant this user the topic's subjects and _INBOX.>")
             .at("publish", &self.topic.name)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

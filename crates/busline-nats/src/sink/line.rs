@@ -177,6 +177,7 @@ impl Line {
     pub(crate) fn send_atomic(&mut self, now: Instant) -> bool {
         let Some(atomic) = &mut self.atomic else { return false };
         if self.session.may_send()
+            && !atomic.is_forgotten(now)
             && let Some(link) = &mut self.session.link
         {
             let progress = atomic.send(link, now);

@@ -200,14 +200,14 @@ impl Log {
                 places.entry(*hash).or_default().push_back(number);
             }
         }
-        let mut found = Found { end: self.anchor.number, sequences: HashMap::new() };
+        let mut found = Found { end: self.anchor.number, last: self.anchor.last, sequences: HashMap::new() };
         for message in &tail.messages {
             let Some(numbers) = places.get_mut(&hash(message)) else { continue };
             while numbers.front().is_some_and(|number| *number < found.end) {
                 numbers.pop_front();
             }
             if let Some(number) = numbers.pop_front() {
-                found.end = number + 1;
+                (found.end, found.last) = (number + 1, message.seq);
                 found.sequences.insert(number, message.seq);
             }
         }
@@ -221,6 +221,8 @@ impl Log {
 pub(crate) struct Found {
     /// Everything below this number is stored.
     pub(crate) end: u64,
+    /// What is stored of the others lies behind this sequence.
+    pub(crate) last: u64,
     pub(crate) sequences: HashMap<u64, u64>,
 }
 
@@ -254,7 +256,7 @@ mod tests {
             time: jiff::Timestamp::UNIX_EPOCH,
         };
         let messages: Vec<_> = hashes.iter().zip(101..).map(message).collect();
-        Tail { last: 100 + messages.len() as u64, messages }
+        Tail { after: 100, last: 100 + messages.len() as u64, messages }
     }
 
     fn find(log: &Log, hashes: &[u64]) -> u64 {

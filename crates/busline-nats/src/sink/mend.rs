@@ -276,7 +276,7 @@ impl Run {
                 let found = self.log.find(&tail, |message| stored_hash(hash, message));
                 self.stored_below(found.end, |number| found.sequences.get(&number).copied(), settled);
                 self.log.ends_at(tail.last);
-                self.go_on_behind(&tail, mend, rested, now, settled);
+                self.go_on_behind(&tail, found.last, mend, rested, now, settled);
             }
             // Something was stored since the stream's end was read: it may be ours.
             (Said::Last(subject), Step::Ask { last }) if subject > last => {
@@ -289,15 +289,31 @@ impl Run {
         }
     }
 
-    /// What was found at the stream's end is settled: the next step for what is left of the batch.
-    fn go_on_behind(&mut self, tail: &Tail, mend: Mend, rested: bool, now: Instant, settled: &mut Vec<Settled>) {
+    /// What was found at the stream's end, up to the sequence `found`, is settled: the next step for what is left of the
+    /// batch.
+    fn go_on_behind(
+        &mut self,
+        tail: &Tail,
+        found: u64,
+        mend: Mend,
+        rested: bool,
+        now: Instant,
+        settled: &mut Vec<Settled>,
+    ) {
+        let rest = Step::Rest { until: now + FENCE_MAX };
         match self.why_refused() {
             _ if !self.log.has_sent() => self.mend = None,
-            None => self.take_step(mend, Step::Ask { last: tail.last }),
+            None if tail.is_whole_behind(found) => self.take_step(mend, Step::Ask { last: tail.last }),
             // Copies of those behind it may be on their way between the nodes, and no commit will end their batch.
+            None if self.replicas > 1 && !rested => self.take_step(mend, rest),
+            None => {
+                let lost = self.log.take_sent(|_| true);
+                settled.extend(lost.into_iter().map(|rec| Settled::Lost { rec }));
+                self.mend = None;
+            }
             Some(error) if self.replicas > 1 && !rested => {
                 self.blamed = Some((self.log.base(), error));
-                self.take_step(mend, Step::Rest { until: now + FENCE_MAX });
+                self.take_step(mend, rest);
             }
             Some(error) => {
                 self.refuse_first(error, settled);
@@ -329,6 +345,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::StoredMessage;
     use crate::sink::rec::Rec;
 
     /// A run whose only record was sent again as the commit of the old batch 7, when the stream ended at 120.
@@ -345,6 +362,34 @@ mod tests {
         let (mut run, mut settled) = (proving(), Vec::new());
         run.answered(Answer::Stored { seq, count, duplicate: false }, Instant::now(), &mut settled);
         (run.mend, settled.len())
+    }
+
+    /// A stream's end behind sequence 100, of which somebody else wrote these and the others are deleted.
+    fn tail(sequences: &[u64], last: u64) -> Tail {
+        let message = |seq: &u64| StoredMessage {
+            subject: "t.9".into(),
+            seq: *seq,
+            data: bytes::Bytes::new(),
+            hdrs: bytes::Bytes::new(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+        };
+        Tail { after: 100, messages: sequences.iter().map(message).collect(), last }
+    }
+
+    #[test]
+    fn where_something_was_deleted_what_is_not_found_may_have_been_stored() {
+        let (now, mut settled) = (Instant::now(), Vec::new());
+        let mut read = |run: &mut Run, tail: Tail, rested: bool| {
+            let mend = Mend { id: 7, step: Step::Read { rested } };
+            run.mend_said(mend, Said::Tail(tail), now, KeyHash::new(), &mut settled);
+            (run.mend.map(|mend| mend.step), settled.len())
+        };
+        let mut run = proving();
+        assert_eq!(read(&mut run, tail(&[101, 102], 102), false), (Some(Step::Ask { last: 102 }), 0));
+        let until = now + FENCE_MAX;
+        assert_eq!(read(&mut run, tail(&[101, 103], 103), false), (Some(Step::Rest { until }), 0), "of three copies");
+        assert_eq!(read(&mut run, tail(&[], 103), true), (None, 1));
+        assert!(!run.log.has_sent() && matches!(settled[..], [Settled::Lost { .. }]));
     }
 
     #[test]

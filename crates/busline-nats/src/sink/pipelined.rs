@@ -12,7 +12,6 @@ use busline_core::{BoxFuture, Error, Partition, Result};
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::atomic::REPEAT_MAX;
 use super::ground::Ground;
 use super::heads::Heads;
 use super::key_hash::ByKey;
@@ -248,10 +247,11 @@ impl Way for Pipelined {
     }
 
     fn send(&mut self, line: &mut Line, now: Instant) {
+        let repeat_max = line.ground.repeat_max();
         while self.looking.is_none() && line.session.may_send() {
             let Some(id) = self.ready.pop_front() else { break };
             let Some(slot) = self.slot(id).filter(|slot| slot.state == State::Ready) else { continue };
-            if slot.doubt && slot.first_sent.is_some_and(|first| now.saturating_duration_since(first) > REPEAT_MAX) {
+            if slot.doubt && slot.first_sent.is_some_and(|first| now.saturating_duration_since(first) >= repeat_max) {
                 self.ready.push_front(id);
                 return self.look_back(&line.ground);
             }
@@ -340,7 +340,8 @@ impl Way for Pipelined {
 
     fn said(&mut self, line: &mut Line, said: Self::Said) -> Result<()> {
         self.looking = None;
-        for (number, tail) in said? {
+        let tails = said?;
+        for (number, tail) in &tails {
             for message in &tail.messages {
                 let own = crate::records::header(&message.hdrs, "Nats-Msg-Id")
                     .and_then(|id| id.strip_prefix(line.ground.incarnation.as_bytes())?.strip_prefix(b"-"))
@@ -351,11 +352,21 @@ impl Way for Pipelined {
                     self.stored(line, id, message.seq);
                 }
             }
-            self.floors[number] = tail.last.max(self.floors[number]);
+            self.floors[*number] = tail.last.max(self.floors[*number]);
         }
-        // What was not found can no longer arrive: the connection of its last copy is long gone.
+        // A copy that was not found and comes late is known by its id, if ids are known for so long.
+        let ids_tell = !line.ground.repeat_max().is_zero();
         for id in self.ids(Slot::is_open_question) {
             let Some(slot) = self.slot(id) else { continue };
+            let stream = line.ground.stream_number(slot.rec.partition);
+            let looked = tails.iter().find(|(number, tail)| *number == stream && tail.after <= slot.floor);
+            // One that became a question meanwhile is looked for the next time.
+            let Some((_, tail)) = looked else { continue };
+            if !ids_tell || !tail.is_whole_behind(slot.floor) {
+                let lost = line.ground.lost();
+                self.fail(line, id, lost);
+                continue;
+            }
             (slot.doubt, slot.first_sent) = (false, None);
             // One that was reported meanwhile needs no copy any more: its key is free.
             if slot.rec.copy.is_some() {

@@ -67,6 +67,10 @@ pub(crate) enum Settled {
         rec: Rec,
         error: Error,
     },
+    /// What would tell whether it was stored is deleted, and no copy of it is on its way any more.
+    Lost {
+        rec: Rec,
+    },
 }
 
 /// What a run asks of its sink after an answer.

@@ -13,10 +13,21 @@ const QUESTIONS: usize = 64;
 /// The end of a stream.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    /// The messages behind the sequence that was asked for, in order.
+    /// The sequence that was asked for.
+    pub(crate) after: u64,
+    /// The messages behind it, in order.
     pub(crate) messages: Vec<StoredMessage>,
     /// The stream's last sequence when the reading began; everything up to it was read.
     pub(crate) last: u64,
+}
+
+impl Tail {
+    /// Whether every sequence behind this one holds its message still: what is not found there was not stored. Where a
+    /// limit or somebody has deleted one, it may have been the one that is looked for.
+    pub(crate) fn is_whole_behind(&self, seq: u64) -> bool {
+        let held = self.messages.iter().rev().take_while(|message| message.seq > seq).count();
+        held as u64 == self.last.saturating_sub(seq)
+    }
 }
 
 /// Reads all messages of a stream behind this sequence.
@@ -37,5 +48,5 @@ pub(crate) async fn read(admin: &Admin, name: &str, after: u64) -> Result<Tail> 
     let questions =
         stream::iter(after + 1..=last).map(|seq| async move { admin.message(name, &json!({ "seq": seq })).await });
     let found: Vec<Option<StoredMessage>> = questions.buffered(QUESTIONS).try_collect().await?;
-    Ok(Tail { messages: found.into_iter().flatten().collect(), last })
+    Ok(Tail { after, messages: found.into_iter().flatten().collect(), last })
 }

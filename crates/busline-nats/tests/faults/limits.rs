@@ -12,8 +12,8 @@ fn with_payload(size: &str) -> Options {
     Options { config: format!("max_payload: {size}"), ..Options::default() }
 }
 
-/// The limit shrinks while connections stand, and once more over a restart. What does not fit any more fails for certain,
-/// takes only its own key along, and the keys go on.
+/// The limit shrinks while connections stand, and once more over a restart. What does not fit any more is not acked, takes
+/// only its own key along, and the keys go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payload_limit_that_shrinks_fails_what_is_too_large_and_nothing_else() {
     for strategy in STRATEGIES {
@@ -38,8 +38,10 @@ async fn a_payload_limit_that_shrinks_fails_what_is_too_large_and_nothing_else()
         }
         let counts = load.judge(&reader, strategy).await;
         println!("{strategy}: {counts:?}");
-        // 40 were too large; behind each, those of its key that were accepted before its report.
-        assert!(counts.failed >= 40 && counts.acked >= 2_102, "{strategy}: {counts:?}");
+        // 40 were too large; behind each, those of its key that were accepted before its report. A server ends the connection
+        // over one that it was sent before the limit was heard of, without a word of which it was: that one is in doubt.
+        assert!(counts.failed + counts.indeterminate >= 40 && counts.failed > 0, "{strategy}: {counts:?}");
+        assert!(counts.acked >= 2_102, "{strategy}: {counts:?}");
     }
 }
 

@@ -6,6 +6,8 @@ mod clusters;
 mod cuts;
 mod deletions;
 mod disk;
+mod expired;
+mod half_topics;
 mod limits;
 mod load;
 mod proxy;

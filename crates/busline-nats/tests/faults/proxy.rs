@@ -27,6 +27,8 @@ struct Control {
     late: AtomicBool,
     /// A cut connection stays on both sides, and nothing passes over it any more.
     half_open: AtomicBool,
+    /// What the server says is lost.
+    muted: AtomicBool,
     /// Nothing passes towards the server meanwhile.
     holding: watch::Sender<bool>,
     /// What was held back.
@@ -48,6 +50,7 @@ impl Proxy {
             cuts: AtomicU64::new(0),
             late: AtomicBool::new(false),
             half_open: AtomicBool::new(false),
+            muted: AtomicBool::new(false),
             holding: watch::channel(false).0,
             held: Mutex::default(),
             epoch: watch::channel(0).0,
@@ -80,6 +83,11 @@ impl Proxy {
     /// Whether a cut is one that neither side notices, as when a machine between them is gone.
     pub(crate) fn leave_half_open(&self, half_open: bool) {
         self.control.half_open.store(half_open, Ordering::Release);
+    }
+
+    /// Loses what the server says from now on, until every connection is cut after this was called with `false`.
+    pub(crate) fn mute(&self, mute: bool) {
+        self.control.muted.store(mute, Ordering::Release);
     }
 
     /// Keeps what clients send until this is called with `false`.
@@ -155,6 +163,9 @@ async fn carry(client: TcpStream, control: Arc<Control>) {
             }
             read = from_server.read(&mut down) => {
                 let Ok(count @ 1..) = read else { return };
+                if control.muted.load(Ordering::Acquire) {
+                    continue;
+                }
                 if to_client.write_all(&down[..count]).await.is_err() {
                     return;
                 }

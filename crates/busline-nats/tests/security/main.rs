@@ -7,5 +7,6 @@ mod keys;
 mod listener;
 mod passwords;
 mod permissions;
+mod requests;
 mod revoked;
 mod tokens;

@@ -45,8 +45,11 @@ pub(crate) async fn delete_topic(
         leftovers.extend(look(driver, topic, parking).await?);
     }
     if topic.is_none() && leftovers.is_empty() {
-        // The driver names what is missing.
-        driver.topic(name).await?;
+        // The driver names what is missing, or deletes what is left of a topic that was not made or deleted to its end.
+        match deletion.dry_run {
+            true => drop(driver.topic(name).await?),
+            false => driver.delete_topic(name).await?,
+        }
     }
     if topic.is_some() && driver.capabilities().groups {
         for (group, _) in driver.groups().await?.into_iter().filter(|(_, of)| of == name) {

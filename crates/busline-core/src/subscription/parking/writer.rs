@@ -16,6 +16,7 @@ use crate::capabilities::Integrity;
 use crate::driver::{Driver, Positions, Sink, SinkRequest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::headers::Headers;
+use crate::panics;
 use crate::record::checksum;
 use crate::topic::{Partition, TopicInfo};
 
@@ -26,6 +27,8 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Writer {
     sink: Arc<dyn Sink>,
+    /// The parking topic.
+    topic: String,
     /// The incarnation of the topic whose records are parked.
     incarnation: Uuid,
     checksums: bool,
@@ -55,7 +58,7 @@ impl Writer {
     pub(crate) async fn open(driver: &dyn Driver, parking: &TopicInfo, incarnation: Uuid) -> Result<Self> {
         let request = SinkRequest { topic: parking.clone(), positions: Positions::Any, deduplicate: None };
         let checksums = driver.capabilities().integrity == Integrity::Record;
-        Ok(Self { sink: driver.sink(request).await?, incarnation, checksums })
+        Ok(Self { sink: driver.sink(request).await?, topic: parking.name.to_string(), incarnation, checksums })
     }
 
     /// Begins an entry of this kind.
@@ -113,7 +116,11 @@ impl Writer {
         }
         let (answer, answered) = oneshot::channel();
         let owner = Arc::new(Answer(Mutex::new(Some(answer))));
-        self.sink.publish(Batch::new(0, Arc::new(body), false, now + WRITE_DEADLINE, owner));
+        let batch = Batch::new(0, Arc::new(body), false, now + WRITE_DEADLINE, owner);
+        if let Err(panicked) = panics::publish(&*self.sink, batch, &self.topic) {
+            // It may have kept the batch, and then nobody knows when it answers.
+            return vec![Err(panicked.indeterminate()); entries.len()];
+        }
         // A sink answers by the deadline, and a batch that it forgets answers for itself.
         answered.await.unwrap_or_else(|_| vec![Err(unanswered()); entries.len()])
     }
@@ -123,7 +130,7 @@ impl Writer {
     }
 
     pub(crate) async fn close(&self, deadline: Instant) -> Result<()> {
-        self.sink.close(deadline).await
+        panics::close(&*self.sink, deadline, &self.topic).await
     }
 }
 
