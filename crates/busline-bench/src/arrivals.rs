@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::workload::{Workload, aggregate_of};
+use crate::workload::Workload;
 
 /// What arrived at handlers. Unit: envelopes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,9 +27,22 @@ pub(crate) struct Arrived {
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     aggregates: Vec<Aggregate>,
-    /// Aggregates whose last version has not come.
-    open: AtomicUsize,
+    /// Of each topic the aggregates whose last version has not come.
+    open: Vec<AtomicUsize>,
+    /// Topics that have such aggregates.
+    open_topics: AtomicUsize,
     odd: Mutex<Odd>,
+}
+
+/// What ends with an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// More is to come of its topic, or it was none of the planned ones.
+    Nothing,
+    /// Its topic: the last version of each of its aggregates has come.
+    Topic,
+    /// The last topic, and so everything.
+    All,
 }
 
 #[derive(Debug)]
@@ -58,27 +71,46 @@ impl Arrivals {
         let planned = |number| if number < first { 0 } else { workload.versions_of(number) };
         let aggregate = |number| Aggregate { highest: AtomicU64::new(0), planned: planned(number) };
         let aggregates: Vec<Aggregate> = (0..workload.aggregates).map(aggregate).collect();
-        let open = aggregates.iter().filter(|aggregate| aggregate.planned > 0).count();
-        Self { aggregates, open: AtomicUsize::new(open), odd: Mutex::default() }
+        let mut open = vec![0; workload.topics];
+        for (number, _) in aggregates.iter().enumerate().filter(|(_, aggregate)| aggregate.planned > 0) {
+            open[workload.topic_of(number)] += 1;
+        }
+        let open_topics = AtomicUsize::new(open.iter().filter(|count| **count > 0).count());
+        let open = open.into_iter().map(AtomicUsize::new).collect();
+        Self { aggregates, open, open_topics, odd: Mutex::default() }
     }
 
-    /// Notes an arrival; gives whether the last version of every aggregate has come with it.
-    pub(crate) fn arrive(&self, key: &str, version: u64) -> bool {
-        let found = aggregate_of(key).and_then(|number| Some((number, self.aggregates.get(number)?)));
-        let Some((number, aggregate)) = found.filter(|(_, it)| (1..=it.planned).contains(&version)) else {
-            self.odd().foreign += 1;
-            return false;
+    /// The topic of this aggregate.
+    pub(crate) fn topic_of(&self, number: usize) -> usize {
+        number % self.open.len()
+    }
+
+    /// Notes an arrival of this aggregate.
+    pub(crate) fn arrive(&self, number: usize, version: u64) -> Ends {
+        let planned = self.aggregates.get(number).filter(|it| (1..=it.planned).contains(&version));
+        let Some(aggregate) = planned else {
+            self.foreign();
+            return Ends::Nothing;
         };
         let highest = aggregate.highest.load(Ordering::Acquire);
         if version <= highest {
             self.odd().come_late(number, version);
-            return false;
+            return Ends::Nothing;
         }
         if version > highest + 1 {
             self.odd().skipped.extend((highest + 1..version).map(|skipped| (number, skipped)));
         }
         aggregate.highest.store(version, Ordering::Release);
-        version == aggregate.planned && self.open.fetch_sub(1, Ordering::AcqRel) == 1
+        match version == aggregate.planned && self.open[self.topic_of(number)].fetch_sub(1, Ordering::AcqRel) == 1 {
+            false => Ends::Nothing,
+            true if self.open_topics.fetch_sub(1, Ordering::AcqRel) == 1 => Ends::All,
+            true => Ends::Topic,
+        }
+    }
+
+    /// Notes the arrival of something that nobody planned.
+    pub(crate) fn foreign(&self) {
+        self.odd().foreign += 1;
     }
 
     pub(crate) fn arrived(&self) -> Arrived {
@@ -112,7 +144,7 @@ impl Odd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Event, Level, Mode, Shape, key_of};
+    use crate::workload::{Event, Level, Mode, Shape};
 
     fn arrived(change: impl Fn(&mut Vec<Event>)) -> (Arrived, bool) {
         let shape = Shape { payload_bytes: None, window_envelopes: 8, senders: None, topics: 2 };
@@ -120,9 +152,11 @@ mod tests {
         let mut events: Vec<Event> = workload.events().collect();
         change(&mut events);
         let arrivals = Arrivals::new(&workload);
-        let ends: Vec<bool> =
-            events.iter().map(|event| arrivals.arrive(&key_of(event.aggregate), event.version)).collect();
-        (arrivals.arrived(), ends.iter().filter(|end| **end).count() == 1)
+        let arrive = |event: &Event| arrivals.arrive(event.aggregate, event.version);
+        let ends: Vec<Ends> = events.iter().map(arrive).collect();
+        let ended = |what| ends.iter().filter(|end| **end == what).count();
+        assert!(ended(Ends::Topic) <= 1, "of two topics one ends first");
+        (arrivals.arrived(), ended(Ends::All) == 1)
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::burst_run::Measured;
-#[cfg(any(feature = "nats", feature = "kafka"))]
-use crate::burst_run::runtime;
 use crate::latency::Percentiles;
 use crate::place::Place;
 #[cfg(any(feature = "nats", feature = "kafka"))]
 use crate::place::Stage;
+#[cfg(any(feature = "nats", feature = "kafka"))]
+use crate::runtime::runtime;
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]
 use crate::speed::{micros_each, per_second};
 #[cfg(any(feature = "sqlite", feature = "nats", feature = "kafka"))]

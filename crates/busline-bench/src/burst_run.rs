@@ -1,15 +1,14 @@
 //! One run of the bus on its stage: opened, burst, read, followed, closed, counted, judged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 #[cfg(feature = "sqlite")]
 use busline::{TopicName, TopicSpec};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
-use crate::clearing;
+use crate::clearing::leaving_nothing;
+use crate::connect::CLOSE_MAX;
 use crate::consuming::{Consumed, Followed, GROUP, drain, follow};
 use crate::contender::Contender;
 use crate::dump::{Verdict, judge_driver};
@@ -17,6 +16,7 @@ use crate::measure::{Leaked, Memory, descriptors, threads, threads_settled};
 use crate::memory_watch::{MemoryWatch, Watched};
 use crate::place::Stage;
 use crate::publishing::{Burst, Start};
+use crate::runtime::{runtime, tasks_settled};
 use crate::strategy::{Opened, Variant};
 use crate::usage::{Meter, Usage};
 use crate::workload::{Event, Workload};
@@ -86,28 +86,27 @@ struct Open {
     reading: Reading,
 }
 
-/// Longest wait for a bus to close.
-const CLOSE_MAX: Duration = Duration::from_secs(60);
-
 /// Publishes the workload on a stage of its own, and has it read.
 pub(crate) fn measure(bus: &Contender, workload: &Workload, first: ReadFirst) -> Result<Measured> {
     let stage = bus.place.stage(workload.topics);
+    leaving_nothing(&stage, || measure_on(&stage, bus.variant, workload, first))
+}
+
+fn measure_on(stage: &Stage, variant: Variant, workload: &Workload, first: ReadFirst) -> Result<Measured> {
     let workload = Arc::new(workload.clone());
-    stage.note();
     let watch = MemoryWatch::begin()?;
     let threads_before = threads()?;
     let memory = Memory::watch()?;
     let runtime = runtime()?;
     let descriptors_before = descriptors()?;
-    let open = runtime.block_on(open_and_burst(&stage, bus.variant, &workload, &memory, first))?;
+    let open = runtime.block_on(open_and_burst(stage, variant, &workload, &memory, first))?;
     let mut leaked =
         Leaked { tasks: tasks_settled(&runtime), threads: 0, descriptors: descriptors()? - descriptors_before };
     drop(runtime);
     leaked.threads = threads_settled(threads_before)? - threads_before;
     let memory_retained = memory.retained()?;
     let watched = watch.end()?;
-    let (verdict, transactions) = judge(&stage, &workload, open.verdict)?;
-    clear(&stage)?;
+    let (verdict, transactions) = judge(stage, &workload, open.verdict)?;
     Ok(Measured {
         backend: open.backend,
         usage: open.usage,
@@ -188,25 +187,6 @@ async fn read(
     Ok(Reading { drained, followed, twin })
 }
 
-/// A runtime for one run.
-pub(crate) fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build().context("build a runtime")
-}
-
-/// Tasks left, once there is none or a short time has passed: one that was joined is counted until its worker has let go.
-pub(crate) fn tasks_settled(runtime: &Runtime) -> i64 {
-    let end = Instant::now() + TASK_EXIT_MAX;
-    loop {
-        let tasks = runtime.metrics().num_alive_tasks();
-        if tasks == 0 || Instant::now() >= end {
-            return tasks as i64;
-        }
-        std::thread::yield_now();
-    }
-}
-
-const TASK_EXIT_MAX: Duration = Duration::from_millis(200);
-
 /// Allocations of one publish without those of making its envelope, which are counted apart.
 fn allocations_each(burst: u64, workload: &Workload) -> f64 {
     const MADE: u64 = 1_000;
@@ -232,24 +212,6 @@ fn judge(stage: &Stage, workload: &Workload, known: Option<Verdict>) -> Result<(
 #[cfg(not(feature = "sqlite"))]
 fn judge(_stage: &Stage, _workload: &Workload, known: Option<Verdict>) -> Result<(Verdict, Option<Vec<usize>>)> {
     Ok((known.context("nothing was judged")?, None))
-}
-
-/// Takes the run's records away: its topics from a bus that lives on, else its file.
-pub(crate) fn clear(stage: &Stage) -> Result<()> {
-    if !stage.lives_on {
-        if let Some(file) = stage.file() {
-            crate::place::remove_file(&file);
-        }
-        return Ok(());
-    }
-    runtime()?.block_on(async {
-        let bus = stage.bus().await?;
-        let found = bus.driver().topics().await?.into_iter().map(|topic| topic.name);
-        clearing::delete(&bus, found.filter(|name| stage.owns(name.as_str())).collect()).await?;
-        bus.close(CLOSE_MAX).await?;
-        stage.cleared();
-        Ok(())
-    })
 }
 
 /// Makes a bus with these topics and closes it again: the file that a twin finds.

@@ -1,8 +1,12 @@
 //! How a run gets its bus: by the URL, or behind a driver that the caller puts in front.
 
 use std::fmt;
+use std::time::Duration;
 
 use busline::{BoxFuture, Bus};
+
+/// Longest wait for the bus of a run to close.
+pub(crate) const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// Who opens the bus of a URL.
 pub trait Connect: Send + Sync + fmt::Debug {

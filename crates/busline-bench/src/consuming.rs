@@ -6,7 +6,7 @@
 
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -14,13 +14,14 @@ use busline::{Bus, Delivery, Subscription};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::arrivals::{Arrivals, Arrived};
+use crate::arrivals::{Arrivals, Arrived, Ends};
 use crate::at_once::at_once;
 use crate::latency::Latencies;
 use crate::measure::cpu_time;
 use crate::open_load::Pace;
 use crate::place::Stage;
 use crate::publishing::Start;
+use crate::spans::Spans;
 use crate::strategy::{Opened, Variant};
 use crate::workload::{Workload, aggregate_of};
 
@@ -40,7 +41,7 @@ pub(crate) struct Consumed {
     pub(crate) handled: u64,
     /// From the call of the first `subscribe` to the first record at a handler.
     pub(crate) joined_in: Duration,
-    /// From the first record at a handler to the last.
+    /// From the first record at a handler to the last, without times in which no topic's records were coming.
     pub(crate) consumed_in: Duration,
     /// From the first `subscribe` to the last record, the whole process.
     pub(crate) cpu: Duration,
@@ -146,11 +147,11 @@ enum Due {
 }
 
 impl Due {
-    fn of(&self, key: &str, version: u64) -> Option<Instant> {
+    fn of(&self, aggregate: usize, version: u64) -> Option<Instant> {
         match self {
             Self::Unknown => None,
             Self::AtStart(start) => Some(start.began()),
-            Self::Paced(pace) => Some(pace.due_of(aggregate_of(key)?, version.max(1))),
+            Self::Paced(pace) => Some(pace.due_of(aggregate, version.max(1))),
         }
     }
 }
@@ -169,8 +170,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// What all handlers of a pass share.
 pub(crate) struct Follower {
     arrivals: Arrivals,
-    first: OnceLock<Instant>,
-    last: OnceLock<Instant>,
+    spans: Spans,
     /// Only where something may not come because it was refused.
     lack: Option<Lack>,
     done: Notify,
@@ -187,7 +187,8 @@ impl Follower {
 
     /// Follows a load that is published at this pace.
     pub(crate) fn paced(workload: &Workload, pace: Arc<Pace>) -> Self {
-        Self::of(workload, Due::Paced(pace), Arrivals::new(workload))
+        let latencies = Mutex::new(Latencies::with_all_room());
+        Self { latencies, ..Self::of(workload, Due::Paced(pace), Arrivals::new(workload)) }
     }
 
     /// Follows the aggregates from this number on.
@@ -199,8 +200,7 @@ impl Follower {
     fn of(workload: &Workload, due: Due, arrivals: Arrivals) -> Self {
         Self {
             arrivals,
-            first: OnceLock::new(),
-            last: OnceLock::new(),
+            spans: Spans::new(workload.topics),
             lack: None,
             done: Notify::new(),
             due,
@@ -226,9 +226,12 @@ impl Follower {
         arrived.delivered + arrived.missing
     }
 
-    /// Notes the first record before its handler does anything.
-    pub(crate) fn begin(&self) {
-        self.first.get_or_init(Instant::now);
+    /// Notes that a record comes, before its handler does anything: its time counts from here if it is the first.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn begin(&self, delivery: &Delivery) {
+        if let Some(number) = aggregate_of(&delivery.envelope.aggregate_id) {
+            self.spans.begin(self.arrivals.topic_of(number));
+        }
     }
 
     pub(crate) async fn subscribe(
@@ -262,7 +265,8 @@ impl Follower {
     /// When the last one came, if it has.
     fn last_known(&self) -> Option<Instant> {
         let latest = |lack: &Lack| lack.made + Duration::from_nanos(lack.latest_ns.load(Ordering::Acquire));
-        self.last.get().copied().or_else(|| self.lack.as_ref().map(latest))
+        let all_came = || self.spans.last().filter(|_| self.arrivals.arrived().missing == 0);
+        self.lack.as_ref().map(latest).or_else(all_came)
     }
 
     /// The latencies, which are taken out.
@@ -277,17 +281,22 @@ impl Follower {
 
     /// Notes that the event of this version of an aggregate has come.
     pub(crate) fn note(&self, key: &str, version: u64) {
-        self.begin();
+        let Some(number) = aggregate_of(key) else { return self.arrivals.foreign() };
+        let topic = self.arrivals.topic_of(number);
+        self.spans.begin(topic);
         if version.is_multiple_of(self.latency_sample)
-            && let Some(due) = self.due.of(key, version)
+            && let Some(due) = self.due.of(number, version)
         {
             self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(due.elapsed(), 1);
         }
         if let Some(lack) = &self.lack {
             lack.latest_ns.fetch_max(lack.made.elapsed().as_nanos() as u64, Ordering::AcqRel);
         }
-        if self.arrivals.arrive(key, version) {
-            self.last.get_or_init(Instant::now);
+        let ends = self.arrivals.arrive(number, version);
+        if ends != Ends::Nothing {
+            self.spans.end(topic);
+        }
+        if ends == Ends::All {
             self.done.notify_one();
         }
     }
@@ -333,9 +342,8 @@ impl Follower {
             ensure!(left.left.is_empty(), "not closed within {CLOSE_MAX:?}: {:?}", left.left);
             handled += left.stats.handled;
         }
-        let first = self.first.get().copied().unwrap_or(called);
-        let last = self.last_arrival();
-        let arrived = self.arrivals.arrived();
-        Ok(Consumed { arrived, handled, joined_in: first - called, consumed_in: last - first, cpu })
+        let joined_in = self.spans.first().map_or(Duration::ZERO, |first| first - called);
+        let consumed_in = self.spans.busy(self.last_arrival());
+        Ok(Consumed { arrived: self.arrivals.arrived(), handled, joined_in, consumed_in, cpu })
     }
 }

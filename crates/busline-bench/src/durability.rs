@@ -1,17 +1,14 @@
 //! Buses compared at equal durability: each must attest exactly what was asked for.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use busline::{Bus, Durability, Error, ErrorKind};
 
-use crate::burst_run::{clear, runtime};
+use crate::clearing::leaving_nothing;
+use crate::connect::CLOSE_MAX;
 use crate::contender::Contender;
 use crate::place::Stage;
+use crate::runtime::runtime;
 use crate::topic_plan::attested;
-
-/// Longest wait for a bus to close.
-const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// Makes a topic on each bus and looks what its acks attest, before anything is measured.
 ///
@@ -23,14 +20,14 @@ pub(crate) fn check(buses: &[Contender], wanted: Durability) -> Result<()> {
 
 fn check_one(bus: &Contender, wanted: Durability) -> Result<()> {
     let stage = bus.place.stage(1);
-    stage.note();
-    let found = runtime()?.block_on(async {
-        let bus = stage.bus().await?;
-        let found = attested_on(&bus, &stage).await;
-        bus.close(CLOSE_MAX).await?;
-        anyhow::Ok(found)
+    let found = leaving_nothing(&stage, || {
+        runtime()?.block_on(async {
+            let bus = stage.bus().await?;
+            let found = attested_on(&bus, &stage).await;
+            bus.close(CLOSE_MAX).await?;
+            anyhow::Ok(found)
+        })
     })?;
-    clear(&stage)?;
     match found {
         Ok(found) if found == wanted => Ok(()),
         Ok(found) => Err(other_than_wanted(bus, found, wanted).into()),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::burst_run::runtime;
 use crate::contender::{Contender, backend_of, labels};
 use crate::measure::Machine;
+use crate::runtime::runtime;
 
 /// Version of the written form.
 pub(crate) const SCHEMA: u32 = 1;

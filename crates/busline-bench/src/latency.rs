@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::buckets::Buckets;
 
-/// Latencies by their frequency, three significant digits each. Made when the first one comes.
+/// Latencies by their frequency, three significant digits each. Made when the first one comes, unless its room is
+/// wanted from the start.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies(Option<Histogram<u64>>);
 
@@ -15,6 +16,11 @@ pub(crate) struct Latencies(Option<Histogram<u64>>);
 const LATENCY_MAX: Duration = Duration::from_secs(600);
 
 impl Latencies {
+    /// With the room of all latencies from the start: where memory is watched, one that grows would look like a leak.
+    pub(crate) fn with_all_room() -> Self {
+        Self(Some(Histogram::new_with_max(LATENCY_MAX.as_nanos() as u64, 3).expect("a legal range and precision")))
+    }
+
     pub(crate) fn record(&mut self, latency: Duration, times: u64) {
         // NOTE: it grows by itself, but not in `saturating_record`, which would cut everything to its first size.
         let histogram = self.0.get_or_insert_with(|| Histogram::new(3).expect("three digits are legal"));
@@ -32,7 +38,7 @@ impl Latencies {
 
     /// The reported percentiles; none of nothing.
     pub(crate) fn percentiles(&self) -> Option<Percentiles> {
-        let histogram = self.0.as_ref()?;
+        let histogram = self.0.as_ref().filter(|histogram| !histogram.is_empty())?;
         let millis = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
         Some(Percentiles {
             p50: millis(0.5),
@@ -62,6 +68,19 @@ pub struct Percentiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_room_takes_every_latency_without_growing() {
+        let mut latencies = Latencies::with_all_room();
+        assert_eq!(latencies.percentiles(), None);
+        let room = |latencies: &Latencies| latencies.0.as_ref().map(Histogram::distinct_values);
+        let before = room(&latencies);
+        for latency in [Duration::ZERO, Duration::from_millis(3), LATENCY_MAX * 2] {
+            latencies.record(latency, 1);
+        }
+        assert_eq!(room(&latencies), before);
+        assert_eq!(latencies.percentiles().expect("some").samples, 3);
+    }
 
     #[test]
     fn percentiles_are_of_all_that_was_recorded() {

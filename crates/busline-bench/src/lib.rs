@@ -15,6 +15,8 @@
 //!                   ├────→ side_by_side ─→ verdict ──────────┤
 //!                   └────→ baseline: what got worse ─────────┘
 //! ```
+//! Results that were recorded before are [reported again](report_recorded), those of several commands as one.
+//!
 //! What measuring itself costs is measured too ([`Overhead`]), before the first run.
 //!
 //! An [open load](open_load) is published at a rate instead, and says which rate holds.
@@ -50,15 +52,19 @@ mod overhead;
 mod place;
 mod progress;
 mod publishing;
+mod recorded;
 mod report;
 mod request;
 mod request_line;
 mod result;
+mod result_file;
 mod run;
 mod run_result;
+mod runtime;
 #[cfg(feature = "sqlite")]
 mod scenario;
 mod side_by_side;
+mod spans;
 mod speed;
 mod statistics;
 mod strategy;
@@ -88,6 +94,7 @@ pub use open_load::{
 };
 pub use overhead::{Overhead, OverheadShare};
 pub use progress::{Progress, Quiet};
+pub use recorded::report_recorded;
 pub use report::{Bar, check_result_file, write_open_load, write_open_page, write_page, write_table};
 #[cfg(feature = "sqlite")]
 pub use report::{write_scenarios, write_sharing};

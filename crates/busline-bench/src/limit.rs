@@ -1,5 +1,6 @@
 //! What held publishing back, as far as processors, threads, the disk and the window tell.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use crate::compare::Summary;
@@ -40,15 +41,10 @@ impl Used {
         let usages: Vec<&Usage> = runs.iter().filter_map(|run| run.publish_usage.as_ref()).collect();
         let sum = |of: fn(&Usage) -> f64| usages.iter().map(|usage| of(usage)).sum::<f64>();
         let elapsed = sum(|usage| usage.elapsed_s);
-        let thread_cpu = |usage: &Usage| usage.busiest_thread.as_ref().map_or(0.0, |thread| thread.cpu_s);
-        let busiest = usages.iter().max_by(|one, other| thread_cpu(one).total_cmp(&thread_cpu(other)))?;
         let window = runs.iter().filter_map(|run| window_taken(run)).sum::<f64>() / runs.len() as f64;
         (elapsed >= SECONDS_MIN).then(|| Self {
             client: sum(|usage| usage.client_cpu_s) / elapsed,
-            thread: busiest.busiest_thread.as_ref().map(|thread| {
-                let cpu: f64 = usages.iter().map(|usage| thread_cpu(usage)).sum();
-                (thread.name.clone(), cpu / elapsed)
-            }),
+            thread: busiest_thread(&usages).map(|(name, cpu_s)| (name, cpu_s / elapsed)),
             others: sum(|usage| usage.others_cpu_s) / elapsed,
             disk_wait: sum(|usage| usage.disk_wait_s) / elapsed,
             window,
@@ -67,6 +63,17 @@ impl Used {
             _ => Limit::Unseen,
         }
     }
+}
+
+/// The thread that used most where it was the busiest, and its processor time there. Where another one was, its own is not
+/// known and counts as none: so its share is never too large. Unit: seconds.
+fn busiest_thread(usages: &[&Usage]) -> Option<(String, f64)> {
+    let mut by_name: BTreeMap<&str, f64> = BTreeMap::new();
+    for thread in usages.iter().filter_map(|usage| usage.busiest_thread.as_ref()) {
+        *by_name.entry(&thread.name).or_default() += thread.cpu_s;
+    }
+    let busiest = by_name.into_iter().max_by(|one, other| one.1.total_cmp(&other.1));
+    busiest.map(|(name, cpu_s)| (name.to_string(), cpu_s))
 }
 
 /// The loads whose bursts were sound and long enough to tell, with what they used.
@@ -124,6 +131,7 @@ mod tests {
     use super::*;
     use crate::buckets::Buckets;
     use crate::report::sample;
+    use crate::usage::ThreadUsage;
 
     fn used(client: f64, thread: f64, others: f64, disk_wait: f64, window: f64) -> Used {
         Used { client, thread: Some(("t".into(), thread)), others, disk_wait, window }
@@ -153,6 +161,17 @@ mod tests {
         assert_eq!(Used::by(&[&run(0.05, 0.05)]), None);
         let unmeasured = RunResult { publish_usage: None, ..run(3.0, 1.0) };
         assert_eq!(Used::by(&[&unmeasured]), None);
+    }
+
+    #[test]
+    fn threads_of_other_names_do_not_count_as_the_busiest_one() {
+        let run = |name: &str, elapsed_s| {
+            let usage = sample::usage(elapsed_s);
+            let busiest_thread = Some(ThreadUsage { name: name.into(), cpu_s: 0.9 * elapsed_s });
+            RunResult { publish_usage: Some(Usage { busiest_thread, ..usage }), ..sample::run(1) }
+        };
+        let used = Used::by(&[&run("reader", 1.0), &run("writer", 2.0), &run("reader", 1.5)]).expect("long enough");
+        assert_eq!(used.thread, Some(("reader".into(), 0.5)), "2.25 s of 4.5 s");
     }
 
     #[test]

@@ -10,11 +10,11 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::burst_run::runtime;
 use crate::compare::{Figure, Summary};
 use crate::consuming::Follower;
 use crate::measure::cpu_time;
 use crate::publishing::{Start, Watched, observe};
+use crate::runtime::runtime;
 use crate::workload::{Level, Mode, Shape, TOPICS, Workload, key_of, latency_sample_of};
 
 /// What the benchmark does beside an envelope. Processor time of the whole process; medians of several rounds. Unit:

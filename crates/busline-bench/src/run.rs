@@ -103,7 +103,8 @@ fn run_once(bus: &Contender, workload: &Workload, run: u32) -> Result<RunResult>
     Ok(RunResult { others_cpu_percent, ..result_of(bus, workload, run, &measured, twins) })
 }
 
-fn write(request: &BenchRequest, report: &BenchReport) -> Result<()> {
+/// Writes the report to each file that the request names.
+pub(crate) fn write(request: &BenchRequest, report: &BenchReport) -> Result<()> {
     request.json.as_ref().map_or(Ok(()), |file| json::write(file, report))?;
     request.markdown.as_ref().map_or(Ok(()), |file| replace(file, markdown::render(report).as_bytes()))?;
     request.html.as_ref().map_or(Ok(()), |file| replace(file, html::render(report).as_bytes()))
@@ -115,7 +116,8 @@ fn warm_up(level: Level, mode: Mode, request: &BenchRequest) -> Result<Workload>
     Workload::of_size(level, mode, envelopes, &request.shape())
 }
 
-fn conclude(report: &mut BenchReport, others: f64) {
+/// What follows from the results; `others` is the share of all processors that other processes used meanwhile.
+pub(crate) fn conclude(report: &mut BenchReport, others: f64) {
     report.summaries = summarize(&report.results);
     report.targets = targets::judge(&report.summaries);
     report.warnings = warnings::of(&report.header.machine, &report.summaries, others);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use busline::{Bus, Durability, Medium, TopicName, TopicSpec};
+use busline::{Bus, Durability, Medium, Partition, TopicName, TopicSpec};
 
 use crate::at_once::at_once;
 
@@ -33,7 +33,15 @@ impl TopicPlan {
         let names = topics.iter().map(|topic| TopicName::new(topic)).collect::<busline::Result<Vec<TopicName>>>()?;
         at_once(names.into_iter().map(|name| {
             let (bus, spec) = (bus.clone(), self.spec.clone());
-            async move { bus.driver().create_topic(&name, &spec).await }
+            async move {
+                let topic = bus.driver().create_topic(&name, &spec).await?;
+                // Who leads a partition may be told before it leads it, and what is published then is tried again a tenth of
+                // a second later: by the bus, by its twin, or by both.
+                for partition in (0..topic.spec.partitions).map(Partition) {
+                    bus.driver().bounds(&name, partition).await?;
+                }
+                busline::Result::Ok(())
+            }
         }))
         .await?;
         #[cfg(feature = "kafka")]

@@ -93,7 +93,7 @@ fn held_back(report: &BenchReport) -> Vec<String> {
 }
 
 /// The buses that can be compared under one load, the fastest first.
-fn ranked(summaries: &[Summary], load: (Level, Mode), speed: Speed) -> Vec<&str> {
+pub(crate) fn ranked(summaries: &[Summary], load: (Level, Mode), speed: Speed) -> Vec<&str> {
     let comparable = summaries.iter().filter(|it| (it.level, it.mode) == load && it.is_comparable());
     let mut buses: Vec<(&str, f64)> = comparable.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
     buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));

@@ -1,13 +1,12 @@
 //! The file of an earlier benchmark.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::header::SCHEMA;
 use crate::measure::Machine;
+use crate::result_file;
 use crate::workload::{Level, Mode};
 
 /// An earlier benchmark, as far as it is compared.
@@ -44,13 +43,6 @@ pub(crate) struct EarlierTwin {
     pub(crate) ratio_consume_cpu: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct Versioned {
-    schema: u32,
-    /// Only an open load has it.
-    duration_s: Option<f64>,
-}
-
 /// Whether this file can be a baseline of this program.
 ///
 /// # Errors
@@ -64,16 +56,7 @@ impl Earlier {
     /// A file that cannot be read, is of another schema, holds no runs, or is of a debug build while this one is not.
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let name = file.display();
-        let text = fs::read_to_string(file).with_context(|| format!("read the baseline {name}"))?;
-        let Versioned { schema, duration_s } = serde_json::from_str(&text)
-            .with_context(|| format!("the baseline {name} is no result of 'busline bench --json'"))?;
-        if schema != SCHEMA {
-            bail!("the baseline {name} has schema {schema}, and this version reads {SCHEMA}: measure it again");
-        }
-        ensure!(
-            duration_s.is_none(),
-            "the baseline {name} is of an open load ('bench --rate'), and a baseline is of levels and modes"
-        );
+        let text = result_file::text(file, "the baseline")?;
         let earlier: Self = serde_json::from_str(&text).with_context(|| format!("read the baseline {name}"))?;
         ensure!(!earlier.results.is_empty(), "the baseline {name} holds no run");
         let debug = |build: bool| if build { "a debug build" } else { "a release build" };
@@ -90,6 +73,8 @@ impl Earlier {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::report::sample;
 

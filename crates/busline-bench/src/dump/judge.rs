@@ -1,12 +1,14 @@
 //! Whether all of a workload stands in a store: once, whole, and each aggregate in order.
 
+use std::collections::HashMap;
+
 use busline::Headers;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::workload::{Event, Workload, aggregate_of};
 
-/// One stored record, as a dump gives it: topic by topic, partition by partition, by offset.
+/// One stored record, as a dump gives it: those of a partition by their offsets, those of others anywhere between.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) topic: usize,
@@ -53,7 +55,8 @@ struct Body<'a> {
 pub(crate) struct Judge<'w> {
     workload: &'w Workload,
     aggregates: Vec<Seen>,
-    last: Option<(usize, u32, u64)>,
+    /// The offset of the latest row of each partition.
+    last: HashMap<(usize, u32), u64>,
     verdict: Verdict,
 }
 
@@ -74,15 +77,14 @@ impl<'w> Judge<'w> {
         Self {
             workload,
             aggregates: (0..workload.aggregates).map(seen).collect(),
-            last: None,
+            last: HashMap::new(),
             verdict: Verdict::default(),
         }
     }
 
     pub(crate) fn row(&mut self, row: &Row<'_>) {
-        let place = (row.topic, row.partition, row.offset);
-        let rises = self.last.is_none_or(|last| last < place);
-        self.last = Some(place);
+        let before = self.last.insert((row.topic, row.partition), row.offset);
+        let rises = before.is_none_or(|before| before < row.offset);
         let Some((aggregate, version)) = self.planned(row) else {
             self.verdict.damaged += 1;
             return;

@@ -11,14 +11,16 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::pace::Pace;
-use super::series::{Point, every};
-use crate::burst_run::{clear, runtime, tasks_settled};
+use super::series::{LOOKS, Point, every};
+use crate::clearing::leaving_nothing;
+use crate::connect::CLOSE_MAX;
 use crate::consuming::{Consumed, Follower, GROUP, wait_for_partitions};
 use crate::dump::{Verdict, judge_driver};
 use crate::latency::Latencies;
 use crate::measure::{Leaked, Memory, cpu_time, descriptors, threads, threads_settled};
-use crate::place::Place;
+use crate::place::{Place, Stage};
 use crate::publishing::Publishers;
+use crate::runtime::{runtime, tasks_settled};
 use crate::workload::Workload;
 
 /// Everything a rate came to.
@@ -37,13 +39,13 @@ pub(super) struct Paced {
     pub(super) leaked: Leaked,
 }
 
-/// Longest wait for a bus to close.
-const CLOSE_MAX: Duration = Duration::from_secs(60);
-
 /// Publishes the workload at this pace, on a stage of its own.
 pub(super) fn measure(place: &Place, workload: &Arc<Workload>, pace: &Arc<Pace>, duration: Duration) -> Result<Paced> {
     let stage = place.stage(workload.topics);
-    stage.note();
+    leaving_nothing(&stage, || measure_on(&stage, workload, pace, duration))
+}
+
+fn measure_on(stage: &Stage, workload: &Arc<Workload>, pace: &Arc<Pace>, duration: Duration) -> Result<Paced> {
     let threads_before = threads()?;
     let memory = Memory::watch()?;
     let runtime = runtime()?;
@@ -56,7 +58,6 @@ pub(super) fn measure(place: &Place, workload: &Arc<Workload>, pace: &Arc<Pace>,
         Leaked { tasks: tasks_settled(&runtime), threads: 0, descriptors: descriptors()? - descriptors_before };
     drop(runtime);
     paced.leaked.threads = threads_settled(threads_before)? - threads_before;
-    clear(&stage)?;
     Ok(paced)
 }
 
@@ -108,8 +109,8 @@ struct Sent {
 
 /// Publishes each envelope when it is due, or as soon as the window lets it through.
 async fn publish(publishers: &Publishers, workload: &Workload, pace: &Pace, accepted: &AtomicU64) -> Result<Sent> {
-    let to_ack = Arc::new(Mutex::new(Latencies::default()));
-    let mut to_call = Latencies::default();
+    let to_ack = Arc::new(Mutex::new(Latencies::with_all_room()));
+    let mut to_call = Latencies::with_all_room();
     let mut observers = JoinSet::new();
     let mut watchers = Vec::with_capacity(workload.topics);
     for _ in 0..workload.topics {
@@ -161,7 +162,8 @@ impl Watched {
         let mut ticks = tokio::time::interval(every);
         // Looks that were missed in a standstill would all be of one moment.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut series, mut before) = (Vec::new(), (0_u64, 0.0));
+        // Room from the start: what grows here would be taken for a leak.
+        let (mut series, mut before) = (Vec::with_capacity(LOOKS as usize + 1), (0_u64, 0.0));
         ticks.tick().await;
         while !self.over.load(Ordering::Acquire) {
             ticks.tick().await;

@@ -89,7 +89,7 @@ fn rows(series: &Series<'_>) -> Table {
         ])
     };
     Table {
-        title: "Before and after",
+        title: "The same in figures",
         heads: vec!["load", "strategy", "success", "acked/s", "p50 ms", "p99 ms", "peak MiB", "CPU µs"],
         rows: loads.flat_map(|load| (0..series.len()).filter_map(move |at| row(load, at))).collect(),
     }

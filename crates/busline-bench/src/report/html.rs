@@ -1,9 +1,10 @@
-//! A benchmark as one page: what it says, its plots, and the tables behind them.
+//! A benchmark as one page: the answer in one table, the plots, what is said of them, and the tables behind them.
 
 use std::io::{self, Write};
 
 use super::before_after::before_and_after;
 use super::burst_plots::{costs, latencies, memory, throughput};
+use super::fastest::fastest;
 use super::figure::section;
 use super::numbers::grouped;
 use super::page::{self, list, table};
@@ -20,17 +21,19 @@ pub(crate) fn render(report: &BenchReport) -> String {
     let setting = setting(report);
     let mut body = page::soundness(report.missing(), &wrong(report), all_is_well(report));
     body += &page::header(&report.header);
-    body += &table(&tables::settings(report));
     body += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
-    body += &list("Verdict", &verdict::sentences(report));
+    body += &fastest(report).map_or_else(String::new, |fastest| table(&fastest));
     body += &list("Warnings", &report.warnings);
     body += &section("Throughput", &throughput(&series), &setting);
     body += &section("Latency", &latencies(&series), &setting);
     body += &section("Memory", &memory(&series), &setting);
     body += &section("Cost", &costs(&series), &setting);
     body += &before_and_after(report, &setting);
+    body += &list("Verdict", &verdict::sentences(report));
     body += &list("Twins", &tables::twins(&report.summaries));
     body += &list("Overhead of measuring", &overhead::sentences(report));
+    body += &list("Servers", &report.header.servers);
+    body += &table(&tables::settings(report));
     tables::figures(report).iter().for_each(|figures| body += &table(figures));
     page::page("Busline benchmark", &body)
 }
@@ -81,6 +84,8 @@ mod tests {
             ]
         );
         assert_eq!(parsed(&page)["figure"], 9);
+        let places = ["Which bus for which load", "<figure>", "Verdict", "Settings"].map(|part| page.find(part));
+        assert!(places.is_sorted() && places[0].is_some(), "the answer, pictures, sentences, the rest: {places:?}");
         for figure in page.split("<figure>").skip(1).map(|part| part.split("</figure>").next().expect("one")) {
             let plot = figure.split_once("</figcaption>").expect("a caption").1;
             for part in ["mark s0", "mark s1", "mark line s0", "mark line s1"] {

@@ -1,5 +1,6 @@
 //! Results as Markdown: the tables of a report that people quote.
 
+use super::fastest::fastest;
 use super::soundness::{all_is_well, wrong};
 use super::tables::{self, Table};
 use super::{against, overhead, predecessor};
@@ -15,6 +16,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     text += &format!("\n## Method\n\n{}", include_str!("method.md"));
     text += &table(&tables::settings(report));
     text += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
+    text += &fastest(report).map_or_else(String::new, |fastest| table(&fastest));
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
     text += &list("Twins", &tables::twins(&report.summaries));

@@ -6,6 +6,7 @@ mod before_after;
 mod burst_plots;
 mod columns;
 mod escaped;
+mod fastest;
 mod figure;
 mod folded;
 pub(crate) mod html;

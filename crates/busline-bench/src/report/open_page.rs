@@ -24,6 +24,7 @@ pub(crate) fn render(report: &OpenReport) -> String {
     body += &section("Latency", &percentiles(report), &setting);
     body += &section("Over time", &over_time(report), &setting);
     body += &list("Overhead of measuring", &overhead::sentences_of_rates(report));
+    body += &list("Servers", &report.header.servers);
     body += &table(&rates(report));
     page::page("Busline open load", &body)
 }

@@ -33,11 +33,10 @@ fn faults(lines: &[String]) -> String {
     lines.iter().map(|line| format!("<p class=\"wrong\">WRONG: {}</p>\n", escaped(line))).collect()
 }
 
-/// How and on what it was measured.
+/// On what it was measured, and how to do that again.
 pub(super) fn header(header: &Header) -> String {
-    let Header { version, command: line, servers, machine, .. } = header;
-    let measured = paragraph(&format!("Version {version} on {}", tables::machine(machine)));
-    measured + &command(line) + &list("Servers", servers)
+    let Header { version, command: line, machine, .. } = header;
+    paragraph(&format!("Version {version} on {}", tables::machine(machine))) + &command(line)
 }
 
 /// The command that repeats what the page shows.

@@ -15,7 +15,7 @@ use crate::workload::{Level, Mode};
 
 /// Text below the table.
 pub(super) const NOTE: &str = "\nThe left column is the predecessor's row; a ratio is of runs that lay directly behind each other. Rows that a \
-     benchmark cannot answer are answered by tests and tools: docs/promises.md, `busline doctor`.\n";
+     benchmark cannot answer are answered by tests and tools: docs/promises.md, `busline doctor` and, in production, `busline canary`.\n";
 
 type Answer<'r> = fn(&Measured<'r>) -> Option<String>;
 

@@ -172,8 +172,8 @@ fn consuming(summaries: &[&Summary], out: &mut dyn Write) -> io::Result<()> {
     let (handlers, topics) = summaries.first().map_or((0, 0), |it| (it.handler_concurrency, it.topics));
     let note = format!(
         "A group for each of {topics} topics, {handlers} handlers at once on each, which do nothing but check the order. \
-         consumed/s: all stored beforehand, from the first at a handler to the last; × twin: one loop that selects, \
-         checks and decodes the same rows. both/s: published and consumed at once, in a second burst, whose way to the \
+         consumed/s: all stored beforehand, from the first at a handler to the last, without the time between two topics; \
+         × twin: one loop that selects, checks and decodes the same rows. both/s: published and consumed at once, in a second burst, whose way to the \
          handler is the one given."
     );
     folded(out, "", &note)?;

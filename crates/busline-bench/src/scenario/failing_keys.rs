@@ -118,7 +118,7 @@ fn healthy_rate(
                 if aggregate_of(&delivery.envelope.aggregate_id).is_some_and(|key| key < FAILING) {
                     return if fate == Fate::Handled { Ok(()) } else { Err(HandlerError::from("this key fails")) };
                 }
-                follower.begin();
+                follower.begin(&delivery);
                 if let Some(time) = sleep {
                     tokio::time::sleep(time).await;
                 }

@@ -33,7 +33,7 @@ pub(super) fn measure(place: &Place, request: &ScenarioRequest, steps: &mut Step
             let handler = move |delivery: Delivery| {
                 let follower = Arc::clone(&handler_follower);
                 async move {
-                    follower.begin();
+                    follower.begin(&delivery);
                     tokio::time::sleep(SLEEP).await;
                     follower.take(&delivery);
                     Ok(())

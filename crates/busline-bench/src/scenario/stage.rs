@@ -1,18 +1,15 @@
 //! A store of one topic for a scenario, filled.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use busline::Bus;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::connect::CLOSE_MAX;
 use crate::place::{Place, Stage, remove_file};
 use crate::publishing::{Publishers, Start};
 use crate::workload::{Level, Mode, Shape, Workload};
-
-/// Longest wait for a bus to close.
-const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// A bus on a fresh file with one topic, and the runtime it lives on.
 pub(super) struct Filled {
@@ -50,7 +47,7 @@ impl Filled {
         if let Some(file) = self.stage.file() {
             remove_file(&file);
         }
-        Ok(crate::burst_run::tasks_settled(&self.runtime))
+        Ok(crate::runtime::tasks_settled(&self.runtime))
     }
 }
 

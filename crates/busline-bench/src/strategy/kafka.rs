@@ -19,7 +19,7 @@ pub(super) struct Client(FutureProducer<DefaultClientContext, Tokio>);
 
 impl Client {
     pub(super) fn connect(url: &str, topics: &[String]) -> Result<Self> {
-        let client: FutureProducer<DefaultClientContext, Tokio> = producer(&KafkaConfig::parse(url)?)
+        let client: FutureProducer<DefaultClientContext, Tokio> = producer(&KafkaConfig::parse(url)?, topics.len())
             .set("message.timeout.ms", ACK_MAX.as_millis().to_string())
             .create()
             .context("the producer")?;

@@ -1,7 +1,6 @@
 //! Raw async-nats for the strategies: the client's own futures.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_nats::jetstream::Context as JetStream;
@@ -9,11 +8,10 @@ use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture};
 use busline::{Bus, NatsConfig, NatsDriver};
 
 use super::raw::ACK_MAX;
+use crate::connect::CLOSE_MAX;
 use crate::twin::Made;
 use crate::twin::nats::publish;
 use crate::workload::Workload;
-
-const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// A connection, with all that its driver would set up.
 pub(super) struct Client {

@@ -10,7 +10,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use busline::{Bus, KafkaConfig, KafkaDriver};
+use busline::{Bus, KafkaConfig, KafkaDriver, TopicSpec};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
@@ -21,6 +21,7 @@ use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerConte
 use super::came_to::{Bodies, TwinRun};
 use super::made::Made;
 use super::on_server::{Window, stored_by};
+use crate::connect::CLOSE_MAX;
 use crate::latency::Latencies;
 use crate::place::Stage;
 use crate::workload::Workload;
@@ -28,17 +29,14 @@ use crate::workload::Workload;
 /// Longest wait for an ack: that of the bus.
 const ACK_MAX: Duration = Duration::from_secs(30);
 
-const CLOSE_MAX: Duration = Duration::from_secs(60);
-
 /// Stores the workload's events on topics of its own, has them judged as those of the bus are, and deletes the topics.
 ///
 /// # Errors
 /// An ack that does not come; anything lost, doubled or reordered.
 pub(crate) async fn run(stage: &Stage, workload: &Workload, bodies: Bodies) -> Result<TwinRun> {
     let config = KafkaConfig::parse(&stage.url)?;
-    let window = Acks::new(&config, &stage.topics, workload)?;
-    let bus = Bus::new(Arc::new(KafkaDriver::open(config).await?));
-    let stored = stored_by(&bus, stage, workload, bodies, window).await;
+    let bus = Bus::new(Arc::new(KafkaDriver::open(config.clone()).await?));
+    let stored = stored_by(&bus, stage, workload, bodies, || Acks::new(&config, &stage.topics, workload)).await;
     bus.close(CLOSE_MAX).await?;
     stored
 }
@@ -53,8 +51,10 @@ pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// A producer with the settings of the bus's: it keeps the order, gives up on nothing and may hold a whole burst.
-pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
+/// A producer for so many topics with the settings of the bus's: it keeps the order, gives up on nothing and may hold a
+/// whole burst. Half as many requests as partitions are on their way, as with the bus, for all its topics together.
+pub(crate) fn producer(config: &KafkaConfig, topics: usize) -> ClientConfig {
+    let partitions = topics * TopicSpec::default().partitions as usize;
     let mut client = client(config);
     if !config.properties.contains_key("linger.ms") {
         client.set("linger.ms", "0");
@@ -64,6 +64,7 @@ pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
         .set("enable.gapless.guarantee", "true")
         .set("acks", "all")
         .set("message.timeout.ms", "0")
+        .set("max.in.flight.requests.per.connection", (partitions / 2).clamp(1, 5).to_string())
         .set("batch.size", "1000000")
         .set("batch.num.messages", "10000")
         .set("queue.buffering.max.messages", "10000000")
@@ -72,10 +73,15 @@ pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
 }
 
 /// Waits until the client can be expected to send at once, as the bus's own does when it is opened: by itself a client asks
-/// for its producer id half a second after it was made, and with its first metadata at once.
+/// for its producer id half a second after it was made, and with its first metadata at once. What it is told of a topic that
+/// it was not asked to send to it forgets, and would look for the topic's leaders up to a second later; where it has asked
+/// them something, it keeps who they are.
 pub(crate) fn warm<C: ClientContext>(client: &Client<C>, topics: &[String]) -> Result<()> {
     for topic in topics.iter().take(1).chain(topics) {
         client.fetch_metadata(Some(topic), ACK_MAX).context("the metadata of a topic")?;
+    }
+    for topic in topics {
+        client.fetch_watermarks(topic, 0, ACK_MAX).context("the first partition of a topic")?;
     }
     Ok(())
 }
@@ -123,8 +129,9 @@ impl<'t> Acks<'t> {
         let heard = Arc::new(Heard { acked: AtomicU64::new(0), failed: AtomicU64::new(0), loops: thread::current() });
         let is_sync = workload.mode.waits_for_each();
         let size = if is_sync { 1 } else { (workload.window_envelopes * workload.topics) as u64 };
-        let producer: ThreadedProducer<Hearing> =
-            producer(config).create_with_context(Hearing(Arc::clone(&heard))).context("the twin's producer")?;
+        let producer: ThreadedProducer<Hearing> = producer(config, topics.len())
+            .create_with_context(Hearing(Arc::clone(&heard)))
+            .context("the twin's producer")?;
         warm(producer.client(), topics)?;
         Ok(Self { producer, heard, topics, size, sent: 0, is_sync, latencies: Latencies::default() })
     }

@@ -18,14 +18,13 @@ use busline::{Bus, Driver, NatsConfig, NatsDriver};
 use super::came_to::{Bodies, TwinRun};
 use super::made::Made;
 use super::on_server::{Window, stored_by};
+use crate::connect::CLOSE_MAX;
 use crate::latency::Latencies;
 use crate::place::Stage;
 use crate::workload::Workload;
 
 /// Longest wait for an ack: that of the bus.
 const ACK_MAX: Duration = Duration::from_secs(30);
-
-const CLOSE_MAX: Duration = Duration::from_secs(60);
 
 /// Stores the workload's events on topics of its own, has them judged as those of the bus are, and deletes the topics.
 ///
@@ -34,7 +33,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) async fn run(stage: &Stage, workload: &Workload, bodies: Bodies) -> Result<TwinRun> {
     let driver = Arc::new(NatsDriver::open(NatsConfig::from_url(&stage.url)?).await?);
     let bus = Bus::new(Arc::clone(&driver) as Arc<dyn Driver>);
-    let stored = stored_by(&bus, stage, workload, bodies, Acks::new(&driver, &stage.topics, workload)).await;
+    let stored = stored_by(&bus, stage, workload, bodies, || Ok(Acks::new(&driver, &stage.topics, workload))).await;
     bus.close(CLOSE_MAX).await?;
     stored
 }

@@ -27,19 +27,24 @@ pub(super) trait Window {
     fn latencies(self) -> Latencies;
 }
 
-/// Makes the topics of the stage by the driver, has `window` publish to them, judges what is stored as that of the bus is judged, and
-/// deletes them.
+/// Makes the topics of the stage by the driver, has what `open` gives publish to them, judges what is stored as that of the
+/// bus is judged, and deletes them.
+///
+/// Opened once the topics are there: a client that has looked for a topic in vain looks again only a second later.
 pub(super) async fn stored_by<W: Window>(
     bus: &Bus,
     stage: &Stage,
     workload: &Workload,
     bodies: Bodies,
-    window: W,
+    open: impl FnOnce() -> Result<W>,
 ) -> Result<TwinRun> {
     let topics = &stage.topics;
     stage.note();
     stage.plan.make(bus, &stage.url, topics).await?;
-    let stored = publish(topics, workload, bodies, window).await;
+    let stored = match open() {
+        Ok(window) => publish(topics, workload, bodies, window).await,
+        Err(error) => Err(error),
+    };
     let verdict = judge_driver(bus, topics, workload).await;
     let names = topics.iter().map(|topic| TopicName::new(topic)).collect::<busline::Result<Vec<_>>>()?;
     clearing::delete(bus, names).await?;

@@ -2,6 +2,8 @@
 
 mod broken;
 mod broken_bus;
+#[cfg(feature = "sqlite")]
+mod failing_bus;
 mod fault;
 #[cfg(feature = "sqlite")]
 mod slowed;
