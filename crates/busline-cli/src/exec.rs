@@ -140,9 +140,10 @@ impl Exec {
     /// # Cancel safety
     /// Dropping the future kills the program's group.
     pub(crate) async fn run(&self, delivery: &Delivery, stdin: &[u8]) -> Result<(), Failure> {
-        let (mut child, group) = self.spawn(delivery).map_err(|error| Failure::Unable(self.unable(error)))?;
+        let started = unless_over(self.spawn(delivery)).await;
+        let (mut child, group) = started.map_err(|error| Failure::Unable(self.unable(error)))?;
         let pipe = child.stdin.take();
-        let ended = tokio::time::timeout(self.timeout, feed_and_wait(&mut child, pipe, stdin)).await;
+        let ended = unless_over(tokio::time::timeout(self.timeout, feed_and_wait(&mut child, pipe, stdin)).await).await;
         let Ok(ended) = ended else { return Err(Failure::TimedOut) };
         let status = ended.map_err(|error| Failure::Unable(self.unable(error)))?;
         group.has_ended();
@@ -201,6 +202,14 @@ async fn feed_and_wait(child: &mut Child, pipe: Option<ChildStdin>, stdin: &[u8]
         status = child.wait() => status,
         never = feed => match never {},
     }
+}
+
+/// How something went, unless all programs were killed: then that says nothing of the event, and the process ends next.
+async fn unless_over<T>(went: T) -> T {
+    if running().is_over {
+        std::future::pending().await
+    }
+    went
 }
 
 /// The process group of a program that runs; killed when dropped before it has ended.

@@ -9,6 +9,7 @@
 //! ```
 
 mod args;
+mod asked;
 mod commands;
 mod event;
 mod exec;
@@ -34,22 +35,24 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use busline::{Error, ErrorKind, Result};
-use clap::{CommandFactory, FromArgMatches};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::args::{BUS_DEFAULT, Cli};
+use crate::asked::Asked;
 use crate::commands::{Ended, Job};
 use crate::interrupt::Interrupts;
 use crate::output::{Form, Output};
 use crate::target::{Target, UrlSource};
 
 fn main() -> ExitCode {
-    let (cli, url_source) = match parse(std::env::args_os().collect()) {
+    let parsed = match parse(std::env::args_os().collect()) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    match run(cli, url_source) {
+    match run(parsed) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::SomeFailed) => ExitCode::FAILURE,
         Err(error) => {
@@ -61,40 +64,56 @@ fn main() -> ExitCode {
 
 const WRONG_USAGE: u8 = 2;
 
-fn parse(arguments: Vec<OsString>) -> std::result::Result<(Cli, UrlSource), ExitCode> {
-    if let Some(error) = usage::repeated_global(&arguments) {
+/// A command line that was understood.
+struct Parsed {
+    cli: Cli,
+    matches: ArgMatches,
+    url_source: UrlSource,
+}
+
+fn parse(arguments: Vec<OsString>) -> std::result::Result<Parsed, ExitCode> {
+    let wrong = |error| {
         output::say_error(&error);
-        return Err(WRONG_USAGE.into());
-    }
+        ExitCode::from(WRONG_USAGE)
+    };
+    usage::repeated_global(&arguments).map_or(Ok(()), |error| Err(wrong(error)))?;
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
         let source = match matches.value_source("bus") {
-            Some(clap::parser::ValueSource::CommandLine) => UrlSource::Argument,
-            Some(clap::parser::ValueSource::EnvVariable) => UrlSource::Environment,
+            Some(ValueSource::CommandLine) => UrlSource::Argument,
+            Some(ValueSource::EnvVariable) => UrlSource::Environment,
             _ => UrlSource::Default,
         };
         let mut cli = Cli::from_arg_matches(&matches)?;
         if source == UrlSource::Environment && cli.global.bus == [""] {
             // An empty variable counts as one that is not set.
             cli.global.bus = vec![BUS_DEFAULT.into()];
-            return Ok((cli, UrlSource::Default));
+            return Ok(Parsed { cli, matches, url_source: UrlSource::Default });
         }
-        Ok((cli, source))
+        Ok(Parsed { cli, matches, url_source: source })
     });
-    parsed.map_err(|error| {
+    let parsed = parsed.map_err(|error| {
         match usage::explain(&error) {
             Some(explained) => output::say_error(&explained),
             None => output::print_help(&error),
         }
-        u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE).into()
-    })
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
+    })?;
+    usage::bus_of_no_use(&parsed.matches).map_or(Ok(parsed), |error| Err(wrong(error)))
+}
+
+fn run(Parsed { cli, matches, url_source }: Parsed) -> Result<Ended> {
+    let form = if cli.global.json { Form::Json } else { Form::Text };
+    let mut buses = cli.global.bus.into_iter().map(|url| Target::new(url, url_source));
+    let Some(first) = buses.next().transpose()? else {
+        return Err(Error::invalid("MissingArgument").cause("no bus is named").next("give --bus").at("usage", ""));
+    };
+    let asked = Asked::of(&matches, &first);
+    let job = buses.collect::<Result<_>>().and_then(|further| Job::new(cli.command, first, further));
+    job.and_then(|job| run_job(job, form)).map_err(|error| asked.named(error))
 }
 
 /// Runs the command on a thread of its own, so that a second Ctrl-C ends the process even while stdout blocks.
-fn run(cli: Cli, url_source: UrlSource) -> Result<Ended> {
-    let form = if cli.global.json { Form::Json } else { Form::Text };
-    let mut buses = cli.global.bus.into_iter().map(|url| Target::new(url, url_source));
-    let first = buses.next().transpose()?.ok_or_else(|| Error::invalid("MissingArgument").next("give --bus"))?;
-    let job = Job::new(cli.command, first, buses.collect::<Result<_>>()?)?;
+fn run_job(job: Job, form: Form) -> Result<Ended> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

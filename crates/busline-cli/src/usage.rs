@@ -5,7 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::num::ParseIntError;
 
 use busline::{Error, escaped};
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 
 /// What is wrong with the line; `None` where the answer is the help text itself.
 pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
@@ -21,9 +23,7 @@ pub(crate) fn explain(error: &clap::Error) -> Option<Error> {
             unknown_command(&name(ContextKind::InvalidSubcommand), &name(ContextKind::SuggestedSubcommand))
         }
         ErrorKind::ArgumentConflict if flag == name(ContextKind::PriorArg) => repeated(&flag),
-        ErrorKind::ArgumentConflict => Error::invalid("Contradiction")
-            .cause(format!("{flag} does not go with {}", name(ContextKind::PriorArg)))
-            .next("leave one of them out"),
+        ErrorKind::ArgumentConflict => contradiction(&flag, &name(ContextKind::PriorArg)),
         ErrorKind::MissingRequiredArgument => missing(error),
         ErrorKind::InvalidUtf8 => {
             Error::invalid("Argument").cause("an argument is not UTF-8").next("write names, keys and payloads as UTF-8")
@@ -44,6 +44,19 @@ pub(crate) fn repeated_global(arguments: &[OsString]) -> Option<Error> {
         .into_iter()
         .find(|flag| count(flag) > 1 && !takes_several(*flag))
         .map(|flag| repeated(flag).at("usage", ""))
+}
+
+/// A bus that is named for what has none, which clap cannot refuse without refusing one from the environment too.
+pub(crate) fn bus_of_no_use(matches: &ArgMatches) -> Option<Error> {
+    let bench = matches.subcommand_matches("bench")?;
+    let is_named = |flag: &&str| bench.value_source(flag) == Some(ValueSource::CommandLine);
+    is_named(&"bus").then_some(())?;
+    let flag = ["workload", "results"].into_iter().find(is_named)?;
+    Some(contradiction("--bus", &format!("--{flag}")).at("usage", ""))
+}
+
+fn contradiction(flag: &str, other: &str) -> Error {
+    Error::invalid("Contradiction").cause(format!("{flag} does not go with {other}")).next("leave one of them out")
 }
 
 fn is_flag(argument: &OsStr, flag: &str) -> bool {

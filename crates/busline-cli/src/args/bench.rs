@@ -126,6 +126,10 @@ pub(crate) struct Bench {
     /// With --baseline: change of a figure that is no regression, in percent, 0 to 1000
     #[arg(long, value_name = "PERCENT", default_value_t = 15, requires = "baseline")]
     pub(crate) tolerance: u32,
+    /// Results of earlier --json to report again, as one, instead of measuring: of one machine, version and set of
+    /// servers; such as bursts.json,modes.json
+    #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with_all = OF_BURSTS, conflicts_with_all = OF_ALL)]
+    pub(crate) results: Vec<std::path::PathBuf>,
     /// File for the report as Markdown; the table still goes to stdout [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<std::path::PathBuf>,
@@ -156,6 +160,9 @@ const OF_BURSTS: [&str; 12] = [
     "tolerance",
 ];
 
+/// What else is asked of a measurement.
+const OF_ALL: [&str; 4] = ["payload", "window", "topics", "rate"];
+
 const BENCH_EXAMPLES: &str = "\
 Examples:
   busline bench
@@ -164,6 +171,7 @@ Examples:
   busline bench --rate auto --slo 20ms --duration 5s
   busline bench --rate 2000 --soak 1h --bus nats://localhost:4222 --html soak.html
   busline bench --runs 5 --baseline results.json --tolerance 20
+  busline bench --results bursts.json,modes.json --html report.html
   busline bench --workload consume,wake --runs 5
   busline bench --bus nats://localhost:4222 --strategy all --level extreme
   busline bench --bus nats://localhost:4222 --headers on,off --streams 1,2,4 --mode async
@@ -192,4 +200,8 @@ run.
 Welch's test on the logarithms of the runs: so the speed of the machine cancels out, and at most 1
 in 100 comparisons of a bus with itself raises an alarm. Both sides need at least 3 runs of a
 load. A figure that got worse beyond --tolerance is named first, and the exit status is 1.
-docs/bench-json.md describes the file.";
+docs/bench-json.md describes the file.
+
+--results measures nothing: it reads what earlier --json have recorded and reports it again, as a
+table, --markdown, --html or --json. Several files make one report, if one version measured them
+on one machine and the same servers; a ratio is always of runs of one file.";

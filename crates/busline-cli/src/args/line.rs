@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::bench::{self, Bench};
+use super::canary::Canary;
 use super::group::{self, Group};
 use super::parked::{self, Parked};
 use super::publish::Publish;
@@ -39,7 +40,8 @@ Examples:
   busline topic list
   busline parked list --group billing
   busline bench
-  busline doctor";
+  busline doctor
+  busline canary --count 10";
 
 const CONTRACT: &str = "\
 Data goes to stdout, everything else to stderr. Errors are one line with a stable name, Kind/Reason.
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     /// Show the backend, what it can do, every limit, and whether the file or the servers are well
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
+    /// Publish a small event now and then, and await it at a handler: does the bus work, end to end?
+    Canary(Canary),
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {

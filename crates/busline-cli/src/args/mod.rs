@@ -1,6 +1,7 @@
 //! What can be written on the command line; this module only parses.
 
 mod bench;
+mod canary;
 mod group;
 mod line;
 mod parked;
@@ -10,6 +11,7 @@ mod topic;
 mod values;
 
 pub(crate) use bench::Bench;
+pub(crate) use canary::Canary;
 pub(crate) use group::Group;
 pub(crate) use line::{BUS_DEFAULT, Cli, Command};
 pub(crate) use parked::Parked;

@@ -20,6 +20,8 @@ use crate::target::Target;
 pub(crate) enum Request {
     /// Levels, each run beside its twins.
     Levels(BenchRequest),
+    /// Results of earlier ones, and where their report goes.
+    Recorded(Vec<PathBuf>, BenchRequest),
     /// Rates that are held for a time.
     OpenLoad(open_load::Request),
     /// Conditions to consume under.
@@ -44,6 +46,10 @@ impl Request {
             return Ok(Self::OpenLoad(open_load::Request::new(args, buses)?));
         }
         let files = ReportFiles::of(&args, &buses)?;
+        if !args.results.is_empty() {
+            let ReportFiles { json, markdown, html } = files;
+            return Ok(Self::Recorded(args.results, BenchRequest { json, markdown, html, ..BenchRequest::default() }));
+        }
         let defaults = BenchRequest::default();
         let request = BenchRequest {
             buses,
@@ -71,7 +77,7 @@ impl Request {
 
     fn has_file(&self) -> bool {
         match self {
-            Self::Levels(request) => request.json.is_some(),
+            Self::Levels(request) | Self::Recorded(_, request) => request.json.is_some(),
             Self::OpenLoad(request) => request.has_file(),
             Self::Workloads(_) | Self::PublishProcess(_) => false,
         }
@@ -101,25 +107,26 @@ pub(super) fn wrong_value(error: &impl std::fmt::Display) -> Error {
 fn baseline(file: PathBuf) -> Result<PathBuf> {
     match busline_bench::check_baseline(&file) {
         Ok(()) => Ok(file),
-        Err(error) => Err(no_baseline(&error).at("bench", file.display())),
+        Err(error) => Err(unread("--baseline", "Baseline", &error).at("bench", file.display())),
     }
 }
 
-fn no_baseline(error: &impl Cause) -> Error {
+/// Results of an earlier benchmark that cannot be read, or are none.
+fn unread(flag: &str, reason: &'static str, error: &impl Cause) -> Error {
     let unread = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match unread.map(io::Error::kind) {
-        Some(io::ErrorKind::NotFound) => {
-            Error::new(ErrorKind::NotFound, "File").cause("no such file").next("correct the path of --baseline")
-        }
+        Some(io::ErrorKind::NotFound) => Error::new(ErrorKind::NotFound, "File")
+            .cause(format!("{error}: no such file"))
+            .next(format!("correct the path of {flag}")),
         Some(io::ErrorKind::IsADirectory) => {
-            Error::new(ErrorKind::Denied, "File").cause("it is a folder").next("name a file")
+            Error::new(ErrorKind::Denied, "File").cause(format!("{error}: it is a folder")).next("name a file")
         }
-        Some(io::ErrorKind::PermissionDenied) => {
-            Error::new(ErrorKind::Denied, "File").cause("it may not be read").next("grant access to the file")
-        }
-        _ => Error::invalid("Baseline")
+        Some(io::ErrorKind::PermissionDenied) => Error::new(ErrorKind::Denied, "File")
+            .cause(format!("{error}: it may not be read"))
+            .next("grant access to the file"),
+        _ => Error::invalid(reason)
             .cause(format!("{error:#}"))
-            .next("name a file that 'busline bench --json' of this version has written"),
+            .next(format!("give {flag} what 'busline bench --json' of this version has written")),
     }
 }
 
@@ -137,6 +144,7 @@ pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
     }
     let ended = match request {
         Request::Levels(request) => run_levels(request, output, stop).await,
+        Request::Recorded(files, request) => report_recorded(&files, &request, output),
         Request::OpenLoad(request) => open_load::run(request, output, stop).await,
         Request::Workloads(request) => workloads::run(request, output, stop).await,
         Request::PublishProcess(arguments) => workloads::publish(arguments).await,
@@ -172,6 +180,16 @@ async fn run_levels(request: BenchRequest, output: &mut Output, stop: Stop) -> R
     let into_file = request.json.is_some();
     let report = cancellable(move |bar| busline_bench::run(&request, bar), stop).await?;
     print(&report, into_file, output)?;
+    whole(report.missing())?;
+    Ok(ended(&report))
+}
+
+fn report_recorded(files: &[PathBuf], request: &BenchRequest, output: &mut Output) -> Result<Ended> {
+    let report = busline_bench::report_recorded(files, request).map_err(|error| {
+        let named: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        unread("--results", "Results", &error).at("bench", named.join(","))
+    })?;
+    print(&report, request.json.is_some(), output)?;
     whole(report.missing())?;
     Ok(ended(&report))
 }

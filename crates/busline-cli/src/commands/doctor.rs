@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use busline::{Bus, Capabilities, Driver, Error, ErrorKind, Offset, Partition, ReadRequest, Result, TopicInfo};
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::Ended;
 use super::job::close;
@@ -93,14 +94,25 @@ async fn bus_checks(bus: &Bus) -> Vec<Check> {
     checks
 }
 
+/// How long a topic on its way out may be shown while its records are not there any more.
+const LEAVING_MAX: Duration = Duration::from_secs(2);
+
+/// Time between two looks at it.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Whether a topic that was listed has been deleted while it was looked at, which is nothing unwell.
 async fn is_gone(driver: &dyn Driver, topic: &TopicInfo, error: &Error) -> bool {
     if error.kind() != ErrorKind::NotFound {
         return false;
     }
-    match driver.topic(&topic.name).await {
-        Ok(now) => now.incarnation != topic.incarnation,
-        Err(error) => error.kind() == ErrorKind::NotFound,
+    let until = Instant::now() + LEAVING_MAX;
+    loop {
+        match driver.topic(&topic.name).await {
+            Ok(now) if now.incarnation != topic.incarnation => return true,
+            Ok(_) if Instant::now() >= until => return false,
+            Ok(_) => sleep(LOOK).await,
+            Err(error) => return error.kind() == ErrorKind::NotFound,
+        }
     }
 }
 
@@ -254,7 +266,16 @@ mod tests {
         assert_eq!(ends(driver, &listed).await.expect("it is there"), 0);
         let missing = busline::Error::new(ErrorKind::NotFound, "Partition");
         assert!(!is_gone(driver, &listed, &missing).await, "it is there, so the error is its own");
-        driver.delete_topic(&name).await.expect("it is there");
+        let (leaves, gone) = tokio::join!(
+            async {
+                // Behind the other's first look.
+                tokio::task::yield_now().await;
+                driver.delete_topic(&name).await
+            },
+            is_gone(driver, &listed, &missing)
+        );
+        leaves.expect("it is there");
+        assert!(gone, "it was shown for a moment more");
         let error = ends(driver, &listed).await.expect_err("it is gone");
         assert!(is_gone(driver, &listed, &error).await, "{error}");
         driver.create_topic(&name, &TopicSpec::default()).await.expect("it is new");

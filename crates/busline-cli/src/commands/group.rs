@@ -67,7 +67,9 @@ async fn act(bus: &Bus, action: Action, output: &mut Output) -> Result<Ended> {
     match action {
         Action::List => {
             for (group, topic) in driver.groups().await?.into_iter().filter(|(_, topic)| !topic.is_own()) {
-                output.data(&GroupLine::of(&GroupView::look(driver, &group, &topic).await?))?;
+                if let Some(view) = GroupView::look_if_there(driver, &group, &topic).await? {
+                    output.data(&GroupLine::of(&view))?;
+                }
             }
         }
         Action::Show(group, topic) => {
@@ -189,6 +191,14 @@ pub(super) struct GroupView {
 }
 
 impl GroupView {
+    /// The group as it is; `None` if its topic was deleted after it had been listed.
+    async fn look_if_there(driver: &dyn Driver, group: &GroupName, topic: &TopicName) -> Result<Option<Self>> {
+        match Self::look(driver, group, topic).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     pub(super) async fn look(driver: &dyn Driver, group: &GroupName, topic: &TopicName) -> Result<Self> {
         let lag = driver.lag(group, topic).await?;
         let members = driver.members(group, topic).await?;
@@ -348,5 +358,30 @@ impl fmt::Display for Deleted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", if self.deleted { "deleted" } else { "would delete" }, self.group)?;
         if self.parked > 0 { write!(f, "\n  {} parked records", self.parked) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busline::TopicSpec;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_group_whose_topic_is_deleted_while_groups_are_listed_is_none() {
+        let bus = busline::connect("memory:").await.expect("it opens");
+        let (driver, group) = (&**bus.driver(), GroupName::new("billing").expect("legal"));
+        for name in ["orders", "payments"] {
+            let topic = TopicName::new(name).expect("legal");
+            driver.create_topic(&topic, &TopicSpec::default()).await.expect("it is new");
+            driver.move_committed(&group, &topic, &[(Partition(0), Offset(0))]).await.expect("nobody reads");
+        }
+        let listed = driver.groups().await.expect("it answers");
+        driver.delete_topic(&listed[0].1).await.expect("it is there");
+        let mut found = Vec::new();
+        for (group, topic) in &listed {
+            found.push(GroupView::look_if_there(driver, group, topic).await.expect("nothing is wrong").is_some());
+        }
+        assert_eq!(found, [false, true]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busline::{Bus, Result};
 
-use super::{bench, deliver, doctor, group, manual, parked, publish, subscribe, topic};
+use super::{bench, canary, deliver, doctor, group, manual, parked, publish, subscribe, topic};
 use crate::args::Command;
 use crate::interrupt::Stop;
 use crate::output::Output;
@@ -18,8 +18,9 @@ pub(crate) enum Job {
     Group(group::Request),
     Topic(topic::Request),
     Parked(Box<parked::Request>),
-    Bench(bench::Request),
+    Bench(Box<bench::Request>),
     Doctor(doctor::Request),
+    Canary(canary::Request),
     Manual(manual::Request),
 }
 
@@ -45,10 +46,11 @@ impl Job {
             }
             Command::Sub(args) => Self::Subscribe(subscribe::Request::new(args, bus)?),
             Command::Topic(args) => Self::Topic(topic::Request::new(args, bus)?),
-            Command::Bench(args) => Self::Bench(bench::Request::new(args, bus, further)?),
+            Command::Bench(args) => Self::Bench(Box::new(bench::Request::new(args, bus, further)?)),
             Command::Parked(args) => Self::Parked(Box::new(parked::Request::new(args, bus)?)),
             Command::Group(args) => Self::Group(group::Request::new(args, bus)?),
             Command::Doctor => Self::Doctor(doctor::Request { bus }),
+            Command::Canary(args) => Self::Canary(canary::Request::new(args, bus)?),
             Command::Completions { shell } => Self::Manual(manual::Request::Completions(shell)),
             Command::Man { command } => Self::Manual(manual::Request::Page(command)),
         })
@@ -62,8 +64,9 @@ impl Job {
             Self::Group(request) => group::run(request, output).await,
             Self::Parked(request) => parked::run(*request, output, stop).await,
             Self::Topic(request) => topic::run(request, output).await,
-            Self::Bench(request) => bench::run(request, output, stop).await,
+            Self::Bench(request) => bench::run(*request, output, stop).await,
             Self::Doctor(request) => doctor::run(request, output).await,
+            Self::Canary(request) => canary::run(request, output, stop).await,
             Self::Manual(request) => manual::run(&request, output),
         }
     }

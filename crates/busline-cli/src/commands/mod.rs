@@ -1,6 +1,7 @@
 //! The commands: arguments become one plain request, and the request runs.
 
 mod bench;
+mod canary;
 mod deliver;
 mod doctor;
 mod group;

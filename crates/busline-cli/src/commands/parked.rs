@@ -111,7 +111,7 @@ pub(crate) async fn run(request: Request, output: &mut Output, stop: Stop) -> Re
 
 async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -> Result<Ended> {
     let Request { group, topic, filter, action, .. } = request;
-    let (mut ended, mut shown) = (Ended::Done, None);
+    let (mut ended, mut shown, mut run_by_now) = (Ended::Done, None, 0);
     for topic in topics(bus, &group, topic).await? {
         let parked = bus.parked(topic.as_str(), group.as_str()).await?;
         match &action {
@@ -126,17 +126,20 @@ async fn act(bus: &Bus, request: Request, output: &mut Output, mut stop: Stop) -
                 output.data(&ReportView::of(&topic, &group, report))?;
             }
             Action::Replay { options, exec } => {
-                let options = ReplayOptions { filter: filter.clone(), ..(**options).clone() };
+                // The limit is one for all topics.
+                let records_max = options.records_max.map(|max| max.saturating_sub(run_by_now));
+                let of_topic = ReplayOptions { filter: filter.clone(), records_max, ..(**options).clone() };
                 let history = GroupHistory::start(&group, &topic)?;
                 history.joining(&format!("replay-{}", std::process::id()));
                 let run = Run { exec: exec.clone(), history, stop: stop.clone() };
-                let report = parked.replay_until(options, run, stop.requested()).await?;
+                let report = parked.replay_until(of_topic, run, stop.requested()).await?;
+                run_by_now += report.replayed + report.discarded + report.failed;
                 if report.failed > 0 {
                     ended = Ended::SomeFailed;
                 }
                 report.errors.iter().for_each(|error| output.say(&format!("{topic}/{error}")));
                 output.data(&ReportView::of(&topic, &group, report))?;
-                if stop.is_requested() {
+                if stop.is_requested() || options.records_max.is_some_and(|max| run_by_now >= max) {
                     break;
                 }
             }

@@ -36,6 +36,19 @@ const UNPARSABLE: &[(u32, &[&str], &str, &str)] = &[
     (70, &["bench", "--level", "low", "--duration", "1s"], "Invalid/Contradiction", "--level"),
     (70, &["bench", "--workload", "wake", "--soak", "1s"], "Invalid/Contradiction", "--workload"),
     (70, &["bench", "--workload", "wake", "--senders", "2"], "Invalid/Contradiction", "--senders"),
+    (
+        70,
+        &["bench", "--workload", "wake", "--bus", "memory:"],
+        "Invalid/Contradiction",
+        "--bus does not go with --workload",
+    ),
+    (
+        70,
+        &["--bus", "memory:", "bench", "--workload=wake"],
+        "Invalid/Contradiction",
+        "--bus does not go with --workload",
+    ),
+    (70, &["bench", "--bus=memory:", "--results", "r"], "Invalid/Contradiction", "--bus does not go with --results"),
     (70, &["bench", "--soak", "1s"], "Invalid/MissingArgument", "--rate"),
     (70, &["bench", "--json=results.json"], "Invalid/Value", "--json FILE"),
     (70, &["pub", "orders", "--file", ""], "Invalid/Argument", "needs a value"),
@@ -164,6 +177,32 @@ fn a_bad_url_makes_no_file_whichever_command_reads_it() {
             assert!(!text.contains("hunter2"), "{text}");
         }
     }
+}
+
+/// Entry 70: what is measured on files of its own takes no bus, but the variable stands for every command.
+#[test]
+fn a_bus_in_the_environment_goes_with_every_benchmark() {
+    let shop = Shop::new();
+    for (words, code) in [
+        (&["bench", "--workload", "wake", "--runs", "0"][..], "Invalid/Range"),
+        (&["bench", "--results", "none.json"], "NotFound/File"),
+    ] {
+        let mut command = command(&shop, words);
+        command.env("BUSLINE_URL", "memory:");
+        refused(70, &shop, command, Exit::Refused, code);
+    }
+}
+
+/// A process that may open too few files to begin names what it was to do.
+#[test]
+fn a_command_that_cannot_begin_says_which() {
+    let shop = Shop::new();
+    let program = shop.command("").get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(shop.path(".")).env_clear().arg("-c");
+    command.arg("ulimit -n 4; exec \"$0\" topic show orders").arg(program);
+    let text = refused(72, &shop, command, Exit::Refused, "Unavailable/Runtime");
+    assert!(text.starts_with("topic show orders: "), "{text}");
 }
 
 #[test]

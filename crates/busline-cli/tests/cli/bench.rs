@@ -23,9 +23,9 @@ fn await_file(path: &Path) {
     assert!(is_there, "{} never came", path.display());
 }
 
-/// Results of one benchmark, whose text is given to `change`.
-fn baseline(shop: &Shop, name: &str, change: impl Fn(&mut Value)) {
-    let text = std::fs::read(shop.path("results.json")).expect("written");
+/// The results in `of` once more, changed, as another file.
+fn changed(shop: &Shop, of: &str, name: &str, change: impl Fn(&mut Value)) {
+    let text = std::fs::read(shop.path(of)).expect("written");
     let mut results: Value = serde_json::from_slice(&text).expect("JSON");
     change(&mut results);
     shop.file(name, results.to_string());
@@ -41,12 +41,12 @@ fn what_got_worse_is_named_first_and_fails_and_other_forms_are_refused() {
     let ran = shop.run(&format!("{LOAD} --json results.json"));
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
 
-    baseline(&shop, "same.json", |_| {});
+    changed(&shop, "results.json", "same.json", |_| {});
     let ran = against(&shop, "same.json", 1_000);
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("baseline: no change shown: sqlite low async: acked/s"), "{}", ran.stdout);
 
-    baseline(&shop, "faster.json", |results| {
+    changed(&shop, "results.json", "faster.json", |results| {
         for run in results["results"].as_array_mut().expect("runs") {
             let ratio = run["twin"]["ratio_acked"].as_f64().expect("a ratio");
             // Beyond whatever a machine with much else to do makes of a few short runs.
@@ -58,11 +58,44 @@ fn what_got_worse_is_named_first_and_fails_and_other_forms_are_refused() {
     let told = ran.stdout.lines().nth(1).expect("a second line");
     assert!(told.starts_with("baseline: WORSE: sqlite low async: acked/s ÷ the twin's"), "{}", ran.stdout);
 
-    baseline(&shop, "newer.json", |results| results["schema"] = 99.into());
+    changed(&shop, "results.json", "newer.json", |results| results["schema"] = 99.into());
     let ran = against(&shop, "newer.json", 15);
     assert!(ran.stderr.contains("Invalid/Baseline") && ran.stderr.contains("has schema 99"), "{}", ran.stderr);
     let ran = against(&shop, "none.json", 15);
     assert!(ran.stderr.contains("NotFound/File") && ran.stderr.contains("none.json"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_was_recorded_is_reported_again_as_one() {
+    let shop = Shop::new();
+    for (mode, file) in [("async", "async.json"), ("sync", "sync.json")] {
+        let ran = shop.run(&format!("bench --bus memory: --level low --mode {mode} --runs 1 --json {file}"));
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    }
+    let ran = shop.run("bench --results async.json,sync.json --markdown all.md --html all.html --json all.json");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("low     async") && ran.stdout.contains("low     sync"), "{}", ran.stdout);
+    let text = std::fs::read_to_string(shop.path("all.md")).expect("written");
+    for part in ["--mode async --runs 1\nbusline bench", "--mode sync --runs 1\n```", "| low sync | memory | "] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(shop.path("all.html").exists());
+    let again = shop.run("bench --results all.json");
+    assert_eq!((again.code, again.stdout), (Some(0), ran.stdout), "a report of reports is one too");
+
+    changed(&shop, "all.json", "other.json", |results| results["machine"]["processors"] = 4_096.into());
+    for (told, wanted) in [
+        ("async.json,none.json", "NotFound/File: read the results none.json: no such file"),
+        ("async.json,other.json", "on different machines"),
+        ("all.md", "Invalid/Results"),
+    ] {
+        let ran = shop.run(&format!("bench --results {told}"));
+        assert!(ran.code != Some(0) && ran.stderr.contains(wanted), "{:?} {}", ran.code, ran.stderr);
+    }
+    for flag in ["--level low", "--rate 5", "--payload 50", "--baseline all.json", "--workload wake", "--runs 2"] {
+        let ran = shop.run(&format!("bench --results all.json {flag}"));
+        assert!(ran.code == Some(2) && ran.stderr.contains("does not go with"), "{flag}: {}", ran.stderr);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The real binary, run as people and scripts run it.
 
 mod bench;
+mod canary;
 mod harness;
 mod publish;
 mod strategies;

@@ -229,7 +229,9 @@ fn ctrl_c_twice_counts_what_has_no_outcome() {
         let code = interrupt_until_the_end(&mut child);
         let ran = Ran::of(child.wait_with_output().expect("ends"));
         assert_eq!((code, ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
-        let count = ran.stderr.strip_prefix("busline: Closed/Interrupted: stopped at once, without the outcome of ");
+        let count = ran
+            .stderr
+            .strip_prefix("busline: pub orders: Closed/Interrupted: stopped at once, without the outcome of ");
         let count = count.and_then(|rest| rest.strip_suffix(" events; look them up before publishing them again\n"));
         let count: u32 = count.unwrap_or_else(|| panic!("{}", ran.stderr)).parse().expect("a number");
         assert!((1..=most).contains(&count), "{line}: {count}");

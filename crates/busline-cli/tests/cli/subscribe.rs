@@ -141,6 +141,6 @@ fn ctrl_c_twice_stops_a_reader_that_nobody_listens_to() {
     assert_eq!(code, Some(1));
     assert_eq!(
         ran.stderr,
-        "busline: Closed/Interrupted: stopped at once; look at what it has done before running it again\n"
+        "busline: sub files: Closed/Interrupted: stopped at once; look at what it has done before running it again\n"
     );
 }

@@ -284,6 +284,7 @@ fn the_help_is_the_manual() {
         ("topic_create", "topic create --help"),
         ("topic_update", "topic update --help"),
         ("doctor", "doctor --help"),
+        ("canary", "canary --help"),
     ] {
         let ran = shop.run(line);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{line}");

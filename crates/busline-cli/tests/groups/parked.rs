@@ -85,6 +85,20 @@ fn parked_keys_are_listed_shown_replayed_and_discarded() {
     assert!(done(shop.run("parked list --group g --json")).is_empty());
 }
 
+/// The most events are those of all topics together.
+#[test]
+fn a_count_bounds_a_replay_over_several_topics() {
+    let shop = shop_with_parked_keys();
+    assert_eq!(shop.run("pub copies --file events").code, Some(0));
+    done(shop.run("sub copies --group g --exec ./handler --attempts 2 --until-end --json"));
+    std::fs::remove_file(shop.path("broken")).expect("mended");
+    let replayed = |count: u32| {
+        let reports = done(shop.run(&format!("parked replay --group g --exec ./handler --count {count} --json")));
+        reports.iter().map(|report| report["replayed"].as_u64().expect("a number")).sum::<u64>()
+    };
+    assert_eq!([2, 5, 100].map(replayed), [2, 5, 5], "twelve in all, six of each topic");
+}
+
 #[test]
 fn a_group_that_is_moved_back_runs_what_was_replayed() {
     let shop = shop_with_parked_keys();
@@ -170,9 +184,10 @@ fn done_left(shop: &Shop) -> usize {
 #[test]
 fn ctrl_c_twice_says_what_was_in_hand() {
     let shop = shop_with_a_patient_program();
-    for line in
-        ["parked replay --group g --exec ./patient", "sub orders --group other --exec ./patient --concurrency 1"]
-    {
+    for (line, named) in [
+        ("parked replay --group g --exec ./patient", "parked replay g"),
+        ("sub orders --group other --exec ./patient --concurrency 1", "sub orders"),
+    ] {
         let before = lines(&shop, "begun");
         let mut child = shop.spawn(line);
         wait_until("a program runs", || lines(&shop, "begun") > before);
@@ -181,8 +196,10 @@ fn ctrl_c_twice_says_what_was_in_hand() {
         assert_eq!((code, ran.stdout.as_str()), (Some(1), ""), "{line}: {}", ran.stderr);
         assert_eq!(
             ran.stderr,
-            "busline: Closed/Interrupted: stopped at once, with 1 events whose handlers had not ended; run it again: \
-             they come again\n",
+            format!(
+                "busline: {named}: Closed/Interrupted: stopped at once, with 1 events whose handlers had not ended; run \
+                 it again: they come again\n"
+            ),
             "{line}"
         );
     }

@@ -66,6 +66,14 @@ fn versions(printed: &[Value], key: &str) -> Vec<u64> {
 }
 
 #[test]
+fn canary_probes_come_back() {
+    let (shop, topic) = (Shop::new(), topic("canary"));
+    let probes = done(run(&shop, &format!("canary {topic} --count 20 --every 10ms --within 60s --json")));
+    assert!(probes.len() == 20 && probes.iter().all(|probe| probe["handled_ms"].is_number()), "{probes:?}");
+    done(run(&shop, &format!("topic delete {topic} --json")));
+}
+
+#[test]
 fn events_travel_and_groups_are_led() {
     let (shop, topic) = (Shop::new(), topic("travel"));
     let made = &done(run(&shop, &format!("topic create {topic} --partitions 3 --json")))[0];

@@ -57,6 +57,14 @@ impl Market {
 }
 
 #[test]
+fn canary_probes_come_back() {
+    let market = Market::open();
+    let probes = market.json("canary --count 20 --every 10ms --within 60s");
+    assert!(probes.len() == 20 && probes.iter().all(|probe| probe["handled_ms"].is_number()), "{probes:?}");
+    assert_eq!(market.json("group list"), Vec::<Value>::new(), "its group is gone");
+}
+
+#[test]
 fn a_file_of_events_goes_through_two_members_of_a_group() {
     let market = Market::open();
     let outcomes = market.publish_events();
