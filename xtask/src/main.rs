@@ -30,8 +30,9 @@ cargo xtask faults nats|kafka [--acked N] [--json FILE]
                                                 round in release until N records were acked (5,000,000) and judged:
                                                 each acked one stored once and in order, each failed one not stored
                                                 --json: the runs and their totals
-cargo xtask brokers start KIND                  a real server on free loopback ports, ready when its URL is printed
-                                                KIND: nats, nats@VERSION, nats-cluster, kafka, kafka-cluster
+cargo xtask brokers start [KIND…]               real servers on free loopback ports, ready when their URLs are printed
+                                                KIND: nats, nats@VERSION, nats-cluster, kafka, kafka-cluster;
+                                                nats and kafka when none is named
 cargo xtask brokers stop [KIND]                 ends it, or all of them, and removes what it stored
 cargo xtask brokers status                      what runs, and where
 

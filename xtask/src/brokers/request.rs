@@ -4,7 +4,7 @@ use super::kind::Kind;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    Start(Kind),
+    Start(Vec<Kind>),
     /// `None`: all that run.
     Stop(Option<Kind>),
     Status,
@@ -18,11 +18,13 @@ impl Request {
     pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
         let kind = |word: &str| Kind::parse(word).ok_or_else(|| format!("brokers has no server `{word}`"));
         match words {
-            ["start", word] => Ok(Self::Start(kind(word)?)),
+            // What a comparison needs.
+            ["start"] => Ok(Self::Start(vec![kind("nats")?, kind("kafka")?])),
+            ["start", words @ ..] => Ok(Self::Start(words.iter().copied().map(kind).collect::<Result<_, _>>()?)),
             ["stop"] => Ok(Self::Stop(None)),
             ["stop", word] => Ok(Self::Stop(Some(kind(word)?))),
             ["status"] => Ok(Self::Status),
-            _ => Err("brokers takes `start KIND`, `stop [KIND]` or `status`".into()),
+            _ => Err("brokers takes `start [KIND…]`, `stop [KIND]` or `status`".into()),
         }
     }
 }
@@ -33,11 +35,14 @@ mod tests {
 
     #[test]
     fn requests_are_read() {
-        assert_eq!(Request::parse(&["start", "kafka"]), Ok(Request::Start(Kind::Kafka)));
+        let nats = Kind::parse("nats").expect("a kind");
+        assert_eq!(Request::parse(&["start"]), Ok(Request::Start(vec![nats, Kind::Kafka])));
+        assert_eq!(Request::parse(&["start", "kafka"]), Ok(Request::Start(vec![Kind::Kafka])));
+        let clusters = vec![Kind::NatsCluster, Kind::KafkaCluster];
+        assert_eq!(Request::parse(&["start", "nats-cluster", "kafka-cluster"]), Ok(Request::Start(clusters)));
         assert_eq!(Request::parse(&["stop"]), Ok(Request::Stop(None)));
         assert_eq!(Request::parse(&["stop", "kafka-cluster"]), Ok(Request::Stop(Some(Kind::KafkaCluster))));
         assert_eq!(Request::parse(&["status"]), Ok(Request::Status));
-        assert!(Request::parse(&["start"]).is_err());
-        assert!(Request::parse(&["start", "rabbit"]).is_err());
+        assert!(Request::parse(&["start", "nats", "rabbit"]).is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, request: &Request) -> Result<bool> {
     let mut started = Started::read(workspace.target())?;
     match request {
-        Request::Start(kind) => start(&mut started, kind)?,
+        Request::Start(kinds) => kinds.iter().try_for_each(|kind| start(&mut started, kind))?,
         Request::Stop(kind) => stop(&mut started, kind.as_ref())?,
         Request::Status => return Ok(status(&started)),
     }
