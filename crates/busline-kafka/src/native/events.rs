@@ -57,6 +57,12 @@ impl Events {
             _ => Event::Other,
         })
     }
+
+    /// Ends the wait of whoever waits for the next event.
+    pub(crate) fn wake(&self) {
+        // SAFETY: the queue is ours until drop.
+        unsafe { c::rd_kafka_queue_yield(self.0.as_ptr()) }
+    }
 }
 
 impl Drop for Events {

@@ -54,6 +54,8 @@ pub(super) struct Flight<B> {
     open: usize,
     /// Entries in a client's hands.
     out: usize,
+    /// Whether an entry has failed, which breaks its key.
+    has_failed: bool,
     /// Errors of earlier records of the same key, by index: what is acked behind one is not reported as acked.
     behind: HashMap<usize, Error>,
 }
@@ -73,7 +75,15 @@ impl<B: Load> Flight<B> {
     pub(super) fn new(records: usize, mut entries: Vec<Entry>) -> Self {
         entries.clear();
         entries.resize(records, Entry::Sent);
-        Self { batch: None, is_settled: false, entries, open: records, out: records, behind: HashMap::new() }
+        Self {
+            batch: None,
+            is_settled: false,
+            entries,
+            open: records,
+            out: records,
+            has_failed: false,
+            behind: HashMap::new(),
+        }
     }
 
     /// Takes its batch, once its records were sent. Those of `unsent` were not; gives how many of them wait now.
@@ -118,9 +128,14 @@ impl<B: Load> Flight<B> {
         matches!(entry, Entry::Waiting)
     }
 
+    /// Whether all its records have their outcome.
+    pub(super) fn is_finished(&self) -> bool {
+        self.open == 0 && self.batch.is_some()
+    }
+
     /// Settles it, if all its records have their outcome.
     pub(super) fn finish(&mut self) -> Option<Finished<B>> {
-        if self.open > 0 {
+        if !self.is_finished() {
             return None;
         }
         let batch = self.batch.take()?;
@@ -185,14 +200,21 @@ impl<B: Load> Flight<B> {
     ) -> usize {
         let Some(batch) = &self.batch else { return 0 };
         let (entries, behind) = (&mut self.entries, &mut self.behind);
-        let (mut closed, mut started) = (0, 0);
+        let (mut closed, mut started, mut has_failed) = (0, 0, false);
         batch.each(|index, _, key| {
             let entry = &mut entries[index];
-            if matches!(entry, Entry::Acked(_) | Entry::Failed(_)) {
-                if let (Entry::Acked(_), Some(error)) = (&*entry, broken.get(key)) {
-                    behind.entry(index).or_insert_with(|| error.clone());
+            match entry {
+                Entry::Acked(_) => {
+                    if let Some(error) = broken.get(key) {
+                        behind.entry(index).or_insert_with(|| error.clone());
+                    }
+                    return;
                 }
-                return;
+                Entry::Failed(error) => {
+                    broken.entry(key.to_vec()).or_insert_with(|| error.clone());
+                    return;
+                }
+                Entry::Waiting | Entry::Sent | Entry::Doubtful(_) => {}
             }
             let was_waiting = matches!(entry, Entry::Waiting);
             let decided = match (decide(index, entry), broken.get(key)) {
@@ -204,6 +226,7 @@ impl<B: Load> Flight<B> {
             match decided {
                 Some(decided) => {
                     if let Entry::Failed(error) = &decided {
+                        has_failed = true;
                         broken.entry(key.to_vec()).or_insert_with(|| error.clone());
                     }
                     closed += 1;
@@ -218,7 +241,23 @@ impl<B: Load> Flight<B> {
             }
         });
         self.open -= closed;
+        self.has_failed |= has_failed;
         started
+    }
+
+    /// Whether a record of it has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Adds the keys of its failed records.
+    pub(super) fn add_broken(&self, broken: &mut Broken) {
+        let Some(batch) = self.batch.as_ref().filter(|_| self.has_failed) else { return };
+        batch.each(|index, _, key| {
+            if let Entry::Failed(error) = &self.entries[index] {
+                broken.entry(key.to_vec()).or_insert_with(|| error.clone());
+            }
+        });
     }
 
     /// Calls with the index, partition and key of each doubtful record, in order.

@@ -103,7 +103,7 @@ impl Keeper {
         self.end_client(ORDERLY);
         self.judge_refused();
         self.hold_doubtful();
-        self.settle_finished();
+        self.shared.settle_finished();
         if self.shared.state().closing.is_some_and(|deadline| Instant::now() + CLOSE_MARGIN >= deadline) {
             return;
         }
@@ -215,7 +215,7 @@ impl Keeper {
             Some(Entry::Acked(Some(*offset)))
         });
         self.hold_doubtful();
-        self.settle_finished();
+        self.shared.settle_finished();
     }
 
     /// Reports what is past its deadline.
@@ -230,7 +230,7 @@ impl Keeper {
         state.table.decide(|slot, _, entry| overdue.contains(&slot).then(|| failed(entry, &error)));
         drop(state);
         self.hold_doubtful();
-        self.settle_finished();
+        self.shared.settle_finished();
     }
 
     fn deadline_error(&self, trouble: Option<&Error>) -> Error {
@@ -249,12 +249,7 @@ impl Keeper {
 
     fn fail_everything(&self, error: &Error) {
         self.shared.state().table.decide(|_, _, entry| Some(failed(entry, error)));
-        self.settle_finished();
-    }
-
-    fn settle_finished(&self) {
-        let finished = self.shared.state().table.finish();
-        self.shared.settle(finished);
+        self.shared.settle_finished();
     }
 
     /// Ends the sink if that is wanted and everything is settled, or its time is over.

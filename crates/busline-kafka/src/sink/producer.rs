@@ -76,7 +76,7 @@ pub(super) struct Unsent {
 }
 
 impl Producer {
-    /// Takes what the client has to say until this time is over.
+    /// Takes what the client has to say until this time is over, and settles what is complete with it.
     pub(super) fn poll(&self, time: Duration) {
         let until = Instant::now() + time;
         loop {
@@ -87,10 +87,16 @@ impl Producer {
                 Some(Event::Log { level, facility, text }) => log(log_level(level), &facility, &text),
                 Some(Event::Other) | None => {}
             }
+            self.shared.settle_finished();
             if Instant::now() >= until {
                 return;
             }
         }
+    }
+
+    /// Lets the keeper's poll look at what can be settled.
+    pub(super) fn wake_keeper(&self) {
+        self.events.wake();
     }
 
     /// Waits until every record has its report, for at most this time.

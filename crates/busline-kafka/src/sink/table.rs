@@ -81,9 +81,27 @@ impl<B: Load> Table<B> {
         Some(finished)
     }
 
-    /// Every batch that can be settled, oldest first.
-    pub(super) fn finish(&mut self) -> Vec<Finished<B>> {
-        std::iter::from_fn(|| self.finish_next()).collect()
+    /// Whether the oldest unsettled batch can be settled.
+    pub(super) fn has_finished(&self) -> bool {
+        let oldest = self.order.front().and_then(|slot| self.flights[*slot].as_ref());
+        oldest.is_some_and(Flight::is_finished)
+    }
+
+    /// Whether a record of an unsettled batch has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.unsettled().any(Flight::has_failed)
+    }
+
+    /// Keys with a failed record in a batch that is not settled: the publisher has not heard of it yet, so what comes of
+    /// them now stands behind it.
+    pub(super) fn broken(&self) -> Broken {
+        let mut broken = Broken::new();
+        self.unsettled().for_each(|flight| flight.add_broken(&mut broken));
+        broken
+    }
+
+    fn unsettled(&self) -> impl Iterator<Item = &Flight<B>> {
+        self.order.iter().filter_map(|slot| self.flights[*slot].as_ref())
     }
 
     /// A vector that a settled batch does not need any more.
@@ -229,7 +247,8 @@ mod tests {
         report(&mut table, 1, 0, acked(1));
         assert!(table.finish_next().is_none(), "the publisher may still give the first one up");
         report(&mut table, 0, 0, acked(0));
-        assert_eq!(table.finish().iter().map(outcomes).collect::<Vec<_>>(), [["0"], ["1"]]);
+        let finished: Vec<_> = std::iter::from_fn(|| table.finish_next()).collect();
+        assert_eq!(finished.iter().map(outcomes).collect::<Vec<_>>(), [["0"], ["1"]]);
     }
 
     #[test]
@@ -306,6 +325,25 @@ mod tests {
         assert!(table.flights[0].is_some(), "its record is still in the client's hands");
         report(&mut table, 0, 0, acked(0));
         assert!(table.flights[0].is_none());
+    }
+
+    #[test]
+    fn what_arrives_behind_a_failed_record_fails_until_that_is_settled() {
+        let mut table = table(&[&["a", "b"]]);
+        table.decide(|_, index, _| (index == 0).then(|| Entry::Failed(deadline())));
+        assert!(table.broken().contains_key(&b"a"[..]) && table.has_failed());
+        let slot = table.begin(2);
+        table.attach(slot, Keys(vec!["a", "c"]), [0]);
+        table.decide(|_, _, _| None);
+        assert!(!table.has_waiting());
+        report(&mut table, slot, 1, acked(1));
+        assert!(!table.has_finished(), "the first one has a record in the client's hands");
+        report(&mut table, 0, 1, acked(0));
+        assert!(table.has_finished());
+        assert_eq!(outcomes(&table.finish_next().expect("all are in")), ["failed Deadline", "0"]);
+        assert!(table.broken().contains_key(&b"a"[..]), "by the one behind it");
+        assert_eq!(outcomes(&table.finish_next().expect("all are in")), ["failed BehindFailed", "1"]);
+        assert!(table.broken().is_empty() && !table.has_failed());
     }
 
     #[test]

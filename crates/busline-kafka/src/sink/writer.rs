@@ -81,7 +81,8 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// What a broker adds to a record at most, besides key, headers and body.
 const RECORD_OVERHEAD: usize = 100;
 
-/// Records of a batch that are not sent at once, by index: with their errors, or without one if they only have to wait.
+/// Records of a batch that are not sent at once, by index: with their errors, or without one if the table knows what becomes
+/// of them.
 type Kept = HashMap<usize, Option<Error>>;
 
 /// The writing end of a topic.
@@ -168,15 +169,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes reports of the client, and settles the batches that are complete with them.
+    /// Takes reports of the client.
     pub(super) fn take_reports(&self, reports: impl IntoIterator<Item = Reported>) {
         let mut state = self.state();
         for reported in reports {
             self.take_report(&mut state, &reported);
         }
-        let finished = state.table.finish();
-        drop(state);
-        self.settle(finished);
     }
 
     fn take_report(&self, state: &mut State, reported: &Reported) {
@@ -250,14 +248,20 @@ impl Shared {
         }
     }
 
-    /// Gives batches their outcomes. Called without the lock: it may publish the next batch.
-    pub(super) fn settle(&self, finished: impl IntoIterator<Item = Finished<Batch>>) {
-        for finished in finished {
+    /// Gives batches their outcomes, oldest first. By the keeper's thread only, so that no ack overtakes the failure that it
+    /// stands behind.
+    pub(super) fn settle_finished(&self) {
+        // One by one: settling may publish the next batch, which must not pass the failures of those that are to follow.
+        while let Some(finished) = self.finish_next() {
             let outcomes = finished.outcomes(self.topic.durability);
             let Finished { batch, entries, .. } = finished;
             self.state().table.take_back(entries);
             batch.settle(outcomes);
         }
+    }
+
+    fn finish_next(&self) -> Option<Finished<Batch>> {
+        self.state().table.finish_next()
     }
 
     pub(super) fn note_trouble(&self, error: &KafkaError, reason: &str) {
@@ -280,8 +284,10 @@ impl Shared {
         sink_closed(&self.topic.info.name)
     }
 
-    /// Records that are not to be sent, with their errors or without one if they only have to wait.
-    fn screen(&self, batch: &Batch, held: &HashSet<Vec<u8>>) -> Kept {
+    /// Records that are not to be sent, with their errors or without one if they have to wait or stand behind a failed one.
+    fn screen(&self, batch: &Batch, state: &State) -> Kept {
+        let (held, failed) = (&state.held, state.table.broken());
+        let may_be_kept = !held.is_empty() || !failed.is_empty();
         let mut kept = HashMap::new();
         let mut broken: HashMap<&[u8], Error> = HashMap::new();
         for (index, record) in batch.records().enumerate() {
@@ -292,7 +298,7 @@ impl Shared {
                 kept.insert(index, Some(error));
             } else if let Some(first) = broken.get(record.key) {
                 kept.insert(index, Some(behind_failed(first)));
-            } else if !held.is_empty() && held.contains(record.key) {
+            } else if may_be_kept && (held.contains(record.key) || failed.contains_key(record.key)) {
                 kept.insert(index, None);
             }
         }
@@ -318,7 +324,7 @@ impl Shared {
         if state.closing.is_some() {
             return Err(self.close_error());
         }
-        let kept = self.screen(batch, &state.held);
+        let kept = self.screen(batch, &state);
         // What waits because the client refused it must not be overtaken; what waits for its held key may be.
         let may_send = matches!(state.phase, Phase::Running) && (!state.table.has_waiting() || !state.held.is_empty());
         let producer = state.producer.clone().filter(|_| may_send);
@@ -363,15 +369,15 @@ impl Sink for KafkaSink {
         let mut state = shared.state();
         state.table.attach(slot, batch, unsent.into_iter().chain(kept.keys().copied()));
         state.is_sending = false;
-        if !kept.is_empty() {
+        if !kept.is_empty() || state.table.has_failed() {
             state.table.decide(|of, index, _| {
                 let error = kept.get(&index).filter(|_| of == slot)?;
                 error.clone().map(Entry::Failed)
             });
         }
-        let finished = state.table.finish();
-        drop(state);
-        shared.settle(finished);
+        if let Some(producer) = state.producer.as_ref().filter(|_| state.table.has_finished()) {
+            producer.wake_keeper();
+        }
     }
 
     fn trouble(&self) -> Option<Error> {

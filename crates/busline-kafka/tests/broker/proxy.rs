@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// Longest request or answer that is passed on, in bytes.
 const MESSAGE_MAX: usize = 64 << 20;
@@ -23,6 +24,8 @@ struct Shared {
     shut: AtomicBool,
     /// Answers of the broker are thrown away.
     swallows: AtomicBool,
+    /// What each answer takes longer, in milliseconds.
+    slower_ms: AtomicU64,
     /// Questions for a group's coordinator are held up, and what follows on their connections.
     hides_coordinators: Mutex<bool>,
     shown: Condvar,
@@ -48,6 +51,7 @@ impl Proxy {
             broker,
             shut: AtomicBool::new(false),
             swallows: AtomicBool::new(false),
+            slower_ms: AtomicU64::new(0),
             hides_coordinators: Mutex::default(),
             shown: Condvar::new(),
             loses_deletions: AtomicBool::new(false),
@@ -83,6 +87,11 @@ impl Proxy {
     /// Whether the broker's answers are thrown away from now on: requests arrive all the same.
     pub(crate) fn swallow(&self, swallows: bool) {
         self.shared.swallows.store(swallows, Ordering::SeqCst);
+    }
+
+    /// Each answer takes so many milliseconds longer from now on, one after the other.
+    pub(crate) fn slow_down(&self, ms: u64) {
+        self.shared.slower_ms.store(ms, Ordering::SeqCst);
     }
 
     /// Whether questions for a group's coordinator are held up from now on. Those held reach the broker afterwards.
@@ -183,6 +192,7 @@ impl Shared {
                 _ => {}
             }
             replace(&mut answer, self.broker, port);
+            thread::sleep(Duration::from_millis(self.slower_ms.load(Ordering::SeqCst)));
             client.write_all(&answer)?;
         }
     }

@@ -1,13 +1,14 @@
 //! Records that the broker refuses for good: the client ends, its neighbours are sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use busline_core::{Ack, Envelope, Payload, Receipt, Result};
+use busline_core::{Ack, Envelope, Partition, Payload, Receipt, Result, partition_of};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
+use crate::broker::proxy::Proxy;
 use crate::load::{PARTITIONS, connect};
 use crate::{broker, plain};
 
@@ -61,6 +62,62 @@ async fn a_record_over_the_brokers_limit_fails_alone() {
         let expected = 39 + usize::from(key == 0) - if key == 3 { failed.len() - 1 } else { 0 };
         assert_eq!(stored[&format!("key-{key}")].len(), expected, "key {key}");
     }
+}
+
+/// A key that lies in this partition.
+fn key_in(partition: u32) -> String {
+    let is_there = |key: &String| partition_of(key.as_bytes(), PARTITIONS) == Partition(partition);
+    (0..).map(|number| format!("key-{number}")).find(is_there).expect("every partition has keys")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_refused_record_is_not_sent_before_the_refusal_was_reported() {
+    const SLOW: u64 = 1_200;
+    let proxy = Proxy::start(broker::port()).expect("a proxy");
+    let bus = connect(&proxy.bootstrap()).await;
+    let topic = format!("conformance-unheard-{:x}", std::process::id());
+    let publisher = bus.publisher(&topic).on_failure(drop).open().await.expect("opens");
+    let (bad, slow) = (key_in(0), key_in(1));
+    let publish = |key: &str, version, bytes| {
+        publisher.publish(Envelope::new(key, "Happened", version).with_payload(payload(bytes)))
+    };
+    publish(&slow, 1, 10).await.expect("accepted").await.expect("acked");
+    lower_limit(&topic, "3000").await;
+    // More than a client that ends is waited for: together they are over the limit, and one by one they take 5 ms each.
+    proxy.slow_down(5);
+    let mut many = VecDeque::new();
+    for version in 2..=SLOW {
+        many.push_back(publish(&slow, version, 10).await.expect("accepted"));
+    }
+    // The sink takes four batches at once, so four records went alone, and the rest goes in one batch behind them.
+    for receipt in many.drain(..4) {
+        receipt.await.expect("acked");
+    }
+    // Refused while that batch is being sent, with two behind it in the sink. The others wait in the publisher until the
+    // batch is settled, and reach the sink before the refusal is reported.
+    let refused = publish(&bad, 1, 5_000).await.expect("accepted");
+    let mut behind = Vec::new();
+    for version in 2..=9 {
+        behind.push((version, publish(&bad, version, 10).await.expect("accepted")));
+    }
+    let refused = refused.await.expect_err("over the limit");
+    assert!(refused.is_definite() && refused.code() == "TooLarge/Record", "{refused}");
+    for (version, receipt) in behind {
+        let error = receipt.await.expect_err("what it stands behind is not stored");
+        // The broker may have stored what was on its way with the one that it refused.
+        assert!(
+            error.code() == "Unavailable/BehindFailed" && (error.is_definite() || version <= 3),
+            "{version}: {error}"
+        );
+    }
+    for receipt in many {
+        receipt.await.expect("acked");
+    }
+    publish(&bad, 10, 10).await.expect("accepted").await.expect("the key flows again");
+    bus.close(Duration::from_secs(10)).await.expect("closes");
+    let stored = plain::read(&broker::bootstrap(), &topic, PARTITIONS);
+    assert_eq!(stored[&bad].iter().filter(|version| **version > 3).collect::<Vec<_>>(), [&10]);
+    assert!(stored[&slow].iter().copied().eq(1..=SLOW as usize));
 }
 
 /// Where the records of a batch stand that are over the limit, by key and version: the first of all, the last of all, two of
