@@ -120,6 +120,7 @@ impl<B: Load> Flight<B> {
             // An earlier record of its key was given up meanwhile, so it must not be sent again.
             Report::Unstored(_) if self.behind.contains_key(&index) => {
                 self.open -= 1;
+                self.has_failed = true;
                 Entry::Failed(behind_failed(&self.behind[&index]))
             }
             Report::Unstored(_) => Entry::Waiting,
