@@ -58,35 +58,53 @@ pub(super) fn over_levels(
 
 /// The latencies of each load as curves.
 pub(super) fn latencies(series: &Series<'_>) -> Vec<Figure> {
-    let loads = Mode::ALL.into_iter().flat_map(|mode| Level::ALL.map(|level| (level, mode)));
-    loads.filter_map(|load| latencies_of(series, load)).collect()
+    const BOTH: [Latency; 2] = [
+        Latency { to: "to the ack", sign: Sign::Line, of: |run| &run.histograms.publish_to_ack_ns },
+        Latency { to: "to the handler", sign: Sign::Dashes, of: |run| &run.histograms.publish_to_handler_ns },
+    ];
+    loads().filter_map(|load| latencies_of(series, load, "", &BOTH)).collect()
+}
+
+/// The latencies to the ack of each load that several series have runs of, for the bus that all of them are of.
+pub(super) fn latencies_to_ack(bus: &str, series: &Series<'_>) -> Vec<Figure> {
+    const TO_ACK: [Latency; 1] =
+        [Latency { to: "to the ack", sign: Sign::Line, of: |run| &run.histograms.publish_to_ack_ns }];
+    let is_shared =
+        |load: &(Level, Mode)| (0..series.len()).filter(|at| series.runs(*at, *load).next().is_some()).count() > 1;
+    let of = |load| latencies_of(series, load, &format!("{bus} "), &TO_ACK);
+    loads().filter(is_shared).filter_map(of).collect()
+}
+
+fn loads() -> impl Iterator<Item = (Level, Mode)> {
+    Mode::ALL.into_iter().flat_map(|mode| Level::ALL.map(|level| (level, mode)))
 }
 
 const LATENCY: &str = "All runs together, from the start of the burst, at which all of it is due: the time that the \
                        burst itself takes is in it. Both axes are logarithmic, the lower one in the share that was \
                        slower.";
 
-fn latencies_of(series: &Series<'_>, load: (Level, Mode)) -> Option<Figure> {
-    let curve = |at: usize, is_dashed: bool, of: fn(&RunResult) -> &Buckets| Curve {
+/// A kind of latency: where it ends, how its curves are drawn, and what was taken down of it.
+struct Latency {
+    to: &'static str,
+    sign: Sign,
+    of: fn(&RunResult) -> &Buckets,
+}
+
+fn latencies_of(series: &Series<'_>, load: (Level, Mode), bus: &str, kinds: &[Latency]) -> Option<Figure> {
+    let curve = |at: usize, kind: &Latency| Curve {
         series: Some(at),
-        is_dashed,
+        is_dashed: kind.sign == Sign::Dashes,
         has_dots: false,
-        points: percentile_curve(&Buckets::merged(series.runs(at, load).filter(|run| run.is_sound()).map(of))),
+        points: percentile_curve(&Buckets::merged(series.runs(at, load).filter(|run| run.is_sound()).map(kind.of))),
     };
-    let both = |at: usize| {
-        [
-            curve(at, false, |run| &run.histograms.publish_to_ack_ns),
-            curve(at, true, |run| &run.histograms.publish_to_handler_ns),
-        ]
-    };
-    let drawn: Vec<Curve> = (0..series.len()).flat_map(both).filter(|curve| !curve.points.is_empty()).collect();
+    let all = (0..series.len()).flat_map(|at| kinds.iter().map(move |kind| curve(at, kind)));
+    let drawn: Vec<Curve> = all.filter(|curve| !curve.points.is_empty()).collect();
     let (x, y) = percentile_axes(drawn.iter().map(|curve| &curve.points));
     let envelopes = (0..series.len()).flat_map(|at| series.runs(at, load)).map(|run| run.envelopes).max()?;
-    let title = format!("{} {}: latency of {} envelopes", load.0, load.1, grouped(envelopes as f64));
+    let title = format!("{bus}{} {}: latency of {} envelopes", load.0, load.1, grouped(envelopes as f64));
     let plot = curves(&title, &x, y, &drawn)?;
     let mut keys = series.keys(Sign::Curve);
-    keys.push(Key { label: "to the ack".into(), sign: Sign::Line });
-    keys.push(Key { label: "to the handler".into(), sign: Sign::Dashes });
+    keys.extend(kinds.iter().map(|kind| Key { label: kind.to.into(), sign: kind.sign }));
     Some(Figure { title, keys, note: LATENCY.into(), plot })
 }
 

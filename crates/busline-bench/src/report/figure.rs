@@ -21,7 +21,7 @@ pub(super) struct Key {
 }
 
 /// The mark in front of a label.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
     /// A bar of this series.
     Bar(usize),

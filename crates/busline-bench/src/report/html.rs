@@ -17,7 +17,7 @@ use crate::verdict;
 
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &BenchReport) -> String {
-    let series = Series::by_bus(&report.results);
+    let series = Series::by_bus(as_they_are(&report.results));
     let setting = setting(report);
     let mut body = page::soundness(report.missing(), &wrong(report), all_is_well(report));
     body += &page::header(&report.header);
@@ -36,6 +36,12 @@ pub(crate) fn render(report: &BenchReport) -> String {
     body += &table(&tables::settings(report));
     tables::figures(report).iter().for_each(|figures| body += &table(figures));
     page::page("Busline benchmark", &body)
+}
+
+/// The runs whose buses are published to the fast way, or all where there are none: others stand with their bus.
+fn as_they_are(results: &[RunResult]) -> Vec<&RunResult> {
+    let plain: Vec<&RunResult> = results.iter().filter(|run| !verdict::is_way(&run.bus)).collect();
+    if plain.is_empty() { results.iter().collect() } else { plain }
 }
 
 /// Writes the page of a benchmark, which needs nothing else when it is opened.

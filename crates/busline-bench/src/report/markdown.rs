@@ -8,28 +8,29 @@ use crate::header::Header;
 use crate::result::BenchReport;
 use crate::verdict;
 
-/// The whole report. What is wrong comes before any speed.
+/// The whole report. What is wrong comes before any speed, and the answer before how it was come by.
 pub(crate) fn render(report: &BenchReport) -> String {
     let mut text = String::from("# Busline benchmark\n\n");
     text += &soundness(report.missing(), &wrong(report), all_is_well(report));
     text += &header(&report.header);
-    text += &format!("\n## Method\n\n{}", include_str!("method.md"));
-    text += &table(&tables::settings(report));
     text += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
     text += &fastest(report).map_or_else(String::new, |fastest| table(&fastest));
     text += &list("Verdict", &verdict::sentences(report));
     text += &list("Warnings", &report.warnings);
-    text += &list("Twins", &tables::twins(&report.summaries));
     text += &predecessor::rows(report).map_or_else(String::new, |rows| table(&rows) + predecessor::NOTE);
+    text = tables::figures(report).iter().fold(text, |text, figures| text + &table(figures));
+    text += &format!("\n## Method\n\n{}", include_str!("method.md"));
+    text += &list("Twins", &tables::twins(&report.summaries));
     text += &list("Overhead of measuring", &overhead::sentences(report));
-    tables::figures(report).iter().fold(text, |text, figures| text + &table(figures))
+    text += &table(&tables::settings(report));
+    text + &list("Servers", &report.header.servers)
 }
 
 /// How and on what it was measured.
 pub(super) fn header(header: &Header) -> String {
-    let Header { version, command, servers, machine, .. } = header;
+    let Header { version, command, machine, .. } = header;
     let machine = tables::machine(machine);
-    format!("\nMeasured by version {version} on {machine}:\n\n```sh\n{command}\n```\n") + &list("Servers", servers)
+    format!("\nMeasured by version {version} on {machine}:\n\n```sh\n{command}\n```\n")
 }
 
 /// What is missing and what is wrong, before any speed; of what is sound, that all is well.

@@ -5,6 +5,7 @@ mod bar;
 mod before_after;
 mod burst_plots;
 mod columns;
+mod compared;
 mod escaped;
 mod fastest;
 mod figure;

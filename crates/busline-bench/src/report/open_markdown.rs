@@ -11,13 +11,14 @@ pub(crate) fn render(report: &OpenReport) -> String {
     let mut text = String::from("# Busline open load\n\n")
         + &soundness(report.missing(), &wrong(report), all_is_well(report))
         + &header(&report.header);
-    text += &format!("\n## Method\n\n{}", include_str!("open_method.md"));
-    text += &table(&settings(report));
     text += &list("Verdict", &best(report));
-    text += &flatness(report).map_or_else(String::new, |flatness| table(&flatness));
     text += &list("Warnings", &report.warnings);
     text += &table(&rates(report));
-    text + &list("Overhead of measuring", &overhead::sentences_of_rates(report))
+    text += &flatness(report).map_or_else(String::new, |flatness| table(&flatness));
+    text += &format!("\n## Method\n\n{}", include_str!("open_method.md"));
+    text += &list("Overhead of measuring", &overhead::sentences_of_rates(report));
+    text += &table(&settings(report));
+    text + &list("Servers", &report.header.servers)
 }
 
 #[cfg(test)]

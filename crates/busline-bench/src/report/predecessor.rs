@@ -10,7 +10,7 @@ use crate::contender::backend_of_label;
 use crate::result::{BenchReport, RunResult};
 use crate::side_by_side::{Decision, Speed, ratio};
 use crate::strategy::Strategy;
-use crate::verdict;
+use crate::verdict::pairs;
 use crate::workload::{Level, Mode};
 
 /// Text below the table.
@@ -248,8 +248,8 @@ impl Measured<'_> {
 
     /// No score: the predecessor's mixed speeds, latencies and success by made-up weights.
     fn advice(&self) -> Option<String> {
-        let compared = verdict::comparisons(self.0).len();
-        (compared > 0).then(|| format!("no score; {compared} comparisons under \"Verdict\", each with its range"))
+        let compared = pairs(self.0).len();
+        (compared > 0).then(|| format!("no score; {compared} comparisons under \"Compared\", each with its range"))
     }
 
     fn leaks(&self) -> Option<String> {

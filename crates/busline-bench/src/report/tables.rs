@@ -1,5 +1,6 @@
 //! The tables of a report, whatever form it is written in.
 
+use super::compared::compared;
 use super::numbers::{grouped, hundredths, mebibytes, median, millis, percent, with_spread};
 use crate::compare::{Summary, buses};
 use crate::contender::backend_of_label;
@@ -75,7 +76,7 @@ pub(super) fn figures(report: &BenchReport) -> Vec<Table> {
     let summaries = &report.summaries;
     let always = [latencies(summaries), consuming(summaries), resources(summaries)];
     let first = strategies(summaries).into_iter().chain([publishing(summaries)]);
-    first.chain(used(report)).chain(always).collect()
+    first.chain(used(report)).chain(always).chain(compared(report)).collect()
 }
 
 /// What the bursts used and were held back by, where they were long enough to tell.
