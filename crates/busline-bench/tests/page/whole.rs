@@ -42,6 +42,7 @@ fn a_page_of_bursts_is_whole_on_a_phone_and_on_a_desk() {
         modes.iter().flat_map(memory).collect(),
         each(&OVER_LEVELS[5..]),
         modes.iter().flat_map(|mode| of(&format!("memory-2 {mode}"), &compared)).collect(),
+        modes.iter().flat_map(latency).map(|title| format!("memory-2 {title}")).collect(),
     ]
     .concat();
     let plots: Vec<&str> = plots.iter().map(String::as_str).collect();
