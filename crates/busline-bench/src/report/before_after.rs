@@ -4,13 +4,15 @@ use super::burst_plots::{latencies_to_ack, over_levels};
 use super::figure::{Figure, section};
 use super::series::Series;
 use crate::result::{BenchReport, RunResult};
-use crate::workload::Mode;
+use crate::workload::{Level, Mode};
 
 /// Strategies as they followed each other; others come behind them.
 const ORDER: [&str; 4] = ["task-per-message", "capped-256", "pipelined", "fast"];
 
 /// A section for each bus that was published to in several ways; nothing of none.
-pub(super) fn before_and_after(report: &BenchReport, setting: &str) -> String {
+///
+/// `setting` says what runs were made with.
+pub(super) fn before_and_after(report: &BenchReport, setting: impl Fn(&[&RunResult]) -> String) -> String {
     let mut families: Vec<&str> = Vec::new();
     for family in report.results.iter().map(family) {
         if !families.contains(&family) {
@@ -18,8 +20,10 @@ pub(super) fn before_and_after(report: &BenchReport, setting: &str) -> String {
         }
     }
     let of = |family: &&str| {
-        let series = ways(&report.results, family)?;
-        Some(section(&format!("{family}: before and after"), &figures(family, &series), setting))
+        let runs = runs_of(&report.results, family);
+        let several = runs.iter().any(|run| run.bus != runs[0].bus);
+        let figures = several.then(|| figures(family, &by_way(&runs)))?;
+        Some(section(&format!("{family}: before and after"), &figures, &setting(&runs)))
     };
     families.iter().filter_map(of).collect()
 }
@@ -29,14 +33,16 @@ fn family(run: &RunResult) -> &str {
     run.bus.split_once('/').map_or(run.bus.as_str(), |(family, _)| family)
 }
 
-/// The runs of a bus by the way it was published to; none if there is but one.
-fn ways<'r>(results: &'r [RunResult], wanted: &str) -> Option<Series<'r>> {
+/// The runs of a bus, the oldest way to publish first.
+fn runs_of<'r>(results: &'r [RunResult], wanted: &str) -> Vec<&'r RunResult> {
     let mut runs: Vec<&RunResult> = results.iter().filter(|run| family(run) == wanted).collect();
     runs.sort_by_key(|run| place(&name(run)));
-    let first = runs.first()?;
+    runs
+}
+
+fn by_way<'r>(runs: &[&'r RunResult]) -> Series<'r> {
     let label = |run: &RunResult| run.bus.split_once('/').map_or_else(|| name(run), |(_, rest)| rest.into());
-    let several = runs.iter().any(|run| run.bus != first.bus);
-    several.then(|| Series::of(runs, label))
+    Series::of(runs.iter().copied(), label)
 }
 
 fn name(run: &RunResult) -> String {
@@ -64,7 +70,8 @@ fn figures(family: &str, series: &Series<'_>) -> Vec<Figure> {
     let figure = |mode: Mode, (what, unit, of): (&str, &str, Value)| {
         over_levels(&format!("{family} {mode}: {what}"), unit, note, series, &series.groups(mode, of))
     };
-    let bars = Mode::ALL.into_iter().flat_map(|mode| COMPARED.map(|compared| figure(mode, compared))).flatten();
+    let modes = Mode::ALL.into_iter().filter(|mode| Level::ALL.iter().any(|level| series.is_shared((*level, *mode))));
+    let bars = modes.flat_map(|mode| COMPARED.map(|compared| figure(mode, compared))).flatten();
     bars.chain(latencies_to_ack(family, series)).collect()
 }
 
@@ -84,7 +91,10 @@ mod tests {
             run.success_percent = 97.5;
         }
         results.extend(before);
-        let section = before_and_after(&sample::report_of(results), "the setting");
+        let in_one_way = results.iter().filter(|run| run.bus == "nats").cloned();
+        let in_one_way: Vec<_> = in_one_way.map(|run| RunResult { mode: Mode::Sync, ..run }).collect();
+        results.extend(in_one_way);
+        let section = before_and_after(&sample::report_of(results), |_| "the setting".into());
         assert_eq!(titles(&section)[0], "nats async: success");
         assert_eq!(titles(&section).len(), COMPARED.len() + 1, "of nats, and not of sqlite: {section}");
         assert_eq!(titles(&section).last(), Some(&"nats low async: latency of 500 envelopes"));
@@ -95,6 +105,6 @@ mod tests {
 
     #[test]
     fn one_way_has_nothing_before_it() {
-        assert_eq!(before_and_after(&sample::report(), ""), "");
+        assert_eq!(before_and_after(&sample::report(), |_| String::new()), "");
     }
 }

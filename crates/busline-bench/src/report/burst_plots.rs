@@ -69,10 +69,8 @@ pub(super) fn latencies(series: &Series<'_>) -> Vec<Figure> {
 pub(super) fn latencies_to_ack(bus: &str, series: &Series<'_>) -> Vec<Figure> {
     const TO_ACK: [Latency; 1] =
         [Latency { to: "to the ack", sign: Sign::Line, of: |run| &run.histograms.publish_to_ack_ns }];
-    let is_shared =
-        |load: &(Level, Mode)| (0..series.len()).filter(|at| series.runs(*at, *load).next().is_some()).count() > 1;
     let of = |load| latencies_of(series, load, &format!("{bus} "), &TO_ACK);
-    loads().filter(is_shared).filter_map(of).collect()
+    loads().filter(|load| series.is_shared(*load)).filter_map(of).collect()
 }
 
 fn loads() -> impl Iterator<Item = (Level, Mode)> {

@@ -17,8 +17,8 @@ use crate::verdict;
 
 /// The whole page. What is wrong comes before any speed.
 pub(crate) fn render(report: &BenchReport) -> String {
-    let series = Series::by_bus(as_they_are(&report.results));
-    let setting = setting(report);
+    let runs = as_they_are(&report.results);
+    let (series, setting) = (Series::by_bus(runs.iter().copied()), setting(report, &runs));
     let mut body = page::soundness(report.missing(), &wrong(report), all_is_well(report));
     body += &page::header(&report.header);
     body += &list("Against the baseline", &report.baseline.as_ref().map_or_else(Vec::new, against::sentences));
@@ -28,7 +28,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
     body += &section("Latency", &latencies(&series), &setting);
     body += &section("Memory", &memory(&series), &setting);
     body += &section("Cost", &costs(&series), &setting);
-    body += &before_and_after(report, &setting);
+    body += &before_and_after(report, |runs| self::setting(report, runs));
     body += &list("Verdict", &verdict::sentences(report));
     body += &list("Twins", &tables::twins(&report.summaries));
     body += &list("Overhead of measuring", &overhead::sentences(report));
@@ -52,14 +52,14 @@ pub fn write_page(report: &BenchReport, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(render(report).as_bytes())
 }
 
-/// The settings and the machine, as they stand beside each figure.
-fn setting(report: &BenchReport) -> String {
+/// The settings of these runs and the machine, as they stand beside each figure.
+fn setting(report: &BenchReport, runs: &[&RunResult]) -> String {
     let of = |run: &RunResult| format!("{}, window {}", run.durability, grouped(run.window_envelopes as f64));
-    let buses = by_bus(report.results.iter().map(|run| (run.bus.as_str(), of(run))));
-    let topics = report.results.first().map_or(0, |run| run.topics);
-    let runs = report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0);
+    let buses = by_bus(runs.iter().map(|run| (run.bus.as_str(), of(run))));
+    let topics = runs.first().map_or(0, |run| run.topics);
+    let count = report.summaries.iter().map(|summary| summary.runs).max().unwrap_or(0);
     let machine = tables::machine(&report.header.machine);
-    format!("{buses}; linger 0, {topics} topics of 4 partitions, runs: {runs}. {machine}.")
+    format!("{buses}; linger 0, {topics} topics of 4 partitions, runs: {count}. {machine}.")
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ impl<'r> Series<'r> {
         self.runs.iter().copied().filter(move |run| (run.level, run.mode) == load && identity(run) == *wanted)
     }
 
+    /// Whether several series have runs under this load.
+    pub(super) fn is_shared(&self, load: (Level, Mode)) -> bool {
+        (0..self.len()).filter(|series| self.runs(*series, load).next().is_some()).count() > 1
+    }
+
     /// A group of bars for each level that has a value, a bar for each series: the median with the range of the runs.
     pub(super) fn groups(&self, mode: Mode, of: impl Fn(&RunResult) -> Option<f64>) -> Vec<Group> {
         let group = |level: Level| {
