@@ -54,7 +54,7 @@ fn standing<'r>(report: &'r BenchReport, load: (Level, Mode), speed: Speed) -> O
     let with_first: Vec<&str> = buses(&report.summaries).into_iter().filter(is_with_first).collect();
     let undecided = ratios.iter().find(|(_, ratio)| ratio.decision() == Decision::Undecided);
     let standing = match undecided {
-        _ if with_first.len() == 1 => Standing::Fastest(*first),
+        _ if with_first.len() == 1 => Standing::Fastest(first),
         Some((_, ratio)) => Standing::Undecided(with_first, ratio.runs),
         None => Standing::Alike(with_first),
     };
@@ -71,7 +71,7 @@ fn clause(standing: &Standing<'_>, found: &Found, nexts: &[&str]) -> String {
         }
         Standing::Alike(buses) => format!("no difference beyond the noise between {} at {levels}", listed(buses)),
         Standing::Undecided(buses, runs) => {
-            format!("between {} at {levels} {runs} of {RUNS_MIN} runs decide nothing", listed(buses))
+            format!("too few runs to tell {} apart at {levels} ({runs} of {RUNS_MIN})", listed(buses))
         }
     }
 }
@@ -126,6 +126,6 @@ mod tests {
         let noise = acked(sample::duel(&[1.2, 0.9, 1.1, 1.0, 1.1]));
         assert!(noise.contains("no difference beyond the noise between sqlite and nats at low"), "{noise}");
         let few = acked(sample::duel(&[2.0]));
-        assert!(few.contains("between sqlite and nats at low 1 of 5 runs decide nothing"), "{few}");
+        assert!(few.contains("too few runs to tell sqlite and nats apart at low (1 of 5)"), "{few}");
     }
 }

@@ -7,15 +7,18 @@ use crate::limit::{Limit, long_enough};
 use crate::result::BenchReport;
 use crate::workload::{Level, Mode};
 
+/// The loads that each limit held back.
+type Limits = Grouped<Limit, Vec<(Level, Mode)>>;
+
 /// The sentences, of the loads whose bursts were long enough to tell. Other ways to publish are left to the table.
 pub(super) fn held_back(report: &BenchReport) -> Vec<String> {
-    let mut buses: Grouped<&str, Grouped<Limit, Vec<(Level, Mode)>>> = Grouped::default();
+    let mut buses: Grouped<&str, Limits> = Grouped::default();
     for (summary, used) in long_enough(report).into_iter().filter(|(summary, _)| !is_way(&summary.bus)) {
         let limit = used.limit(report.header.machine.processors, summary.mode);
         buses.entry(&summary.bus).entry(limit).push((summary.level, summary.mode));
     }
     let clause = |(limit, loads): &(Limit, Vec<_>)| format!("by {limit} at {}", of_loads(loads));
-    let sentence = |(bus, limits): &(&str, Grouped<_, _>)| {
+    let sentence = |(bus, limits): &(&str, Limits)| {
         let clauses: Vec<String> = limits.iter().map(clause).collect();
         format!("Publishing to {bus} was held back {}.", clauses.join("; "))
     };

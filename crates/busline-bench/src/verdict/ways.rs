@@ -38,7 +38,7 @@ fn sentence(report: &BenchReport, mode: Mode, way: &str) -> Option<String> {
         clause(&alike, |levels| format!("no difference beyond the noise between {bus} and {way} at {levels}")),
         clause(&undecided, |levels| {
             let runs = undecided.ratios.iter().map(|ratio| ratio.runs).min().unwrap_or(0);
-            format!("between {bus} and {way} at {levels} {runs} of {RUNS_MIN} runs decide nothing")
+            format!("too few runs to tell {bus} and {way} apart at {levels} ({runs} of {RUNS_MIN})")
         }),
     ];
     let clauses: Vec<String> = clauses.into_iter().flatten().collect();
@@ -81,7 +81,7 @@ mod tests {
             told,
             ["async, acked/s: nats is 2.00 to 3.00 × nats/headers (single runs 1.80 to 3.00) at medium and high; \
               nats/headers is 2.00 × nats (single runs 2.00 to 2.00) at extreme; no difference beyond the noise \
-              between nats and nats/headers at low; between nats and nats/headers at surge 3 of 5 runs decide nothing."]
+              between nats and nats/headers at low; too few runs to tell nats and nats/headers apart at surge (3 of 5)."]
         );
     }
 
