@@ -192,9 +192,14 @@ impl Shared {
                 _ => {}
             }
             replace(&mut answer, self.broker, port);
-            thread::sleep(Duration::from_millis(self.slower_ms.load(Ordering::SeqCst)));
+            self.be_slow();
             client.write_all(&answer)?;
         }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "what it does is to be slow")]
+    fn be_slow(&self) {
+        thread::sleep(Duration::from_millis(self.slower_ms.load(Ordering::SeqCst)));
     }
 
     /// The broker's answer about topics, or the one before.
