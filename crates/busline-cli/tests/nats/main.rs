@@ -188,7 +188,7 @@ fn bench_compares_buses_run_by_run_and_leaves_nothing_on_the_server() {
             assert!(text.contains(part), "{part} in {name}");
         }
     }
-    assert!(ran.stdout.contains("undecided with 2 of 5 runs"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("apart at low (2 of 5)"), "{}", ran.stdout);
     let topics = market.json("topic list");
     assert!(topics.len() == 1 && topics[0]["topic"] == "files", "{topics:?}");
     assert!(market.json("group list").is_empty());
