@@ -73,6 +73,16 @@ pub(crate) fn backend_of_label(label: &str) -> &str {
     label.split(['-', '/']).next().unwrap_or(label)
 }
 
+/// The bus of a label, without the way to publish to it.
+pub(crate) fn bus_of_label(label: &str) -> &str {
+    label.split('/').next().unwrap_or(label)
+}
+
+/// Whether this is the label of a bus that is published to in another way than the fast one.
+pub(crate) fn is_way(label: &str) -> bool {
+    bus_of_label(label) != label
+}
+
 /// What the buses of these URLs are called: the backend, with a number where several have the same.
 pub(crate) fn labels(urls: &[String]) -> Vec<String> {
     let backends: Vec<&str> = urls.iter().map(|url| backend_of(url)).collect();

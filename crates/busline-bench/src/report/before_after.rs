@@ -3,6 +3,7 @@
 use super::burst_plots::{latencies_to_ack, over_levels};
 use super::figure::{Figure, section};
 use super::series::Series;
+use crate::contender::bus_of_label;
 use crate::result::{BenchReport, RunResult};
 use crate::workload::{Level, Mode};
 
@@ -30,7 +31,7 @@ pub(super) fn before_and_after(report: &BenchReport, setting: impl Fn(&[&RunResu
 
 /// The bus whose ways are compared: its label without what differs from the default.
 fn family(run: &RunResult) -> &str {
-    run.bus.split_once('/').map_or(run.bus.as_str(), |(family, _)| family)
+    bus_of_label(&run.bus)
 }
 
 /// The runs of a bus, the oldest way to publish first.

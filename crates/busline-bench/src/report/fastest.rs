@@ -4,7 +4,7 @@ use super::numbers::hundredths;
 use super::tables::Table;
 use crate::result::BenchReport;
 use crate::side_by_side::{Decision, Speed, ratio};
-use crate::verdict::{is_way, ranked};
+use crate::verdict::ranked_buses;
 use crate::workload::{Level, Mode};
 
 /// A row for each load that two buses were measured under; none of a single bus. Ways to publish are left to the sentences.
@@ -23,7 +23,7 @@ pub(super) fn fastest(report: &BenchReport) -> Option<Table> {
 
 /// The buses from the fastest to the slowest, each beside the next one.
 fn cell(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<String> {
-    let plain: Vec<&str> = ranked(&report.summaries, load, speed).into_iter().filter(|bus| !is_way(bus)).collect();
+    let ranked = ranked_buses(&report.summaries, load, speed);
     let beside = |pair: &[&str]| {
         let (faster, next) = (pair[0], pair[1]);
         let found = ratio(&report.results, load, speed, (faster, next))?;
@@ -33,7 +33,7 @@ fn cell(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Option<Strin
             Decision::Undecided => format!("{faster} or {next} is undecided"),
         })
     };
-    let pairs: Vec<String> = plain.windows(2).filter_map(beside).collect();
+    let pairs: Vec<String> = ranked.windows(2).filter_map(beside).collect();
     (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 

@@ -12,6 +12,7 @@ use super::series::Series;
 use super::settings::by_bus;
 use super::soundness::{all_is_well, wrong};
 use super::{against, overhead, tables};
+use crate::contender::is_way;
 use crate::result::{BenchReport, RunResult};
 use crate::verdict;
 
@@ -40,7 +41,7 @@ pub(crate) fn render(report: &BenchReport) -> String {
 
 /// The runs whose buses are published to the fast way, or all where there are none: others stand with their bus.
 fn as_they_are(results: &[RunResult]) -> Vec<&RunResult> {
-    let plain: Vec<&RunResult> = results.iter().filter(|run| !verdict::is_way(&run.bus)).collect();
+    let plain: Vec<&RunResult> = results.iter().filter(|run| !is_way(&run.bus)).collect();
     if plain.is_empty() { results.iter().collect() } else { plain }
 }
 

@@ -1,8 +1,9 @@
 //! Which bus is the fastest at which levels, a sentence for each mode and speed.
 
+use super::found::Found;
 use super::grouped::Grouped;
-use super::listed::{Found, listed};
-use super::pairs::{is_way, ranked};
+use super::listed::listed;
+use super::pairs::ranked_buses;
 use crate::compare::buses;
 use crate::result::BenchReport;
 use crate::side_by_side::{Decision, Ratio, Speed, ratio};
@@ -42,9 +43,8 @@ fn sentence(report: &BenchReport, mode: Mode, speed: Speed) -> Option<String> {
 
 /// How the buses stand under one load, with the one behind the fastest and the ratio of the two.
 fn standing<'r>(report: &'r BenchReport, load: (Level, Mode), speed: Speed) -> Option<(Standing<'r>, &'r str, Ratio)> {
-    let ranked = ranked(&report.summaries, load, speed);
-    let plain: Vec<&str> = ranked.into_iter().filter(|bus| !is_way(bus)).collect();
-    let (first, others) = plain.split_first()?;
+    let ranked = ranked_buses(&report.summaries, load, speed);
+    let (first, others) = ranked.split_first()?;
     let against = |other: &&'r str| Some((*other, ratio(&report.results, load, speed, (*first, *other))?));
     let ratios: Vec<(&str, Ratio)> = others.iter().filter_map(against).collect();
     let (next, nearest) = *ratios.first()?;

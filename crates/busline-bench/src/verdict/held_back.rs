@@ -2,7 +2,7 @@
 
 use super::grouped::Grouped;
 use super::listed::listed;
-use super::pairs::is_way;
+use crate::contender::is_way;
 use crate::limit::{Limit, long_enough};
 use crate::result::BenchReport;
 use crate::workload::{Level, Mode};

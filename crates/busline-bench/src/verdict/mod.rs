@@ -1,6 +1,7 @@
 //! What a benchmark of several buses says, in sentences that are computed from its runs alone.
 
 mod fastest;
+mod found;
 mod grouped;
 mod held_back;
 mod left_out;
@@ -9,5 +10,5 @@ mod pairs;
 mod sentences;
 mod ways;
 
-pub(crate) use pairs::{Pair, is_way, pairs, ranked};
+pub(crate) use pairs::{Pair, pairs, ranked_buses};
 pub(crate) use sentences::sentences;

@@ -1,6 +1,7 @@
 //! What is compared with what.
 
 use crate::compare::Summary;
+use crate::contender::{bus_of_label, is_way};
 use crate::result::BenchReport;
 use crate::side_by_side::{Ratio, Speed, ratio};
 use crate::workload::{Level, Mode};
@@ -40,13 +41,13 @@ fn of_load(report: &BenchReport, load: (Level, Mode), speed: Speed) -> Vec<Pair<
     buses.chain(ways).filter_map(pair).collect()
 }
 
-/// Whether this is the label of a bus that is published to in another way than the fast one.
-pub(crate) fn is_way(bus: &str) -> bool {
-    bus.contains('/')
+/// The buses that can be compared under one load, the fastest first.
+pub(crate) fn ranked_buses(summaries: &[Summary], load: (Level, Mode), speed: Speed) -> Vec<&str> {
+    ranked(summaries, load, speed).into_iter().filter(|bus| !is_way(bus)).collect()
 }
 
-/// The buses that can be compared under one load, the fastest first.
-pub(crate) fn ranked(summaries: &[Summary], load: (Level, Mode), speed: Speed) -> Vec<&str> {
+/// The same with their ways to publish.
+fn ranked(summaries: &[Summary], load: (Level, Mode), speed: Speed) -> Vec<&str> {
     let comparable = summaries.iter().filter(|it| (it.level, it.mode) == load && it.is_comparable());
     let mut buses: Vec<(&str, f64)> = comparable.filter_map(|it| Some((it.bus.as_str(), median(it, speed)?))).collect();
     buses.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -55,7 +56,7 @@ pub(crate) fn ranked(summaries: &[Summary], load: (Level, Mode), speed: Speed) -
 
 /// A way to publish and the bus it is of, the faster one in front.
 fn with_its_bus<'b>(ranked: &[&'b str], way: &str) -> Option<(&'b str, &'b str)> {
-    let own = way.split('/').next()?;
+    let own = bus_of_label(way);
     let mut both = ranked.iter().copied().filter(|bus| *bus == own || *bus == way);
     both.next().zip(both.next())
 }

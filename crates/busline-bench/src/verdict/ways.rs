@@ -1,8 +1,9 @@
 //! How each bus compares with the other ways to publish to it, a sentence for each way and mode.
 
-use super::listed::{Found, listed};
-use super::pairs::is_way;
+use super::found::Found;
+use super::listed::listed;
 use crate::compare::buses;
+use crate::contender::{bus_of_label, is_way};
 use crate::result::BenchReport;
 use crate::side_by_side::{Decision, Speed, ratio};
 use crate::targets::RUNS_MIN;
@@ -18,7 +19,7 @@ pub(super) fn ways(report: &BenchReport) -> Vec<String> {
 }
 
 fn sentence(report: &BenchReport, mode: Mode, way: &str) -> Option<String> {
-    let bus = way.split('/').next()?;
+    let bus = bus_of_label(way);
     let (mut ahead, mut behind, mut alike, mut undecided) = <(Found, Found, Found, Found)>::default();
     for level in Level::ALL {
         let compared = |pair| ratio(&report.results, (level, mode), Speed::Acked, pair);
